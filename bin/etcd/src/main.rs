@@ -1,0 +1,2 @@
+//! The etcd program.
+fn main() {}

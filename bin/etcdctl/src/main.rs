@@ -1,0 +1,2 @@
+//! The etcdctl program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Executes one committed entry against keys, leases, members and alarms in one transaction.

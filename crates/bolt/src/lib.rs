@@ -1,0 +1,1 @@
+//! A copy-on-write B+tree in one file, in bbolt's bytes; with check and compact.

@@ -1,0 +1,1 @@
+//! The Rust SDK: balancing, failover, safe retries, watch resume, lease keep-alive.

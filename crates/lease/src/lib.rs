@@ -1,0 +1,1 @@
+//! Leases in logical time: grant, renew, attach, expire; reports what expired, never acts.

@@ -1,0 +1,1 @@
+//! Who the members are: identities, attributes, cluster and storage versions.

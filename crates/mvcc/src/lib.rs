@@ -1,0 +1,1 @@
+//! Keys with history: revisions, range, put, delete, compaction, hash.

@@ -1,0 +1,1 @@
+//! A whole member minus threads, sockets and clock: events in, commands out; owns all ordering.

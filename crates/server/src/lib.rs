@@ -1,0 +1,1 @@
+//! Everything around a replica: bootstrap, driver threads, timers, handlers, health, metrics.
