@@ -1,0 +1,356 @@
+//! The replicated state machine: owns all state that committed entries change.
+
+use crate::envelope::{self, Request};
+use crate::quota::{self, Quota};
+use crate::{Alarms, Fault, Refusal, Reply, kv, txn};
+use backend::{ApplyTxn, Backend, EntryId, Table};
+use lease::Lessor;
+use membership::Members;
+use mvcc::{Change, Store};
+use prost::Message;
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType};
+use proto::membershippb as mpb;
+use proto::raftpb::{ConfChange, Entry, EntryType};
+
+/// What a machine is told once.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The database quota as the flag gives it: 0 default, negative none.
+    pub quota_bytes: i64,
+}
+
+/// The state machine of one member.
+pub struct Machine {
+    /// The database; its commits are the owner's business.
+    pub backend: Backend,
+    /// Keys with history.
+    pub store: Store,
+    /// Leases.
+    pub lessor: Lessor,
+    /// Members and versions.
+    pub members: Members,
+    alarms: Alarms,
+    quota: Quota,
+}
+
+/// A machine and what was left half-done when it last stopped.
+pub struct Opened {
+    /// The machine.
+    pub machine: Machine,
+    /// A compaction that was promised but not finished.
+    pub unfinished_compaction: Option<i64>,
+}
+
+/// What applying an entry led to beyond its reply.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Nothing more.
+    None,
+    /// Raft must switch to this configuration change (made a no-op where it was refused).
+    ConfChange(ConfChange),
+    /// History up to this revision may be removed, step by step.
+    Compact(i64),
+    /// The write was applied though the quota is used up: the NOSPACE alarm must be raised before
+    /// the client hears of it.
+    OutOfSpace,
+    /// The cluster's version was set.
+    ClusterVersion,
+}
+
+/// The result of one entry.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whose waiter gets it; 0 where nobody can wait.
+    pub id: u64,
+    /// The reply, or why there is none.
+    pub result: Result<Reply, Refusal>,
+    /// What watchers see. Visible to readers already.
+    pub change: Option<Change>,
+    /// What the replica must do now.
+    pub effect: Effect,
+}
+
+impl Outcome {
+    fn empty() -> Outcome {
+        Outcome { id: 0, result: Ok(Reply::Done), change: None, effect: Effect::None }
+    }
+}
+
+impl Machine {
+    /// Builds the machine from a database.
+    ///
+    /// # Errors
+    /// Damaged data, and databases with authentication enabled: serving those without checking
+    /// anyone would open them to everyone.
+    pub fn open(backend: Backend, lease: lease::Config, config: Config) -> Result<Opened, Fault> {
+        let view = backend.reader().view();
+        if view.get(Table::Auth, b"authEnabled").is_some_and(|v| v.first() == Some(&1)) {
+            return Err(Fault::Unsupported(
+                "authentication is enabled in this data directory and this version cannot check \
+                 it yet; disable it with `etcdctl auth disable` before switching"
+                    .into(),
+            ));
+        }
+        let mut lessor = Lessor::open(&view, lease);
+        let (store, restored) = Store::open(&backend)?;
+        for (key, id) in restored.attachments {
+            lessor.restore_attachment(key, id);
+        }
+        let machine = Machine {
+            members: Members::load(&view),
+            alarms: Alarms::load(&view),
+            quota: Quota::from_flag(config.quota_bytes),
+            backend,
+            store,
+            lessor,
+        };
+        Ok(Opened { machine, unfinished_compaction: restored.unfinished_compaction })
+    }
+
+    /// The alarms raised.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// The quota in force.
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// Applies a committed entry. `wanted(id)` tells whether somebody here waits for its reply;
+    /// where nobody does, reads inside transactions are left out.
+    ///
+    /// # Errors
+    /// An entry that cannot be understood: the member must stop rather than diverge.
+    pub fn apply(
+        &mut self,
+        entry: &Entry,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<Outcome, Fault> {
+        let at = EntryId { term: entry.term(), index: entry.index() };
+        let is_replay = at.index <= self.backend.applied().index;
+        match entry.r#type() {
+            EntryType::EntryNormal if is_replay => Ok(Outcome::empty()),
+            EntryType::EntryNormal => self.apply_normal(entry, at, wanted),
+            EntryType::EntryConfChange => self.apply_conf_change(entry, at, is_replay),
+            EntryType::EntryConfChangeV2 => Err(Fault::Entry { index: at.index }),
+        }
+    }
+
+    fn apply_normal(
+        &mut self,
+        entry: &Entry,
+        at: EntryId,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<Outcome, Fault> {
+        let data = entry.data.clone().unwrap_or_default();
+        if data.is_empty() {
+            // A new leader's first entry.
+            self.backend.begin().finish(at);
+            return Ok(Outcome::empty());
+        }
+        let envelope = envelope::decode(data).ok_or(Fault::Entry { index: at.index })?;
+        if let Request::Unsupported(field) = envelope.request {
+            return Err(Fault::Unsupported(format!(
+                "entry {} of the log needs field {field} of InternalRaftRequest, which this \
+                 version does not apply",
+                at.index
+            )));
+        }
+        let skip_ranges = !wanted(envelope.id);
+        let size = self.backend.size();
+        let mut step = Step {
+            txn: self.backend.begin(),
+            store: &mut self.store,
+            lessor: &mut self.lessor,
+            members: &mut self.members,
+            alarms: &mut self.alarms,
+            quota: self.quota,
+            size_bytes: size,
+            change: None,
+            effect: Effect::None,
+        };
+        let result = step.dispatch(envelope.request, skip_ranges);
+        let Step { txn, change, effect, .. } = step;
+        txn.finish(at);
+        if let Some(change) = &change {
+            self.store.publish(change);
+        }
+        let result = if effect == Effect::OutOfSpace { Err(Refusal::NoSpace) } else { result };
+        Ok(Outcome { id: envelope.id, result, change, effect })
+    }
+
+    /// Raft hears of every change again on replay; the tables only of new ones.
+    fn apply_conf_change(
+        &mut self,
+        entry: &Entry,
+        at: EntryId,
+        is_replay: bool,
+    ) -> Result<Outcome, Fault> {
+        let data = entry.data.clone().unwrap_or_default();
+        let mut change =
+            ConfChange::decode(data).map_err(|_| Fault::Entry { index: at.index })?;
+        let mut result = Ok(Reply::Done);
+        if !is_replay {
+            let mut txn = self.backend.begin();
+            if let Err(refusal) = self.members.apply_conf_change(&mut txn, &change) {
+                result = Err(refusal.into());
+                // Raft ignores a change of node 0.
+                change.node_id = Some(0);
+            }
+            txn.finish(at);
+        }
+        let id = change.id();
+        Ok(Outcome { id, result, change: None, effect: Effect::ConfChange(change) })
+    }
+}
+
+/// One entry on its way: what it may touch, and what it led to.
+struct Step<'m> {
+    txn: ApplyTxn<'m>,
+    store: &'m mut Store,
+    lessor: &'m mut Lessor,
+    members: &'m mut Members,
+    alarms: &'m mut Alarms,
+    quota: Quota,
+    size_bytes: u64,
+    change: Option<Change>,
+    effect: Effect,
+}
+
+impl Step<'_> {
+    fn dispatch(&mut self, request: Request, skip_ranges: bool) -> Result<Reply, Refusal> {
+        self.check_alarms(&request)?;
+        let cost = cost(&request);
+        let result = self.execute(request, skip_ranges);
+        if result.is_ok() && !self.quota.admits(self.size_bytes, cost) {
+            self.effect = Effect::OutOfSpace;
+        }
+        result
+    }
+
+    /// A corrupt cluster takes no writes; a full one none that grow it.
+    fn check_alarms(&self, request: &Request) -> Result<(), Refusal> {
+        use Request as R;
+        let stopped_by_corruption = matches!(
+            request,
+            R::Put(_)
+                | R::Range(_)
+                | R::DeleteRange(_)
+                | R::Txn(_)
+                | R::Compaction(_)
+                | R::LeaseGrant(_)
+                | R::LeaseRevoke(_)
+        );
+        if stopped_by_corruption && self.alarms.is_raised(AlarmType::Corrupt) {
+            return Err(Refusal::Corrupt);
+        }
+        if cost(request) > 0 && self.alarms.is_raised(AlarmType::Nospace) {
+            return Err(Refusal::NoSpace);
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, request: Request, skip_ranges: bool) -> Result<Reply, Refusal> {
+        match request {
+            Request::Put(put) => self.write(|txn, lessor| kv::put(txn, lessor, &put)),
+            Request::DeleteRange(delete) => {
+                self.write(|txn, lessor| Ok(kv::delete_range(txn, lessor, &delete)))
+            }
+            Request::Txn(request) => self.write(|txn, lessor| {
+                txn::apply(txn, lessor, &request, skip_ranges).map(Reply::Txn)
+            }),
+            Request::Compaction(compaction) => {
+                self.store.schedule_compaction(&mut self.txn, compaction.revision)?;
+                self.effect = Effect::Compact(compaction.revision);
+                Ok(Reply::Compaction { revision: self.store.revision() })
+            }
+            Request::LeaseGrant(grant) => {
+                let granted = self.lessor.grant(&mut self.txn, grant.id, grant.ttl)?;
+                let revision = self.store.revision();
+                Ok(Reply::LeaseGrant { id: grant.id, ttl: granted.ttl, revision })
+            }
+            Request::LeaseRevoke(revoke) => self.revoke(revoke.id),
+            Request::LeaseCheckpoint(request) => {
+                self.lessor.checkpoint(&mut self.txn, &request.checkpoints)?;
+                Ok(Reply::LeaseCheckpoint { revision: self.store.revision() })
+            }
+            Request::Alarm(alarm) => self.alarm(alarm).map(Reply::Alarm),
+            Request::ClusterVersionSet(request) => {
+                self.members.set_cluster_version(&mut self.txn, &request.ver);
+                self.effect = Effect::ClusterVersion;
+                Ok(Reply::Done)
+            }
+            Request::ClusterMemberAttrSet(request) => {
+                self.set_attributes(request);
+                Ok(Reply::Done)
+            }
+            Request::DowngradeInfoSet(request) => {
+                self.members.set_downgrade(&mut self.txn, request.enabled, &request.ver);
+                Ok(Reply::Done)
+            }
+            // Reads that reached the log change nothing; the rest was sorted out before.
+            Request::Range(_) | Request::Nothing | Request::Unsupported(_) => Ok(Reply::Done),
+        }
+    }
+
+    fn write(
+        &mut self,
+        act: impl FnOnce(&mut mvcc::WriteTxn<'_, '_>, &mut Lessor) -> Result<Reply, Refusal>,
+    ) -> Result<Reply, Refusal> {
+        let mut txn = self.store.begin(&mut self.txn);
+        let reply = act(&mut txn, self.lessor);
+        self.change = txn.end();
+        reply
+    }
+
+    /// The lease's record and all its keys go in one revision.
+    fn revoke(&mut self, id: i64) -> Result<Reply, Refusal> {
+        let keys = self.lessor.revoke(&mut self.txn, id)?;
+        let mut txn = self.store.begin(&mut self.txn);
+        for key in &keys {
+            txn.delete_range(key, &bytes::Bytes::new(), false);
+        }
+        self.change = txn.end();
+        let revision =
+            self.change.as_ref().map_or(self.store.revision(), |change| change.revision);
+        Ok(Reply::LeaseRevoke { revision })
+    }
+
+    fn alarm(&mut self, request: AlarmRequest) -> Result<Vec<AlarmMember>, Refusal> {
+        let alarm = AlarmMember { member_id: request.member_id, alarm: request.alarm };
+        match AlarmAction::try_from(request.action) {
+            Ok(AlarmAction::Get) => Ok(self.alarms.list(request.alarm)),
+            Ok(AlarmAction::Activate) if request.alarm == AlarmType::None as i32 => Ok(vec![]),
+            Ok(AlarmAction::Activate) => {
+                self.alarms.raise(&mut self.txn, alarm);
+                Ok(vec![alarm])
+            }
+            Ok(AlarmAction::Deactivate) => {
+                let lowered = self.alarms.lower(&mut self.txn, alarm);
+                Ok(if lowered { vec![alarm] } else { vec![] })
+            }
+            Err(_) => Err(Refusal::UnknownAlarmAction),
+        }
+    }
+
+    fn set_attributes(&mut self, request: mpb::ClusterMemberAttrSetRequest) {
+        let attributes = request.member_attributes.unwrap_or_default();
+        self.members.set_attributes(
+            &mut self.txn,
+            request.member_id,
+            attributes.name,
+            attributes.client_urls,
+        );
+    }
+}
+
+fn cost(request: &Request) -> u64 {
+    match request {
+        Request::Put(put) => quota::put_cost(put),
+        Request::Txn(txn) => quota::txn_cost(txn),
+        Request::LeaseGrant(_) => quota::lease_cost(),
+        _ => 0,
+    }
+}

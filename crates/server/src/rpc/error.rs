@@ -1,0 +1,105 @@
+//! Every error a client can see, with etcd's code and text: the one table of them
+//! (reference: `api/v3rpc/rpctypes/error.go`).
+
+use apply::Refusal;
+use net::rpc::{Code, Status};
+
+macro_rules! errors {
+    ($($(#[$doc:meta])* $name:ident => $code:ident, $text:expr;)*) => {
+        /// An error that a client sees.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Error {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Error {
+            /// The gRPC code and text.
+            pub(crate) fn code_and_text(self) -> (Code, &'static str) {
+                match self {
+                    $(Error::$name => (Code::$code, $text),)*
+                }
+            }
+        }
+    };
+}
+
+errors! {
+    EmptyKey => InvalidArgument, "etcdserver: key is not provided";
+    KeyNotFound => InvalidArgument, "etcdserver: key not found";
+    ValueProvided => InvalidArgument, "etcdserver: value is provided";
+    LeaseProvided => InvalidArgument, "etcdserver: lease is provided";
+    TooManyOps => InvalidArgument, "etcdserver: too many operations in txn request";
+    DuplicateKey => InvalidArgument, "etcdserver: duplicate key given in txn request";
+    InvalidClientApiVersion => InvalidArgument, "etcdserver: invalid client api version";
+    InvalidSortOption => InvalidArgument, "etcdserver: invalid sort option";
+    Compacted => OutOfRange, "etcdserver: mvcc: required revision has been compacted";
+    FutureRevision => OutOfRange, "etcdserver: mvcc: required revision is a future revision";
+    NoSpace => ResourceExhausted, "etcdserver: mvcc: database space exceeded";
+    LeaseNotFound => NotFound, "etcdserver: requested lease not found";
+    LeaseExists => FailedPrecondition, "etcdserver: lease already exists";
+    LeaseTtlTooLarge => OutOfRange, "etcdserver: too large lease TTL";
+    RequestTooLarge => InvalidArgument, "etcdserver: request is too large";
+    /// etcd sends its client-side type here, so the code on the wire is Unknown.
+    TooManyRequests => Unknown, "etcdserver: too many requests";
+    MemberExists => FailedPrecondition, "etcdserver: member ID already exist";
+    MemberNotFound => NotFound, "etcdserver: member not found";
+    PeerUrlExists => FailedPrecondition, "etcdserver: Peer URLs already exists";
+    MemberBadUrls => InvalidArgument, "etcdserver: given member URLs are invalid";
+    MemberNotLearner => FailedPrecondition, "etcdserver: can only promote a learner member";
+    TooManyLearners => FailedPrecondition, "etcdserver: too many learner members in cluster";
+    NoLeader => Unavailable, "etcdserver: no leader";
+    LeaderChanged => Unavailable, "etcdserver: leader changed";
+    NotCapable => FailedPrecondition, "etcdserver: not capable";
+    Stopped => Unavailable, "etcdserver: server stopped";
+    Timeout => Unavailable, "etcdserver: request timed out";
+    Corrupt => DataLoss, "etcdserver: corrupt cluster";
+    BadLeaderTransferee => FailedPrecondition, "etcdserver: bad leader transferee";
+    AuthNotEnabled => FailedPrecondition, "etcdserver: authentication is not enabled";
+    DeadlineExceeded => DeadlineExceeded, "context deadline exceeded";
+    Canceled => Canceled, "context canceled";
+    WatchCanceled => Canceled, "etcdserver: watch canceled";
+    StreamSorted => Unimplemented, "RangeStream does not support custom sort orders";
+    StreamFiltered => Unimplemented, "RangeStream does not support revision filters";
+    UnknownAlarmAction => InvalidArgument,
+        "etcdserver: unknown alarm action, use GET, ACTIVATE or DEACTIVATE";
+    Malformed => Internal, "grpc: failed to unmarshal the received message";
+    NotSupported => Unimplemented, "this request is not supported by this member";
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Status {
+        let (code, text) = error.code_and_text();
+        Status::new(code, text)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::EmptyKey => Error::EmptyKey,
+            Refusal::KeyNotFound => Error::KeyNotFound,
+            Refusal::Compacted => Error::Compacted,
+            Refusal::FutureRevision => Error::FutureRevision,
+            Refusal::InvalidSort => Error::InvalidSortOption,
+            Refusal::LeaseNotFound => Error::LeaseNotFound,
+            Refusal::LeaseExists => Error::LeaseExists,
+            Refusal::LeaseTtlTooLarge => Error::LeaseTtlTooLarge,
+            Refusal::NoSpace => Error::NoSpace,
+            Refusal::Corrupt => Error::Corrupt,
+            Refusal::UnknownAlarmAction => Error::UnknownAlarmAction,
+            Refusal::MemberExists => Error::MemberExists,
+            Refusal::MemberNotFound => Error::MemberNotFound,
+            Refusal::PeerUrlExists => Error::PeerUrlExists,
+            Refusal::MemberNotLearner => Error::MemberNotLearner,
+            Refusal::TooManyLearners => Error::TooManyLearners,
+            Refusal::MemberBadUrls => Error::MemberBadUrls,
+            Refusal::NotSupported => Error::NotSupported,
+        }
+    }
+}
+
+impl From<mvcc::Refusal> for Error {
+    fn from(refusal: mvcc::Refusal) -> Error {
+        Refusal::from(refusal).into()
+    }
+}
