@@ -1,0 +1,115 @@
+//! The simulated disk keeps what was synced, and only that for certain.
+
+use disk::sim::SimDisk;
+use disk::{Disk, Lock, Open, RealDisk, read_all};
+use std::io::ErrorKind;
+use std::path::Path;
+
+fn p(path: &str) -> &Path {
+    Path::new(path)
+}
+
+#[test]
+fn synced_bytes_survive_and_unsynced_sectors_are_torn() {
+    let (mut kept, mut lost, mut torn) = (0, 0, 0);
+    for seed in 0..200 {
+        let sim = SimDisk::new(seed);
+        sim.create_dir_all(p("d"), 0o700).unwrap();
+        let file = sim.open(p("d/f"), Open::CREATE).unwrap();
+        file.write_at(&[1; 2048], 0).unwrap();
+        file.sync_data().unwrap();
+        sim.sync_dir(p("d")).unwrap();
+        file.write_at(&[2; 1024], 0).unwrap();
+        sim.restart();
+        assert!(file.len().is_err(), "a handle from before the crash is dead");
+        let bytes = read_all(&sim, p("d/f")).unwrap();
+        assert_eq!(bytes[1024..], [1; 1024]);
+        match (bytes[0], bytes[512]) {
+            (2, 2) => kept += 1,
+            (1, 1) => lost += 1,
+            _ => torn += 1,
+        }
+    }
+    assert!(kept > 20 && lost > 20 && torn > 40, "{kept} kept, {lost} lost, {torn} torn");
+}
+
+#[test]
+fn names_survive_in_order_once_their_directory_is_synced() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..100 {
+        let sim = SimDisk::new(seed);
+        sim.create_dir_all(p("d"), 0o700).unwrap();
+        sim.open(p("d/a"), Open::CREATE).unwrap();
+        sim.sync_dir(p("d")).unwrap();
+        sim.rename(p("d/a"), p("d/b")).unwrap();
+        sim.open(p("d/c"), Open::CREATE).unwrap();
+        sim.restart();
+        seen.insert(sim.list(p("d")).unwrap());
+    }
+    let expected: Vec<Vec<String>> = vec![
+        vec!["a".into()],
+        vec!["b".into()],
+        vec!["b".into(), "c".into()],
+    ];
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_planned_crash_stops_everything() {
+    let sim = SimDisk::new(1);
+    let file = sim.open(p("f"), Open::CREATE).unwrap();
+    sim.crash_after(2);
+    file.write_at(b"a", 0).unwrap();
+    assert!(file.write_at(b"b", 1).is_err());
+    assert!(file.read_at(&mut [0], 0).is_err() && sim.list(p("")).is_err());
+    assert!(sim.has_crashed());
+    sim.restart();
+    assert!(!sim.has_crashed());
+}
+
+#[test]
+fn a_failed_sync_loses_its_data_even_if_a_later_one_succeeds() {
+    let sim = SimDisk::new(3);
+    let file = sim.open(p("f"), Open::CREATE).unwrap();
+    file.write_at(&[0; 512], 0).unwrap();
+    file.sync_data().unwrap();
+    sim.sync_dir(p("")).unwrap();
+    file.write_at(&[7; 512], 0).unwrap();
+    sim.fail_sync_after(1);
+    assert!(file.sync_data().is_err());
+    file.sync_data().unwrap();
+    sim.restart();
+    assert_eq!(read_all(&sim, p("f")).unwrap(), [0; 512]);
+}
+
+#[test]
+fn a_full_disk_refuses_growth_only() {
+    let sim = SimDisk::new(4);
+    let file = sim.open(p("f"), Open::CREATE).unwrap();
+    sim.set_capacity(Some(1000));
+    file.write_at(&[1; 1000], 0).unwrap();
+    assert_eq!(file.write_at(&[1], 1000).unwrap_err().kind(), ErrorKind::StorageFull);
+    file.write_at(&[2; 10], 0).unwrap();
+}
+
+#[test]
+fn both_disks_lock_and_map_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = SimDisk::new(5);
+    sim.create_dir_all(dir.path(), 0o700).unwrap();
+    for disk in [RealDisk::new(), sim.disk()] {
+        let path = dir.path().join("locked");
+        let held = disk.open(&path, Open::CREATE.locked(Lock::Exclusive)).unwrap();
+        let again = disk.open(&path, Open::WRITE.locked(Lock::Exclusive));
+        assert_eq!(again.err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
+        held.allocate(8192).unwrap();
+        held.write_at(b"page", 4096).unwrap();
+        let view = held.map(8192, 1 << 20, None).unwrap();
+        assert_eq!(&view[4096..4100], b"page");
+        held.write_at(b"anew", 4096).unwrap();
+        let view = held.map(8192, 1 << 20, Some(&view)).unwrap();
+        assert_eq!(&view[4096..4100], b"anew");
+        drop((held, view));
+        disk.open(&path, Open::WRITE.locked(Lock::Exclusive)).unwrap();
+    }
+}
