@@ -72,7 +72,10 @@ impl FreePages {
     /// Frees what no reader can see: everything given up by transactions up to `oldest_reader`.
     pub(crate) fn release(&mut self, oldest_reader: u64) {
         let later = self.pending.split_off(&(oldest_reader.saturating_add(1)));
-        for (start, len) in std::mem::replace(&mut self.pending, later).into_values().flatten() {
+        for (start, len) in std::mem::replace(&mut self.pending, later)
+            .into_values()
+            .flatten()
+        {
             self.pending_count -= len;
             self.add(start, len);
         }
@@ -82,8 +85,10 @@ impl FreePages {
     fn all(&self) -> Vec<PageId> {
         let runs = self.by_start.iter().map(|(&start, &len)| (start, len));
         let pending = self.pending.values().flatten().copied();
-        let mut pages: Vec<PageId> =
-            runs.chain(pending).flat_map(|(start, len)| start..start + len).collect();
+        let mut pages: Vec<PageId> = runs
+            .chain(pending)
+            .flat_map(|(start, len)| start..start + len)
+            .collect();
         pages.sort_unstable();
         pages
     }
@@ -98,7 +103,9 @@ impl FreePages {
     pub(crate) fn encode(&self, id: PageId, pages: u64, page_size: usize) -> Vec<u8> {
         let all = self.all();
         let mut out = Vec::with_capacity(pages as usize * page_size);
-        let short = u16::try_from(all.len()).ok().filter(|&count| count < 0xffff);
+        let short = u16::try_from(all.len())
+            .ok()
+            .filter(|&count| count < 0xffff);
         out.extend(id.to_le_bytes());
         out.extend(FREELIST.to_le_bytes());
         out.extend(short.unwrap_or(0xffff).to_le_bytes());
@@ -107,7 +114,10 @@ impl FreePages {
             out.extend((all.len() as u64).to_le_bytes());
         }
         out.extend(all.into_iter().flat_map(PageId::to_le_bytes));
-        assert!(out.len() <= pages as usize * page_size, "the list fits the pages it was given");
+        assert!(
+            out.len() <= pages as usize * page_size,
+            "the list fits the pages it was given"
+        );
         out.resize(pages as usize * page_size, 0);
         out
     }
@@ -117,8 +127,8 @@ impl FreePages {
 pub(crate) fn decode(page: crate::page::Page<'_>) -> Option<Vec<PageId>> {
     let body = &page.bytes()[HEADER_LEN..];
     let (count, from) = match page.count() {
-        0xffff => (usize::try_from(u64_at(body.get(..8)?, 0)).ok()?, 8),
-        count => (count, 0),
+        0xffff => (usize::try_from(u64_at(body.get(..8)?, 0)).ok()?, 8_usize),
+        count => (count, 0_usize),
     };
     let ids = body.get(from..from.checked_add(count.checked_mul(8)?)?)?;
     Some(ids.chunks_exact(8).map(|id| u64_at(id, 0)).collect())

@@ -33,7 +33,7 @@ mod write;
 pub use bucket::Bucket;
 pub use check::CheckError;
 pub use compact::compact;
-pub use cursor::Cursor;
+pub use cursor::{Cursor, Item};
 pub use db::{Db, Freelist, Options, Stats};
 pub use error::Error;
 pub use read::ReadTxn;

@@ -21,7 +21,10 @@ fn synced_bytes_survive_and_unsynced_sectors_are_torn() {
         sim.sync_dir(p("d")).unwrap();
         file.write_at(&[2; 1024], 0).unwrap();
         sim.restart();
-        assert!(file.len().is_err(), "a handle from before the crash is dead");
+        assert!(
+            file.len().is_err(),
+            "a handle from before the crash is dead"
+        );
         let bytes = read_all(&sim, p("d/f")).unwrap();
         assert_eq!(bytes[1024..], [1; 1024]);
         match (bytes[0], bytes[512]) {
@@ -30,7 +33,10 @@ fn synced_bytes_survive_and_unsynced_sectors_are_torn() {
             _ => torn += 1,
         }
     }
-    assert!(kept > 20 && lost > 20 && torn > 40, "{kept} kept, {lost} lost, {torn} torn");
+    assert!(
+        kept > 20 && lost > 20 && torn > 40,
+        "{kept} kept, {lost} lost, {torn} torn"
+    );
 }
 
 #[test]
@@ -88,7 +94,10 @@ fn a_full_disk_refuses_growth_only() {
     let file = sim.open(p("f"), Open::CREATE).unwrap();
     sim.set_capacity(Some(1000));
     file.write_at(&[1; 1000], 0).unwrap();
-    assert_eq!(file.write_at(&[1], 1000).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(
+        file.write_at(&[1], 1000).unwrap_err().kind(),
+        ErrorKind::StorageFull
+    );
     file.write_at(&[2; 10], 0).unwrap();
 }
 
@@ -99,7 +108,9 @@ fn both_disks_lock_and_map_alike() {
     sim.create_dir_all(dir.path(), 0o700).unwrap();
     for disk in [RealDisk::new(), sim.disk()] {
         let path = dir.path().join("locked");
-        let held = disk.open(&path, Open::CREATE.locked(Lock::Exclusive)).unwrap();
+        let held = disk
+            .open(&path, Open::CREATE.locked(Lock::Exclusive))
+            .unwrap();
         let again = disk.open(&path, Open::WRITE.locked(Lock::Exclusive));
         assert_eq!(again.err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
         held.allocate(8192).unwrap();
@@ -107,9 +118,11 @@ fn both_disks_lock_and_map_alike() {
         let view = held.map(8192, 1 << 20, None).unwrap();
         assert_eq!(&view[4096..4100], b"page");
         held.write_at(b"anew", 4096).unwrap();
-        let view = held.map(8192, 1 << 20, Some(&view)).unwrap();
-        assert_eq!(&view[4096..4100], b"anew");
-        drop((held, view));
-        disk.open(&path, Open::WRITE.locked(Lock::Exclusive)).unwrap();
+        let again = held.map(8192, 1 << 20, Some(&view)).unwrap();
+        assert_eq!(&again[4096..4100], b"anew");
+        // A mapping keeps the file, and with it the lock.
+        drop((held, view, again));
+        disk.open(&path, Open::WRITE.locked(Lock::Exclusive))
+            .unwrap();
     }
 }

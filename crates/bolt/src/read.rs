@@ -1,0 +1,120 @@
+//! Read transactions.
+
+use crate::bucket::Bucket;
+use crate::check::{self, CheckError};
+use crate::cursor::Cursor;
+use crate::db::Db;
+use crate::meta::Meta;
+use disk::Mapping;
+use std::io;
+
+/// One committed state, for as long as this lives. Its pages are not used again meanwhile, so a
+/// long-lived one makes the file grow.
+pub struct ReadTxn {
+    db: Db,
+    meta: Meta,
+    mapping: Mapping,
+}
+
+impl ReadTxn {
+    pub(crate) fn new(db: Db, meta: Meta, mapping: Mapping) -> ReadTxn {
+        ReadTxn { db, meta, mapping }
+    }
+
+    fn page_size(&self) -> usize {
+        self.db.inner.page_size
+    }
+
+    fn data(&self) -> &[u8] {
+        let end = self.meta.high_water as usize * self.page_size();
+        &self.mapping[..end]
+    }
+
+    /// The root: its keys are the names of the buckets.
+    fn root(&self) -> Bucket<'_> {
+        Bucket::at(
+            self.data(),
+            self.page_size(),
+            self.meta.root,
+            self.meta.sequence,
+        )
+    }
+
+    /// A bucket by its name.
+    pub fn bucket(&self, name: &[u8]) -> Option<Bucket<'_>> {
+        self.root().bucket(name)
+    }
+
+    /// A cursor over the names of all buckets.
+    pub fn buckets(&self) -> Cursor<'_> {
+        self.root().cursor()
+    }
+
+    /// The id of the transaction that wrote this state.
+    pub fn txid(&self) -> u64 {
+        self.meta.txid
+    }
+
+    /// Bytes that the state spans, and that [`ReadTxn::copy_to`] writes.
+    pub fn size(&self) -> u64 {
+        self.data().len() as u64
+    }
+
+    /// Everything wrong with this state: nothing, in a sound file.
+    pub fn check(&self) -> Vec<CheckError> {
+        check::reachable(self.data(), &self.meta)
+            .err()
+            .into_iter()
+            .collect()
+    }
+
+    /// Part of the copy that [`ReadTxn::copy_to`] makes, from `offset` on.
+    ///
+    /// The copy's meta pages both describe this state; the second as one transaction older.
+    pub fn copy_at(&self, offset: u64, buf: &mut [u8]) -> usize {
+        let page_size = self.page_size();
+        let head = self.copied_metas();
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset as usize + done;
+            let source = if at < 2 * page_size {
+                &head[at..]
+            } else {
+                &self.data()[at..]
+            };
+            if source.is_empty() {
+                break;
+            }
+            let n = source.len().min(buf.len() - done);
+            buf[done..done + n].copy_from_slice(&source[..n]);
+            done += n;
+        }
+        done
+    }
+
+    fn copied_metas(&self) -> Vec<u8> {
+        let older = Meta {
+            txid: self.meta.txid.wrapping_sub(1),
+            ..self.meta
+        };
+        let mut head = self.meta.encode_as(0, self.page_size());
+        head.extend(older.encode_as(1, self.page_size()));
+        head
+    }
+
+    /// Writes the whole database as a file of its own.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn copy_to(&self, out: &mut dyn io::Write) -> io::Result<u64> {
+        out.write_all(&self.copied_metas())?;
+        out.write_all(&self.data()[2 * self.page_size()..])?;
+        Ok(self.size())
+    }
+}
+
+impl Drop for ReadTxn {
+    fn drop(&mut self) {
+        self.db.inner.end_read(self.meta.txid);
+    }
+}
