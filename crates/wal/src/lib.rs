@@ -1,1 +1,31 @@
 //! Raft's durable memory: a segmented CRC-chained log and snapshot files, in etcd's bytes.
+//!
+//! ```text
+//! member/wal/<seq %016x>-<first index %016x>.wal      preallocated with zeros, locked while in use
+//!   segment  = Crc, Metadata, (HardState | Snapshot), records ...; ends at a zero length or the end
+//!   record   = | length u64 | walpb.Record | padding to 8 bytes |
+//!   length   = record bytes in the low 56 bits; where padded, 0x80 + padding in the top byte
+//! member/snap/<term %016x>-<index %016x>.snap
+//! ```
+//! The CRC-32C in a record runs over the data of all records so far, through all segments; a Crc
+//! record carries it from one segment into the next.
+//!
+//! What a crash tears off is cut away, and only in the last segment: a record of which a 512-byte
+//! sector is all zeros, or which ends beyond the file. All other damage is a [`Fault`] that names
+//! the file and the offset.
+//!
+//! Reference: `server/storage/wal`, `server/etcdserver/api/snap`.
+
+mod fault;
+mod frame;
+mod log;
+mod names;
+mod reader;
+pub mod snap;
+
+pub use fault::Fault;
+pub use log::{Options, Prepared, Recovered, Saved, Wal};
+pub use reader::valid_snapshots;
+
+/// A segment is full when it has this many bytes.
+pub const SEGMENT_BYTES: u64 = 64 * 1000 * 1000;

@@ -1,0 +1,490 @@
+//! The log itself: recovered, appended to, cut into segments.
+
+use crate::frame::{Encoder, Kind};
+use crate::names::SegmentName;
+use crate::reader::{Reader, SegmentEnd, decode, segments};
+use crate::{Fault, SEGMENT_BYTES};
+use bytes::Bytes;
+use disk::{Disk, File, Lock, Open};
+use proto::raftpb::{Entry, HardState};
+use proto::walpb;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A segment is cut when it has this many bytes.
+    pub segment_bytes: u64,
+    /// Never sync. Acknowledged writes may be lost.
+    pub no_sync: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            segment_bytes: SEGMENT_BYTES,
+            no_sync: false,
+        }
+    }
+}
+
+/// What a log held.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recovered {
+    /// The first record: whose log it is.
+    pub metadata: Bytes,
+    /// The last hard state.
+    pub hard_state: HardState,
+    /// The entries after the snapshot asked for.
+    pub entries: Vec<Entry>,
+    /// A torn tail was cut off.
+    pub repaired: bool,
+}
+
+/// What a save did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Bytes written.
+    pub bytes: u64,
+    /// Whether they are durable.
+    pub synced: bool,
+}
+
+/// The next segment, made ahead so that cutting costs no time.
+pub struct Prepared {
+    path: PathBuf,
+    file: Arc<dyn File>,
+}
+
+/// A log open for appending.
+pub struct Wal {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: Options,
+    metadata: Bytes,
+    hard_state: HardState,
+    /// Segments in use, the last one being written; their locks are held.
+    held: Vec<(SegmentName, Arc<dyn File>)>,
+    /// Where the next record goes in the last segment.
+    offset: u64,
+    encoder: Encoder,
+    last_index: u64,
+    prepared: Option<Prepared>,
+    prepared_count: u64,
+    failed: Option<String>,
+}
+
+impl Wal {
+    /// Makes a log in a directory that must not exist, all of it or nothing.
+    ///
+    /// # Errors
+    /// I/O faults, and a directory that is there already.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        metadata: Bytes,
+        options: Options,
+    ) -> Result<Wal, Fault> {
+        if disk
+            .exists(dir)
+            .map_err(Fault::io(dir, "cannot look for"))?
+        {
+            return Err(Fault::inconsistent(dir, "there is a log already"));
+        }
+        let mut temporary = dir.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let io = |what| Fault::io(&temporary, what);
+        if disk.exists(&temporary).map_err(io("cannot look for"))? {
+            disk.remove_dir_all(&temporary)
+                .map_err(io("cannot remove"))?;
+        }
+        disk.create_dir_all(&temporary, 0o700)
+            .map_err(io("cannot make"))?;
+        let name = SegmentName {
+            sequence: 0,
+            index: 0,
+        };
+        let path = temporary.join(name.file_name());
+        let file = new_segment(&*disk, &path, options.segment_bytes)?;
+        let mut encoder = Encoder::new(0);
+        encoder.crc_record();
+        encoder.bytes(Kind::Metadata, &metadata);
+        let start = walpb::Snapshot {
+            index: Some(0),
+            term: Some(0),
+            conf_state: None,
+        };
+        encoder.message(Kind::Snapshot, &start);
+        file.write_at(&encoder.buffer, 0)
+            .map_err(io("cannot write"))?;
+        file.sync_all().map_err(io("cannot sync"))?;
+        let offset = encoder.buffer.len() as u64;
+        encoder.buffer.clear();
+        disk.sync_dir(&temporary).map_err(io("cannot sync"))?;
+        disk.rename(&temporary, dir).map_err(io("cannot rename"))?;
+        let parent = dir.parent().unwrap_or(Path::new("."));
+        disk.sync_dir(parent)
+            .map_err(Fault::io(parent, "cannot sync"))?;
+        Ok(Wal {
+            disk,
+            dir: dir.to_owned(),
+            options,
+            metadata,
+            hard_state: HardState::default(),
+            held: vec![(name, file)],
+            offset,
+            encoder,
+            last_index: 0,
+            prepared: None,
+            prepared_count: 0,
+            failed: None,
+        })
+    }
+
+    /// Opens a log to read what follows a snapshot and to append.
+    ///
+    /// A torn tail of the last segment is cut off; a copy stays beside it as `.broken`.
+    ///
+    /// # Errors
+    /// Every other damage, a missing snapshot record, missing entries.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        at: &walpb::Snapshot,
+        options: Options,
+    ) -> Result<(Wal, Recovered), Fault> {
+        remove_leftovers(&*disk, dir)?;
+        let names = segments(&*disk, dir)?;
+        let first = names
+            .iter()
+            .rposition(|name| name.index <= at.index())
+            .ok_or_else(|| Fault::inconsistent(dir, "the snapshot's segment is missing"))?;
+        let mut held = Vec::new();
+        for name in &names[first..] {
+            let path = dir.join(name.file_name());
+            let file = disk
+                .open(&path, Open::WRITE.locked(Lock::Exclusive))
+                .map_err(Fault::io(&path, "cannot lock"))?;
+            held.push((*name, file));
+        }
+        let mut replay = Replay::new(at);
+        let mut reader = Reader::new(&*disk, dir);
+        let mut end = SegmentEnd {
+            offset: 0,
+            torn: false,
+        };
+        for (n, (name, _)) in held.iter().enumerate() {
+            let is_last = n + 1 == held.len();
+            end = reader.segment(*name, is_last, |record| replay.record(record))?;
+        }
+        if !replay.snapshot_found {
+            let what = format!("no record of the snapshot at index {}", at.index());
+            return Err(Fault::inconsistent(dir, what));
+        }
+        let crc = reader.crc();
+        let (name, file) = held.last().expect("there is a last segment");
+        clear_tail(&*disk, &dir.join(name.file_name()), &**file, &end, options)?;
+        let recovered = Recovered {
+            repaired: end.torn,
+            ..replay.recovered
+        };
+        let wal = Wal {
+            disk,
+            dir: dir.to_owned(),
+            options,
+            metadata: recovered.metadata.clone(),
+            hard_state: recovered.hard_state,
+            held,
+            offset: end.offset,
+            encoder: Encoder::new(crc),
+            last_index: replay.last_index,
+            prepared: None,
+            prepared_count: 0,
+            failed: None,
+        };
+        Ok((wal, recovered))
+    }
+
+    /// Appends entries and a hard state in one write; with `sync` they are durable on return.
+    ///
+    /// # Errors
+    /// After any failure the log takes no more writes.
+    pub fn save(
+        &mut self,
+        hard_state: Option<&HardState>,
+        entries: &[Entry],
+        sync: bool,
+    ) -> Result<Saved, Fault> {
+        for entry in entries {
+            self.encoder.message(Kind::Entry, entry);
+            self.last_index = entry.index();
+        }
+        if let Some(state) = hard_state {
+            self.encoder.message(Kind::State, state);
+            self.hard_state = *state;
+        }
+        self.flush(sync)
+    }
+
+    /// Records a snapshot, durably. Its database and file must be durable already.
+    ///
+    /// # Errors
+    /// As [`Wal::save`].
+    pub fn save_snapshot(&mut self, snapshot: &walpb::Snapshot) -> Result<Saved, Fault> {
+        self.encoder.message(Kind::Snapshot, snapshot);
+        self.last_index = self.last_index.max(snapshot.index());
+        self.flush(true)
+    }
+
+    fn flush(&mut self, sync: bool) -> Result<Saved, Fault> {
+        if let Some(first) = &self.failed {
+            return Err(Fault::Poisoned(first.clone()));
+        }
+        let result = self.try_flush(sync);
+        if let Err(fault) = &result {
+            self.failed = Some(fault.to_string());
+        }
+        result
+    }
+
+    fn try_flush(&mut self, sync: bool) -> Result<Saved, Fault> {
+        let (name, file) = self.held.last().expect("there is a last segment");
+        let path = self.dir.join(name.file_name());
+        let bytes = self.encoder.buffer.len() as u64;
+        if bytes > 0 {
+            let written = file.write_at(&self.encoder.buffer, self.offset);
+            written.map_err(Fault::io(&path, "cannot write"))?;
+            self.offset += bytes;
+            self.encoder.buffer.clear();
+        }
+        let synced = sync && !self.options.no_sync;
+        if synced {
+            file.sync_data().map_err(Fault::io(&path, "cannot sync"))?;
+        }
+        if self.offset >= self.options.segment_bytes {
+            self.cut(&path)?;
+        }
+        Ok(Saved {
+            bytes,
+            synced: sync,
+        })
+    }
+
+    /// Ends the segment and begins the next.
+    fn cut(&mut self, path: &Path) -> Result<(), Fault> {
+        let (name, file) = self.held.last().expect("there is a last segment");
+        file.set_len(self.offset)
+            .map_err(Fault::io(path, "cannot cut"))?;
+        file.sync_all().map_err(Fault::io(path, "cannot sync"))?;
+        let name = SegmentName {
+            sequence: name.sequence + 1,
+            index: self.last_index + 1,
+        };
+        let next = match self.prepared.take() {
+            Some(prepared) => prepared,
+            None => self.preparation()()?,
+        };
+        let io = |what| Fault::io(&next.path, what);
+        self.encoder.crc_record();
+        self.encoder.bytes(Kind::Metadata, &self.metadata);
+        self.encoder.message(Kind::State, &self.hard_state);
+        next.file
+            .write_at(&self.encoder.buffer, 0)
+            .map_err(io("cannot write"))?;
+        next.file.sync_all().map_err(io("cannot sync"))?;
+        let to = self.dir.join(name.file_name());
+        self.disk
+            .rename(&next.path, &to)
+            .map_err(io("cannot rename"))?;
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(Fault::io(&self.dir, "cannot sync"))?;
+        self.offset = self.encoder.buffer.len() as u64;
+        self.encoder.buffer.clear();
+        self.held.push((name, next.file));
+        Ok(())
+    }
+
+    /// What makes the next segment; to be run on any thread and handed to [`Wal::prepared`].
+    pub fn preparation(&mut self) -> impl FnOnce() -> Result<Prepared, Fault> + Send + use<> {
+        let path = self.dir.join(format!("{}.tmp", self.prepared_count % 2));
+        self.prepared_count += 1;
+        let (disk, len) = (Arc::clone(&self.disk), self.options.segment_bytes);
+        move || {
+            Ok(Prepared {
+                file: new_segment(&*disk, &path, len)?,
+                path,
+            })
+        }
+    }
+
+    /// Whether a next segment should be made ahead now.
+    pub fn wants_prepared(&self) -> bool {
+        self.prepared.is_none() && self.offset > self.options.segment_bytes / 2
+    }
+
+    /// Takes a segment made ahead.
+    pub fn prepared(&mut self, prepared: Prepared) {
+        self.prepared = Some(prepared);
+    }
+
+    /// Lets go of segments that hold nothing after `index`; they may be removed then.
+    pub fn release_to(&mut self, index: u64) {
+        let needed = self
+            .held
+            .iter()
+            .rposition(|(name, _)| name.index <= index)
+            .unwrap_or(0);
+        self.held.drain(..needed);
+    }
+
+    /// Removes released segments, the oldest first, until at most `keep` segments are left.
+    /// Gives the names of those removed.
+    ///
+    /// # Errors
+    /// Those of listing and removing.
+    pub fn purge(&self, keep: usize) -> Result<Vec<String>, Fault> {
+        let names = segments(&*self.disk, &self.dir)?;
+        let in_use = self.held.first().map_or(0, |(name, _)| name.sequence);
+        let surplus = names.len().saturating_sub(keep);
+        let mut removed = Vec::new();
+        for name in names
+            .iter()
+            .take(surplus)
+            .filter(|name| name.sequence < in_use)
+        {
+            let path = self.dir.join(name.file_name());
+            self.disk
+                .remove_file(&path)
+                .map_err(Fault::io(&path, "cannot remove"))?;
+            removed.push(name.file_name());
+        }
+        Ok(removed)
+    }
+}
+
+/// An empty, locked segment of its full length.
+fn new_segment(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn File>, Fault> {
+    let how = Open {
+        truncate: true,
+        ..Open::CREATE.locked(Lock::Exclusive)
+    };
+    let file = disk
+        .open(path, how)
+        .map_err(Fault::io(path, "cannot make"))?;
+    file.allocate(len)
+        .map_err(Fault::io(path, "cannot preallocate"))?;
+    Ok(file)
+}
+
+/// Segments that were made ahead by an earlier run.
+fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), Fault> {
+    let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
+    for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+        let path = dir.join(name);
+        disk.remove_file(&path)
+            .map_err(Fault::io(&path, "cannot remove"))?;
+    }
+    Ok(())
+}
+
+/// Zeros what a torn write left after the last sound record: records written later would
+/// otherwise end in old bytes.
+fn clear_tail(
+    disk: &dyn Disk,
+    path: &Path,
+    file: &dyn File,
+    end: &SegmentEnd,
+    options: Options,
+) -> Result<(), Fault> {
+    let io = |what| Fault::io(path, what);
+    if end.torn {
+        let mut broken = path.as_os_str().to_owned();
+        broken.push(".broken");
+        let bytes = disk::read_all(disk, path).map_err(io("cannot read"))?;
+        let how = Open {
+            truncate: true,
+            ..Open::CREATE
+        };
+        let copy = disk
+            .open(Path::new(&broken), how)
+            .map_err(io("cannot make a copy of"))?;
+        copy.write_at(&bytes, 0).map_err(io("cannot copy"))?;
+        copy.sync_all().map_err(io("cannot sync the copy of"))?;
+    }
+    file.set_len(end.offset).map_err(io("cannot cut"))?;
+    file.allocate(options.segment_bytes.max(end.offset))
+        .map_err(io("cannot preallocate"))?;
+    file.sync_all().map_err(io("cannot sync"))
+}
+
+/// Puts records together as they were meant.
+struct Replay<'a> {
+    at: &'a walpb::Snapshot,
+    recovered: Recovered,
+    snapshot_found: bool,
+    metadata_seen: bool,
+    last_index: u64,
+}
+
+impl<'a> Replay<'a> {
+    fn new(at: &'a walpb::Snapshot) -> Replay<'a> {
+        Replay {
+            at,
+            recovered: Recovered::default(),
+            snapshot_found: false,
+            metadata_seen: false,
+            last_index: 0,
+        }
+    }
+
+    fn record(&mut self, record: crate::frame::Record) -> Result<(), String> {
+        match record.kind {
+            Kind::Entry => return self.entry(decode(record)?),
+            Kind::State => self.recovered.hard_state = decode(record)?,
+            Kind::Metadata => {
+                if self.metadata_seen && self.recovered.metadata != record.data {
+                    return Err("its metadata is not that of the segments before".into());
+                }
+                self.metadata_seen = true;
+                self.recovered.metadata = record.data;
+            }
+            Kind::Snapshot => {
+                let snapshot: walpb::Snapshot = decode(record)?;
+                if snapshot.index() == self.at.index() {
+                    if snapshot.term() != self.at.term() {
+                        return Err(format!(
+                            "snapshot {} is of term {}, not {}",
+                            snapshot.index(),
+                            snapshot.term(),
+                            self.at.term()
+                        ));
+                    }
+                    self.snapshot_found = true;
+                }
+            }
+            Kind::Crc => {}
+        }
+        Ok(())
+    }
+
+    /// An entry replaces the one of its index and all after it.
+    fn entry(&mut self, entry: Entry) -> Result<(), String> {
+        let start = self.at.index();
+        if entry.index() > start {
+            let place = (entry.index() - start - 1) as usize;
+            if place > self.recovered.entries.len() {
+                let expected = start + self.recovered.entries.len() as u64 + 1;
+                return Err(format!("entry {} where {expected} must be", entry.index()));
+            }
+            self.recovered.entries.truncate(place);
+            self.last_index = entry.index();
+            self.recovered.entries.push(entry);
+        } else {
+            self.last_index = entry.index();
+        }
+        Ok(())
+    }
+}

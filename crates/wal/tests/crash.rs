@@ -1,0 +1,269 @@
+//! A log crashed at every operation, and damaged at random.
+#![allow(clippy::unwrap_used)] // the helpers of tests too
+
+use bytes::Bytes;
+use disk::sim::SimDisk;
+use disk::{Disk, read_all};
+use proptest::prelude::*;
+use proto::raftpb::{self, ConfState, Entry, HardState, SnapshotMetadata};
+use proto::walpb;
+use std::path::Path;
+use wal::{Fault, Options, Wal, snap, valid_snapshots};
+
+const OPTIONS: Options = Options {
+    segment_bytes: 4096,
+    no_sync: false,
+};
+
+fn dir() -> &'static Path {
+    Path::new("wal")
+}
+
+fn entry(index: u64, term: u64, len: usize) -> Entry {
+    let data = Some(Bytes::from(vec![index as u8 | 1; len]));
+    Entry {
+        r#type: Some(0),
+        term: Some(term),
+        index: Some(index),
+        data,
+    }
+}
+
+fn state(term: u64, commit: u64) -> HardState {
+    HardState {
+        term: Some(term),
+        vote: Some(1),
+        commit: Some(commit),
+    }
+}
+
+fn at(index: u64, term: u64) -> walpb::Snapshot {
+    let conf_state = Some(ConfState {
+        voters: vec![1],
+        ..Default::default()
+    });
+    walpb::Snapshot {
+        index: Some(index),
+        term: Some(term),
+        conf_state,
+    }
+}
+
+fn start() -> walpb::Snapshot {
+    walpb::Snapshot {
+        index: Some(0),
+        term: Some(0),
+        conf_state: None,
+    }
+}
+
+/// Saves until the disk fails. Gives the number of entries whose save returned.
+fn run(sim: &SimDisk, rounds: u64) -> Result<u64, u64> {
+    let mut acknowledged = 0;
+    let mut go = || -> Result<(), Fault> {
+        let mut wal = Wal::create(sim.disk(), dir(), Bytes::from_static(b"me"), OPTIONS)?;
+        for round in 0..rounds {
+            let first = round * 3 + 1;
+            let entries: Vec<Entry> = (first..first + 3)
+                .map(|i| entry(i, 1, 100 + (i as usize * 97) % 900))
+                .collect();
+            wal.save(Some(&state(1, first - 1)), &entries, true)?;
+            acknowledged = first + 2;
+            if round == 4 {
+                wal.save_snapshot(&at(12, 1))?;
+                wal.release_to(12);
+            }
+            if wal.wants_prepared() {
+                let prepared = wal.preparation()()?;
+                wal.prepared(prepared);
+            }
+        }
+        Ok(())
+    };
+    match go() {
+        Ok(()) => Ok(acknowledged),
+        Err(_) => Err(acknowledged),
+    }
+}
+
+#[test]
+fn what_was_synced_is_there_after_a_crash_anywhere() {
+    let whole = SimDisk::new(0);
+    assert_eq!(run(&whole, 12), Ok(36));
+    assert!(
+        whole.list(dir()).unwrap().len() >= 4,
+        "{:?}",
+        whole.list(dir())
+    );
+    let mut repaired = 0;
+    for crash in 1..=whole.ops() {
+        for seed in 0..8 {
+            let sim = SimDisk::new(seed);
+            sim.crash_after(crash);
+            let acknowledged = run(&sim, 12).unwrap_err();
+            sim.restart();
+            if !sim.exists(dir()).unwrap() {
+                assert_eq!(acknowledged, 0);
+                continue;
+            }
+            let (mut wal, found) = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
+                .unwrap_or_else(|fault| panic!("crash {crash}, seed {seed}: {fault}"));
+            repaired += u32::from(found.repaired);
+            assert_eq!(found.metadata, "me");
+            assert!(
+                found.entries.len() as u64 >= acknowledged,
+                "crash {crash}, seed {seed}"
+            );
+            for (n, entry) in found.entries.iter().enumerate() {
+                assert_eq!(entry.index(), n as u64 + 1);
+            }
+            let next = found.entries.len() as u64 + 1;
+            wal.save(Some(&state(2, 0)), &[entry(next, 2, 700)], true)
+                .unwrap();
+            drop(wal);
+            let (_, again) = Wal::open(sim.disk(), dir(), &start(), OPTIONS).unwrap();
+            assert_eq!(again.entries.len() as u64, next);
+            assert_eq!(again.entries.last().unwrap().term(), 2);
+        }
+    }
+    assert!(
+        repaired > 20,
+        "tearing must have happened, not {repaired} times"
+    );
+}
+
+#[test]
+fn later_entries_replace_and_snapshots_shorten() {
+    let sim = SimDisk::new(1);
+    let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), Options::default()).unwrap();
+    wal.save(
+        None,
+        &[entry(1, 1, 9), entry(2, 1, 9), entry(3, 1, 9)],
+        true,
+    )
+    .unwrap();
+    wal.save(Some(&state(2, 2)), &[entry(2, 2, 5)], true)
+        .unwrap();
+    wal.save_snapshot(&at(1, 1)).unwrap();
+    wal.save_snapshot(&at(9, 2)).unwrap();
+    drop(wal);
+    assert_eq!(valid_snapshots(&sim, dir()).unwrap(), [start(), at(1, 1)]);
+    let (_, found) = Wal::open(sim.disk(), dir(), &at(1, 1), Options::default()).unwrap();
+    assert_eq!(found.entries, [entry(2, 2, 5)]);
+    assert_eq!(found.hard_state, state(2, 2));
+    let wrong = Wal::open(sim.disk(), dir(), &at(1, 7), Options::default()).err();
+    assert!(matches!(wrong, Some(Fault::Corrupt { .. })), "{wrong:?}");
+    let none = Wal::open(sim.disk(), dir(), &at(2, 1), Options::default()).err();
+    assert!(matches!(none, Some(Fault::Inconsistent { .. })));
+}
+
+#[test]
+fn damage_before_the_tail_names_file_and_offset() {
+    let sim = SimDisk::new(1);
+    run(&sim, 12).unwrap();
+    let name = sim.list(dir()).unwrap().swap_remove(1);
+    let path = dir().join(&name);
+    sim.flip_bit(&path, 2000 * 8).unwrap();
+    let fault = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        fault.contains(&name) && fault.contains("damaged at offset"),
+        "{fault}"
+    );
+    let before = read_all(&sim, &path).unwrap();
+    sim.remove_file(&dir().join(&name)).unwrap();
+    let gap = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(gap.contains("is missing"), "{gap}");
+    assert!(!before.is_empty());
+}
+
+#[test]
+fn released_segments_are_purged_and_the_rest_still_opens() {
+    let sim = SimDisk::new(1);
+    let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap();
+    for i in 1..40 {
+        wal.save(Some(&state(1, i)), &[entry(i, 1, 900)], true)
+            .unwrap();
+    }
+    wal.save_snapshot(&at(30, 1)).unwrap();
+    assert!(wal.purge(2).unwrap().is_empty(), "nothing is released yet");
+    wal.release_to(30);
+    assert!(wal.purge(2).unwrap().len() >= 4);
+    drop(wal);
+    let (_, found) = Wal::open(sim.disk(), dir(), &at(30, 1), OPTIONS).unwrap();
+    assert_eq!(found.entries.len(), 9);
+}
+
+#[test]
+fn a_failed_sync_stops_the_log() {
+    let sim = SimDisk::new(1);
+    let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap();
+    sim.fail_sync_after(1);
+    assert!(matches!(
+        wal.save(None, &[entry(1, 1, 9)], true),
+        Err(Fault::Io { .. })
+    ));
+    assert!(matches!(
+        wal.save(None, &[entry(2, 1, 9)], true),
+        Err(Fault::Poisoned(_))
+    ));
+}
+
+#[test]
+fn snapshot_files_read_back_and_bad_ones_are_set_aside() {
+    let sim = SimDisk::new(1);
+    sim.create_dir_all(Path::new("snap"), 0o700).unwrap();
+    let snapshot = |index| raftpb::Snapshot {
+        data: Some(Bytes::from_static(b"{}")),
+        metadata: Some(SnapshotMetadata {
+            index: Some(index),
+            term: Some(2),
+            conf_state: Some(ConfState::default()),
+        }),
+    };
+    for index in [5, 6, 7] {
+        snap::write(&sim, Path::new("snap"), &snapshot(index)).unwrap();
+    }
+    let damaged = Path::new("snap").join(snap::file_name(2, 6));
+    sim.flip_bit(&damaged, 100).unwrap();
+    let newest = snap::load_newest(&sim, Path::new("snap"), &[at(5, 2), at(6, 2)]).unwrap();
+    assert_eq!(
+        newest,
+        Some(snapshot(5)),
+        "7 is not recorded and 6 is damaged"
+    );
+    assert!(
+        sim.exists(Path::new(
+            "snap/0000000000000002-0000000000000006.snap.broken"
+        ))
+        .unwrap()
+    );
+    snap::purge(&sim, Path::new("snap"), 1).unwrap();
+    assert_eq!(sim.list(Path::new("snap")).unwrap().len(), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_damage_never_panics(flips in prop::collection::vec((0usize..5, 0u64..4096 * 8), 1..6)) {
+        let sim = SimDisk::new(1);
+        run(&sim, 12).unwrap();
+        let names = sim.list(dir()).unwrap();
+        for (file, bit) in flips {
+            let path = dir().join(&names[file % names.len()]);
+            // Shorter files have no such bit.
+            let _ = sim.flip_bit(&path, bit);
+        }
+        if let Ok((_, found)) = Wal::open(sim.disk(), dir(), &start(), OPTIONS) {
+            for (n, entry) in found.entries.iter().enumerate() {
+                prop_assert_eq!(entry.index(), n as u64 + 1);
+            }
+        }
+    }
+}
