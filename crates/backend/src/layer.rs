@@ -1,0 +1,138 @@
+//! Writes that are not in the file yet.
+
+use crate::Table;
+use crate::backend::EntryId;
+use bytes::Bytes;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+
+/// A key of [`Table::Key`]: a revision in 17 bytes, 18 for a tombstone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RevisionKey {
+    len: u8,
+    bytes: [u8; RevisionKey::MAX],
+}
+
+impl RevisionKey {
+    const MAX: usize = 18;
+
+    pub(crate) fn new(key: &[u8]) -> RevisionKey {
+        assert!(
+            key.len() <= Self::MAX,
+            "keys of the key table are encoded revisions"
+        );
+        let mut bytes = [0; Self::MAX];
+        bytes[..key.len()].copy_from_slice(key);
+        RevisionKey {
+            len: key.len() as u8,
+            bytes,
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// What one batch of entries wrote.
+///
+/// Always true: `keys` is in ascending order, for revisions only increase.
+#[derive(Default)]
+pub(crate) struct Layer {
+    pub(crate) keys: Vec<(RevisionKey, Bytes)>,
+    /// Revisions that compaction removes. None of them is ever asked for again, so readers need
+    /// not look here.
+    pub(crate) removed_keys: Vec<RevisionKey>,
+    /// The other tables; `None` means removed.
+    pub(crate) others: BTreeMap<(Table, Vec<u8>), Option<Bytes>>,
+    pub(crate) applied: EntryId,
+    pub(crate) ops: usize,
+    pub(crate) bytes: usize,
+}
+
+/// A layer that readers share with the writer.
+pub(crate) type SharedLayer = RwLock<Layer>;
+
+impl Layer {
+    pub(crate) fn new(applied: EntryId) -> Layer {
+        Layer {
+            applied,
+            ..Layer::default()
+        }
+    }
+
+    pub(crate) fn get_key(&self, key: &[u8]) -> Option<&Bytes> {
+        let found = self.keys.binary_search_by(|(k, _)| k.as_slice().cmp(key));
+        found.ok().map(|at| &self.keys[at].1)
+    }
+
+    /// Moves a transaction's writes in.
+    pub(crate) fn absorb(&mut self, writes: &mut Writes) {
+        self.ops += writes.keys.len() + writes.removed_keys.len() + writes.others.len();
+        self.bytes += writes.bytes;
+        let in_order = match (self.keys.last(), writes.keys.first()) {
+            (Some((last, _)), Some((first, _))) => last.as_slice() < first.as_slice(),
+            _ => true,
+        };
+        assert!(in_order, "revisions only increase");
+        self.keys.append(&mut writes.keys);
+        self.removed_keys.append(&mut writes.removed_keys);
+        for (table, key, value) in writes.others.drain(..) {
+            self.others.insert((table, key), value);
+        }
+        writes.bytes = 0;
+    }
+}
+
+/// What one transaction wrote so far.
+#[derive(Default)]
+pub(crate) struct Writes {
+    pub(crate) keys: Vec<(RevisionKey, Bytes)>,
+    pub(crate) removed_keys: Vec<RevisionKey>,
+    pub(crate) others: Vec<(Table, Vec<u8>, Option<Bytes>)>,
+    bytes: usize,
+}
+
+impl Writes {
+    pub(crate) fn put(&mut self, table: Table, key: &[u8], value: Bytes) {
+        self.bytes += key.len() + value.len();
+        if table == Table::Key {
+            let key = RevisionKey::new(key);
+            let in_order = self
+                .keys
+                .last()
+                .is_none_or(|(last, _)| last.as_slice() < key.as_slice());
+            assert!(in_order, "revisions only increase");
+            self.keys.push((key, value));
+        } else {
+            self.others.push((table, key.to_vec(), Some(value)));
+        }
+    }
+
+    pub(crate) fn delete(&mut self, table: Table, key: &[u8]) {
+        self.bytes += key.len();
+        if table == Table::Key {
+            self.removed_keys.push(RevisionKey::new(key));
+        } else {
+            self.others.push((table, key.to_vec(), None));
+        }
+    }
+
+    /// What this transaction says about a key: nothing, removed, or a value.
+    pub(crate) fn get(&self, table: Table, key: &[u8]) -> Option<Option<Bytes>> {
+        if table == Table::Key {
+            let found = self.keys.binary_search_by(|(k, _)| k.as_slice().cmp(key));
+            return found.ok().map(|at| Some(self.keys[at].1.clone()));
+        }
+        let mut latest = self.others.iter().rev();
+        let found = latest.find(|(t, k, _)| *t == table && k == key);
+        found.map(|(_, _, value)| value.clone())
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.keys.clear();
+        self.removed_keys.clear();
+        self.others.clear();
+        self.bytes = 0;
+    }
+}

@@ -1,0 +1,76 @@
+//! The only ways to change a table.
+
+use crate::{Backend, EntryId, Table};
+use bytes::Bytes;
+
+/// The effects of one entry. Dropped before [`ApplyTxn::finish`], it leaves no trace.
+pub struct ApplyTxn<'b> {
+    backend: &'b mut Backend,
+}
+
+impl<'b> ApplyTxn<'b> {
+    pub(crate) fn new(backend: &'b mut Backend) -> ApplyTxn<'b> {
+        ApplyTxn { backend }
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, table: Table, key: &[u8], value: Bytes) {
+        self.backend.writes.put(table, key, value);
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, table: Table, key: &[u8]) {
+        self.backend.writes.delete(table, key);
+    }
+
+    /// A key's value, own writes included.
+    pub fn get(&self, table: Table, key: &[u8]) -> Option<Bytes> {
+        match self.backend.writes.get(table, key) {
+            Some(own) => own,
+            None => self.backend.reader().view().get(table, key),
+        }
+    }
+
+    /// Makes the effects readable, and durable together with this entry's index.
+    pub fn finish(self, entry: EntryId) {
+        self.backend.absorb(Some(entry));
+    }
+}
+
+impl Drop for ApplyTxn<'_> {
+    fn drop(&mut self) {
+        self.backend.writes.clear();
+    }
+}
+
+/// Changes that no entry asks for; they are part of some commit and leave the applied index alone.
+pub struct MaintenanceTxn<'b> {
+    backend: &'b mut Backend,
+}
+
+impl<'b> MaintenanceTxn<'b> {
+    pub(crate) fn new(backend: &'b mut Backend) -> MaintenanceTxn<'b> {
+        MaintenanceTxn { backend }
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, table: Table, key: &[u8], value: Bytes) {
+        self.backend.writes.put(table, key, value);
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, table: Table, key: &[u8]) {
+        self.backend.writes.delete(table, key);
+    }
+
+    /// Makes the changes readable.
+    pub fn finish(self) {
+        self.backend.absorb(None);
+    }
+}
+
+impl Drop for MaintenanceTxn<'_> {
+    fn drop(&mut self) {
+        self.backend.writes.clear();
+    }
+}

@@ -1,0 +1,167 @@
+//! Effects and applied index are one, through crashes, commits and defragmentation.
+#![allow(clippy::unwrap_used)] // the helpers of tests too
+
+use backend::{Backend, EntryId, Fault, Options, Table, View};
+use disk::sim::SimDisk;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+fn options() -> Options {
+    let bolt = bolt::Options {
+        page_size: 1024,
+        growth_bytes: 4096,
+        ..Default::default()
+    };
+    Options { bolt }
+}
+
+fn open(sim: &SimDisk) -> Result<Backend, Fault> {
+    Backend::open(sim.disk(), Path::new("db"), options())
+}
+
+fn key(n: u64) -> Vec<u8> {
+    [&n.to_be_bytes()[..], b"_", &0u64.to_be_bytes()].concat()
+}
+
+fn apply(backend: &mut Backend, index: u64) {
+    let mut txn = backend.begin();
+    txn.put(Table::Key, &key(index), vec![index as u8; 50].into());
+    txn.put(
+        Table::Lease,
+        &(index % 5).to_be_bytes(),
+        index.to_string().into(),
+    );
+    if index % 7 == 0 {
+        txn.delete(Table::Lease, &(index % 3).to_be_bytes());
+    }
+    assert_eq!(txn.get(Table::Key, &key(index)).unwrap().len(), 50);
+    txn.finish(EntryId { term: 1, index });
+}
+
+fn keys(view: &View, table: Table) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    view.range(table, &[], &[], usize::MAX, |key, _| {
+        found.push(key.to_vec());
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+#[test]
+fn writes_are_read_at_once_and_while_they_are_committed() {
+    let sim = SimDisk::new(1);
+    let mut backend = open(&sim).unwrap();
+    for index in 1..=20 {
+        apply(&mut backend, index);
+    }
+    let job = backend.freeze().unwrap();
+    assert!(backend.freeze().is_none(), "one job at a time");
+    apply(&mut backend, 21);
+    let early = backend.reader().view();
+    assert_eq!(keys(&early, Table::Key).len(), 21);
+    let done = job.run().unwrap();
+    backend.complete(done);
+    assert_eq!(backend.durable().index, 20);
+    for view in [early, backend.reader().view()] {
+        assert_eq!(
+            keys(&view, Table::Key),
+            (1..=21).map(key).collect::<Vec<_>>()
+        );
+        assert_eq!(view.get(Table::Lease, &1u64.to_be_bytes()).unwrap(), "21");
+    }
+    let txn = backend.begin();
+    drop(txn);
+    assert_eq!(backend.applied().index, 21);
+}
+
+#[test]
+fn maintenance_leaves_the_applied_index() {
+    let sim = SimDisk::new(1);
+    let mut backend = open(&sim).unwrap();
+    apply(&mut backend, 1);
+    backend.commit().unwrap();
+    let mut txn = backend.begin_maintenance();
+    txn.delete(Table::Key, &key(1));
+    txn.put(Table::Meta, b"note", "x".into());
+    txn.finish();
+    backend.commit().unwrap();
+    drop(backend);
+    let backend = open(&sim).unwrap();
+    assert_eq!(backend.applied(), EntryId { term: 1, index: 1 });
+    assert!(keys(&backend.reader().view(), Table::Key).is_empty());
+}
+
+fn run(sim: &SimDisk) -> Result<(), Fault> {
+    let mut backend = open(sim)?;
+    for round in 0..6 {
+        for index in round * 4 + 1..=round * 4 + 4 {
+            apply(&mut backend, index);
+        }
+        backend.commit()?;
+        if round % 2 == 1 {
+            let job = backend.defragment().unwrap();
+            apply(&mut backend, 1000 + round);
+            let result = job.run();
+            backend.complete_defragment(result)?;
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_crash_anywhere_leaves_index_and_effects_in_step() {
+    let whole = SimDisk::new(0);
+    run(&whole).unwrap();
+    for crash in 1..=whole.ops() {
+        for seed in 0..10 {
+            let sim = SimDisk::new(seed);
+            sim.crash_after(crash);
+            assert!(run(&sim).is_err());
+            sim.restart();
+            let Ok(backend) = open(&sim) else {
+                assert!(
+                    crash < 6,
+                    "only a file that was never whole may fail to open"
+                );
+                continue;
+            };
+            let applied = backend.applied().index;
+            let view = backend.reader().view();
+            assert_eq!(
+                keys(&view, Table::Key),
+                (1..=applied).map(key).collect::<Vec<_>>()
+            );
+            assert_eq!(applied % 4, 0, "commits are whole");
+        }
+    }
+}
+
+#[test]
+fn defragmentation_shrinks_the_file_under_readers_and_writers() {
+    let sim = SimDisk::new(1);
+    let mut backend = open(&sim).unwrap();
+    for index in 1..=400 {
+        apply(&mut backend, index);
+    }
+    backend.commit().unwrap();
+    let mut txn = backend.begin_maintenance();
+    (1..=350).for_each(|n| txn.delete(Table::Key, &key(n)));
+    txn.finish();
+    backend.commit().unwrap();
+    let before = (backend.size(), backend.reader().snapshot().hash());
+    let reader = backend.reader().view();
+    let job = backend.defragment().unwrap();
+    apply(&mut backend, 401);
+    assert!(backend.freeze().is_none(), "commits wait for the exchange");
+    let result = job.run();
+    backend.complete_defragment(result).unwrap();
+    assert!(backend.size() < before.0 / 2);
+    assert_eq!(backend.reader().snapshot().hash(), before.1);
+    assert_eq!(keys(&reader, Table::Key).len(), 51);
+    backend.commit().unwrap();
+    drop((backend, reader));
+    let backend = open(&sim).unwrap();
+    assert_eq!(backend.applied().index, 401);
+    assert_eq!(keys(&backend.reader().view(), Table::Key).len(), 51);
+}
