@@ -1,0 +1,195 @@
+//! Writing: one revision, some changes.
+
+use crate::index::KeyRange;
+use crate::kv::{Fields, encode};
+use crate::range::{self, RangeOptions, RangeResult, Refusal};
+use crate::store::Shared;
+use crate::{Kv, Revision};
+use backend::{ApplyTxn, Table};
+use bytes::Bytes;
+use proto::mvccpb::KeyValue;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What one revision changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The revision.
+    pub revision: i64,
+    /// Its changes in their order.
+    pub events: Vec<ChangeEvent>,
+}
+
+/// One change of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangeEvent {
+    /// The key.
+    pub key: Bytes,
+    /// The stored `KeyValue`; for a tombstone it holds the key alone.
+    pub kv: Bytes,
+    /// The key was deleted.
+    pub is_tombstone: bool,
+    /// The put that began the key's generation: there is no value before it.
+    pub is_create: bool,
+}
+
+/// What a put did.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The revision it belongs to.
+    pub revision: i64,
+    /// The key-value before, where it was asked for and there was one.
+    pub prev: Option<Kv>,
+}
+
+/// What a delete did.
+#[derive(Clone, Debug, Default)]
+pub struct Deleted {
+    /// The keys, in order.
+    pub keys: Vec<Bytes>,
+    /// Their key-values before, where they were asked for.
+    pub prev: Vec<Kv>,
+}
+
+/// The next revision, being written.
+pub struct WriteTxn<'s, 'b> {
+    shared: &'s Arc<Shared>,
+    txn: &'s mut ApplyTxn<'b>,
+    begun_at: i64,
+    events: Vec<ChangeEvent>,
+}
+
+impl<'s, 'b> WriteTxn<'s, 'b> {
+    pub(crate) fn new(shared: &'s Arc<Shared>, txn: &'s mut ApplyTxn<'b>) -> WriteTxn<'s, 'b> {
+        let begun_at = shared.current.load(Ordering::Acquire);
+        WriteTxn {
+            shared,
+            txn,
+            begun_at,
+            events: Vec::new(),
+        }
+    }
+
+    /// The revision that responses show: the next one as soon as something has changed.
+    pub fn revision(&self) -> i64 {
+        self.begun_at + i64::from(!self.events.is_empty())
+    }
+
+    /// The lowest revision that can be read.
+    pub fn compacted(&self) -> i64 {
+        self.shared.compacted.load(Ordering::Acquire)
+    }
+
+    /// Reads keys, with what this transaction changed.
+    ///
+    /// # Errors
+    /// As [`crate::ReadTxn::range`].
+    pub fn range(&self, options: &RangeOptions) -> Result<RangeResult, Refusal> {
+        let (current, compacted) = (self.revision(), self.compacted());
+        range::range(
+            &self.shared.index,
+            options,
+            current,
+            compacted,
+            |revision| self.load(revision),
+        )
+    }
+
+    fn load(&self, revision: Revision) -> Option<Kv> {
+        self.txn.get(Table::Key, &revision.encode()).map(Kv::new)
+    }
+
+    fn current(&self, key: &[u8]) -> Option<Kv> {
+        let found = self.shared.index.get(key, self.begun_at + 1)?;
+        self.load(found.modified)
+    }
+
+    /// A key as it is now.
+    pub fn get(&self, key: &[u8]) -> Option<KeyValue> {
+        self.current(key).map(|kv| kv.decode())
+    }
+
+    fn next(&self) -> Revision {
+        Revision {
+            main: self.begun_at + 1,
+            sub: self.events.len() as i64,
+        }
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, key: &Bytes, value: &[u8], lease: i64, want_prev: bool) -> Put {
+        let prev = if want_prev { self.current(key) } else { None };
+        let revision = self.next();
+        let (created, version) = self.shared.index.put(key, revision);
+        let kv = encode(&Fields {
+            key,
+            create_revision: created,
+            mod_revision: revision.main,
+            version,
+            value,
+            lease,
+        });
+        self.txn.put(Table::Key, &revision.encode(), kv.clone());
+        self.events.push(ChangeEvent {
+            key: key.clone(),
+            kv,
+            is_tombstone: false,
+            is_create: version == 1,
+        });
+        Put {
+            revision: revision.main,
+            prev,
+        }
+    }
+
+    /// Deletes the keys of a range.
+    pub fn delete_range(&mut self, key: &Bytes, range_end: &Bytes, want_prev: bool) -> Deleted {
+        let mut deleted = Deleted::default();
+        let range = KeyRange {
+            key,
+            end: range_end,
+        };
+        let mut last_changes = Vec::new();
+        self.shared
+            .index
+            .walk(range, self.begun_at + 1, |key, found| {
+                deleted.keys.push(Bytes::copy_from_slice(key));
+                last_changes.push(found.modified);
+                true
+            });
+        if want_prev {
+            deleted.prev = last_changes
+                .into_iter()
+                .filter_map(|at| self.load(at))
+                .collect();
+        }
+        for key in &deleted.keys {
+            let revision = self.next();
+            self.shared.index.tombstone(key, revision);
+            let kv = encode(&Fields {
+                key,
+                ..Fields::default()
+            });
+            self.txn
+                .put(Table::Key, &revision.encode_tombstone(), kv.clone());
+            let key = key.clone();
+            self.events.push(ChangeEvent {
+                key,
+                kv,
+                is_tombstone: true,
+                is_create: false,
+            });
+        }
+        deleted
+    }
+
+    /// What changed; `None` where nothing did. It is visible after the `ApplyTxn` is finished and
+    /// the change published.
+    pub fn end(self) -> Option<Change> {
+        let revision = self.begun_at + 1;
+        (!self.events.is_empty()).then_some(Change {
+            revision,
+            events: self.events,
+        })
+    }
+}
