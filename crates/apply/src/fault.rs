@@ -9,8 +9,6 @@ pub enum Fault {
     #[error("database: {0}")]
     Backend(#[from] backend::Fault),
     /// The keys in it.
-    #[error("keys: {0}")]
-    Mvcc(#[from] mvcc::Fault),
     /// A committed entry cannot be read.
     #[error("entry {index} of the log is not a request this version understands")]
     Entry {

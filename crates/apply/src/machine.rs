@@ -123,11 +123,7 @@ impl Machine {
     ///
     /// # Errors
     /// An entry that cannot be understood: the member must stop rather than diverge.
-    pub fn apply(
-        &mut self,
-        entry: &Entry,
-        wanted: impl Fn(u64) -> bool,
-    ) -> Result<Outcome, Fault> {
+    pub fn apply(&mut self, entry: &Entry, wanted: impl Fn(u64) -> bool) -> Result<Outcome, Fault> {
         let at = EntryId { term: entry.term(), index: entry.index() };
         let is_replay = at.index <= self.backend.applied().index;
         match entry.r#type() {
@@ -189,8 +185,7 @@ impl Machine {
         is_replay: bool,
     ) -> Result<Outcome, Fault> {
         let data = entry.data.clone().unwrap_or_default();
-        let mut change =
-            ConfChange::decode(data).map_err(|_| Fault::Entry { index: at.index })?;
+        let mut change = ConfChange::decode(data).map_err(|_| Fault::Entry { index: at.index })?;
         let mut result = Ok(Reply::Done);
         if !is_replay {
             let mut txn = self.backend.begin();
@@ -207,8 +202,8 @@ impl Machine {
 }
 
 /// One entry on its way: what it may touch, and what it led to.
-struct Step<'m> {
-    txn: ApplyTxn<'m>,
+struct Step<'b, 'm> {
+    txn: ApplyTxn<'b>,
     store: &'m mut Store,
     lessor: &'m mut Lessor,
     members: &'m mut Members,
@@ -219,7 +214,7 @@ struct Step<'m> {
     effect: Effect,
 }
 
-impl Step<'_> {
+impl Step<'_, '_> {
     fn dispatch(&mut self, request: Request, skip_ranges: bool) -> Result<Reply, Refusal> {
         self.check_alarms(&request)?;
         let cost = cost(&request);
@@ -313,8 +308,7 @@ impl Step<'_> {
             txn.delete_range(key, &bytes::Bytes::new(), false);
         }
         self.change = txn.end();
-        let revision =
-            self.change.as_ref().map_or(self.store.revision(), |change| change.revision);
+        let revision = self.change.as_ref().map_or(self.store.revision(), |change| change.revision);
         Ok(Reply::LeaseRevoke { revision })
     }
 

@@ -42,6 +42,8 @@ pub enum Refusal {
     TooManyLearners,
     /// The member's URLs cannot be parsed.
     MemberBadUrls,
+    /// The member was removed and cannot return.
+    MemberRemoved,
     /// This request needs a part that this build does not have.
     NotSupported,
 }
@@ -70,6 +72,19 @@ impl From<lease::Refusal> for Refusal {
             lease::Refusal::NotFound => Refusal::LeaseNotFound,
             lease::Refusal::Exists => Refusal::LeaseExists,
             lease::Refusal::TtlTooLarge => Refusal::LeaseTtlTooLarge,
+        }
+    }
+}
+
+impl From<membership::Refusal> for Refusal {
+    fn from(refusal: membership::Refusal) -> Refusal {
+        match refusal {
+            membership::Refusal::Removed => Refusal::MemberRemoved,
+            membership::Refusal::Exists => Refusal::MemberExists,
+            membership::Refusal::NotFound => Refusal::MemberNotFound,
+            membership::Refusal::PeerUrlExists => Refusal::PeerUrlExists,
+            membership::Refusal::NotLearner => Refusal::MemberNotLearner,
+            membership::Refusal::Malformed => Refusal::MemberBadUrls,
         }
     }
 }

@@ -23,14 +23,31 @@ pub struct Header {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Reply {
-    Put { revision: i64, prev: Option<Kv> },
-    DeleteRange { revision: i64, deleted: i64, prev: Vec<Kv> },
+    Put {
+        revision: i64,
+        prev: Option<Kv>,
+    },
+    DeleteRange {
+        revision: i64,
+        deleted: i64,
+        prev: Vec<Kv>,
+    },
     Range(RangeResult),
     Txn(TxnReply),
-    Compaction { revision: i64 },
-    LeaseGrant { id: i64, ttl: i64, revision: i64 },
-    LeaseRevoke { revision: i64 },
-    LeaseCheckpoint { revision: i64 },
+    Compaction {
+        revision: i64,
+    },
+    LeaseGrant {
+        id: i64,
+        ttl: i64,
+        revision: i64,
+    },
+    LeaseRevoke {
+        revision: i64,
+    },
+    LeaseCheckpoint {
+        revision: i64,
+    },
     Alarm(Vec<pb::AlarmMember>),
     /// Applied, and nobody waits for more than that.
     Done,
@@ -165,7 +182,9 @@ fn write_txn(txn: &TxnReply, out: &mut BytesMut) {
 // ---- protobuf pieces: every field number here is below 16, so a tag is one byte --------------
 
 fn header_len(header: &Header) -> usize {
-    let int = |value: u64| if value == 0 { 0 } else { 1 + encoded_len_varint(value) };
+    let int = |value: u64| {
+        if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
+    };
     int(header.cluster_id) + int(header.member_id) + int(header.revision as u64) + int(header.term)
 }
 

@@ -111,11 +111,7 @@ pub fn is_serializable(txn: &pb::TxnRequest) -> bool {
     txn.success.iter().all(serializable) && txn.failure.iter().all(serializable)
 }
 
-fn choose(
-    view: &impl ReadView,
-    request: &pb::TxnRequest,
-    depth: usize,
-) -> Result<Path, Refusal> {
+fn choose(view: &impl ReadView, request: &pb::TxnRequest, depth: usize) -> Result<Path, Refusal> {
     if depth > DEPTH_MAX {
         return Err(Refusal::KeyNotFound);
     }

@@ -30,12 +30,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         let initial_map_bytes = 10 * 1024 * 1024 * 1024;
-        Options {
-            bolt: bolt::Options {
-                initial_map_bytes,
-                ..bolt::Options::default()
-            },
-        }
+        Options { bolt: bolt::Options { initial_map_bytes, ..bolt::Options::default() } }
     }
 }
 
@@ -81,23 +76,13 @@ impl Backend {
                 None => Ok(0),
                 Some(bytes) => Ok(u64::from_be_bytes(bytes.try_into().map_err(|_| {
                     let what = format!("{} has {} bytes", key.escape_ascii(), bytes.len());
-                    Fault::Corrupt {
-                        table: Table::Meta.name(),
-                        what,
-                    }
+                    Fault::Corrupt { table: Table::Meta.name(), what }
                 })?)),
             }
         };
-        let applied = EntryId {
-            term: number(TERM)?,
-            index: number(CONSISTENT_INDEX)?,
-        };
+        let applied = EntryId { term: number(TERM)?, index: number(CONSISTENT_INDEX)? };
         let active = Arc::new(SharedLayer::new(Layer::new(applied)));
-        let state = State {
-            committed,
-            frozen: None,
-            active: Arc::clone(&active),
-        };
+        let state = State { committed, frozen: None, active: Arc::clone(&active) };
         Ok(Backend {
             disk,
             path: path.to_owned(),
@@ -114,9 +99,7 @@ impl Backend {
 
     /// Opens views of this database.
     pub fn reader(&self) -> Reader {
-        Reader {
-            state: Arc::clone(&self.state),
-        }
+        Reader { state: Arc::clone(&self.state) }
     }
 
     /// The last entry whose effects can be read.
@@ -146,10 +129,7 @@ impl Backend {
         let mut layer = self.active.write();
         layer.absorb(&mut self.writes);
         if let Some(applied) = applied {
-            assert!(
-                applied.index > self.applied.index,
-                "entries are applied once, in order"
-            );
+            assert!(applied.index > self.applied.index, "entries are applied once, in order");
             layer.applied = applied;
             self.applied = applied;
         }
@@ -182,10 +162,7 @@ impl Backend {
         state.frozen = Some(Arc::clone(&layer));
         state.active = fresh;
         self.job_is_out = true;
-        Some(CommitJob {
-            db: self.db.clone(),
-            layer,
-        })
+        Some(CommitJob { db: self.db.clone(), layer })
     }
 
     /// Takes the result of a commit: what was frozen is read from the file from now on.
@@ -247,9 +224,7 @@ impl Backend {
     /// Bytes of it that hold something.
     pub fn size_in_use(&self) -> u64 {
         let stats = self.db.stats();
-        self.db
-            .size()
-            .saturating_sub(stats.free_pages * stats.page_size as u64)
+        self.db.size().saturating_sub(stats.free_pages * stats.page_size as u64)
     }
 
     /// Read transactions now open on the file.
@@ -262,11 +237,7 @@ impl Reader {
     /// Everything written so far.
     pub fn view(&self) -> View {
         let state = self.state.read();
-        View::new(
-            Arc::clone(&state.committed),
-            state.frozen.clone(),
-            Arc::clone(&state.active),
-        )
+        View::new(Arc::clone(&state.committed), state.frozen.clone(), Arc::clone(&state.active))
     }
 
     /// The last committed state, to be copied as a whole.
@@ -277,10 +248,8 @@ impl Reader {
 
 fn create_tables(db: &Db) -> Result<(), Fault> {
     let read = db.begin_read();
-    let missing: Vec<Table> = Table::ALL
-        .into_iter()
-        .filter(|t| read.bucket(t.name().as_bytes()).is_none())
-        .collect();
+    let missing: Vec<Table> =
+        Table::ALL.into_iter().filter(|t| read.bucket(t.name().as_bytes()).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }

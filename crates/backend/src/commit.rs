@@ -50,9 +50,6 @@ impl CommitJob {
             meta.put(TERM, &layer.applied.term.to_be_bytes())?;
         }
         txn.commit()?;
-        Ok(Committed {
-            committed: Arc::new(self.db.begin_read()),
-            applied: layer.applied,
-        })
+        Ok(Committed { committed: Arc::new(self.db.begin_read()), applied: layer.applied })
     }
 }

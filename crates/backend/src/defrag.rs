@@ -37,24 +37,14 @@ impl DefragJob {
             let path = temporary.display().to_string();
             move |source: io::Error| Fault::Io { path, what, source }
         };
-        if self
-            .disk
-            .exists(&temporary)
-            .map_err(io("cannot look for"))?
-        {
-            self.disk
-                .remove_file(&temporary)
-                .map_err(io("cannot remove"))?;
+        if self.disk.exists(&temporary).map_err(io("cannot look for"))? {
+            self.disk.remove_file(&temporary).map_err(io("cannot remove"))?;
         }
         let db = Db::open(&*self.disk, &temporary, self.options)?;
         bolt::compact(&self.db, &db, TXN_BYTES)?;
-        self.disk
-            .rename(&temporary, &self.path)
-            .map_err(io("cannot rename"))?;
+        self.disk.rename(&temporary, &self.path).map_err(io("cannot rename"))?;
         if let Some(dir) = self.path.parent() {
-            self.disk
-                .sync_dir(dir)
-                .map_err(io("cannot sync the directory of"))?;
+            self.disk.sync_dir(dir).map_err(io("cannot sync the directory of"))?;
         }
         Ok(Defragmented { db })
     }

@@ -17,16 +17,10 @@ impl RevisionKey {
     const MAX: usize = 18;
 
     pub(crate) fn new(key: &[u8]) -> RevisionKey {
-        assert!(
-            key.len() <= Self::MAX,
-            "keys of the key table are encoded revisions"
-        );
+        assert!(key.len() <= Self::MAX, "keys of the key table are encoded revisions");
         let mut bytes = [0; Self::MAX];
         bytes[..key.len()].copy_from_slice(key);
-        RevisionKey {
-            len: key.len() as u8,
-            bytes,
-        }
+        RevisionKey { len: key.len() as u8, bytes }
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
@@ -55,10 +49,7 @@ pub(crate) type SharedLayer = RwLock<Layer>;
 
 impl Layer {
     pub(crate) fn new(applied: EntryId) -> Layer {
-        Layer {
-            applied,
-            ..Layer::default()
-        }
+        Layer { applied, ..Layer::default() }
     }
 
     pub(crate) fn get_key(&self, key: &[u8]) -> Option<&Bytes> {
@@ -98,10 +89,8 @@ impl Writes {
         self.bytes += key.len() + value.len();
         if table == Table::Key {
             let key = RevisionKey::new(key);
-            let in_order = self
-                .keys
-                .last()
-                .is_none_or(|(last, _)| last.as_slice() < key.as_slice());
+            let in_order =
+                self.keys.last().is_none_or(|(last, _)| last.as_slice() < key.as_slice());
             assert!(in_order, "revisions only increase");
             self.keys.push((key, value));
         } else {

@@ -23,11 +23,7 @@ impl View {
         frozen: Option<Arc<SharedLayer>>,
         active: Arc<SharedLayer>,
     ) -> View {
-        View {
-            committed,
-            frozen,
-            active,
-        }
+        View { committed, frozen, active }
     }
 
     /// Layers, the newest first.
@@ -37,7 +33,7 @@ impl View {
 
     /// A key's value.
     pub fn get(&self, table: Table, key: &[u8]) -> Option<Bytes> {
-        self.with(table, key, |value| Bytes::copy_from_slice(value))
+        self.with(table, key, Bytes::copy_from_slice)
     }
 
     /// Hands a key's value to `see` where it lies, without copying it.
@@ -54,10 +50,7 @@ impl View {
                 return value.as_deref().map(see);
             }
         }
-        self.committed
-            .bucket(table.name().as_bytes())?
-            .get(key)
-            .map(see)
+        self.committed.bucket(table.name().as_bytes())?.get(key).map(see)
     }
 
     /// Walks the keys from `from` up to but without `to` (no end where it is empty), at most

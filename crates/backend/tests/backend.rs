@@ -7,11 +7,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 fn options() -> Options {
-    let bolt = bolt::Options {
-        page_size: 1024,
-        growth_bytes: 4096,
-        ..Default::default()
-    };
+    let bolt = bolt::Options { page_size: 1024, growth_bytes: 4096, ..Default::default() };
     Options { bolt }
 }
 
@@ -26,12 +22,8 @@ fn key(n: u64) -> Vec<u8> {
 fn apply(backend: &mut Backend, index: u64) {
     let mut txn = backend.begin();
     txn.put(Table::Key, &key(index), vec![index as u8; 50].into());
-    txn.put(
-        Table::Lease,
-        &(index % 5).to_be_bytes(),
-        index.to_string().into(),
-    );
-    if index % 7 == 0 {
+    txn.put(Table::Lease, &(index % 5).to_be_bytes(), index.to_string().into());
+    if index.is_multiple_of(7) {
         txn.delete(Table::Lease, &(index % 3).to_be_bytes());
     }
     assert_eq!(txn.get(Table::Key, &key(index)).unwrap().len(), 50);
@@ -63,10 +55,7 @@ fn writes_are_read_at_once_and_while_they_are_committed() {
     backend.complete(done);
     assert_eq!(backend.durable().index, 20);
     for view in [early, backend.reader().view()] {
-        assert_eq!(
-            keys(&view, Table::Key),
-            (1..=21).map(key).collect::<Vec<_>>()
-        );
+        assert_eq!(keys(&view, Table::Key), (1..=21).map(key).collect::<Vec<_>>());
         assert_eq!(view.get(Table::Lease, &1u64.to_be_bytes()).unwrap(), "21");
     }
     let txn = backend.begin();
@@ -120,18 +109,12 @@ fn a_crash_anywhere_leaves_index_and_effects_in_step() {
             assert!(run(&sim).is_err());
             sim.restart();
             let Ok(backend) = open(&sim) else {
-                assert!(
-                    crash < 6,
-                    "only a file that was never whole may fail to open"
-                );
+                assert!(crash < 6, "only a file that was never whole may fail to open");
                 continue;
             };
             let applied = backend.applied().index;
             let view = backend.reader().view();
-            assert_eq!(
-                keys(&view, Table::Key),
-                (1..=applied).map(key).collect::<Vec<_>>()
-            );
+            assert_eq!(keys(&view, Table::Key), (1..=applied).map(key).collect::<Vec<_>>());
             assert_eq!(applied % 4, 0, "commits are whole");
         }
     }

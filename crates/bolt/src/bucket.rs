@@ -17,12 +17,7 @@ pub struct Bucket<'t> {
 
 impl<'t> Bucket<'t> {
     pub(crate) fn at(data: &'t [u8], page_size: usize, root: PageId, sequence: u64) -> Bucket<'t> {
-        Bucket {
-            data,
-            page_size,
-            root: Page::at(data, page_size, root),
-            sequence,
-        }
+        Bucket { data, page_size, root: Page::at(data, page_size, root), sequence }
     }
 
     /// From the value of a leaf element with the bucket flag.
@@ -31,12 +26,7 @@ impl<'t> Bucket<'t> {
         match u64_at(value, 0) {
             0 => {
                 let root = Page::inline(&value[BUCKET_HEADER_LEN..]);
-                Bucket {
-                    data,
-                    page_size,
-                    root,
-                    sequence,
-                }
+                Bucket { data, page_size, root, sequence }
             }
             root => Bucket::at(data, page_size, root, sequence),
         }
@@ -61,9 +51,7 @@ impl<'t> Bucket<'t> {
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<&'t [u8]> {
-        self.find(key)
-            .filter(|(flags, _)| flags & BUCKET_FLAG == 0)
-            .map(|(_, value)| value)
+        self.find(key).filter(|(flags, _)| flags & BUCKET_FLAG == 0).map(|(_, value)| value)
     }
 
     /// A bucket inside this one.

@@ -36,12 +36,7 @@ struct Walk<'d> {
 pub(crate) fn reachable(data: &[u8], meta: &Meta) -> Result<UsedPages, CheckError> {
     let used = UsedPages::new(meta.high_water);
     let page_size = meta.page_size as usize;
-    let mut walk = Walk {
-        data,
-        page_size,
-        high_water: meta.high_water,
-        used,
-    };
+    let mut walk = Walk { data, page_size, high_water: meta.high_water, used };
     walk.used.mark(0, 2);
     walk.tree(meta.root, None, None, 0, 0)?;
     Ok(walk.used)
@@ -64,10 +59,7 @@ impl Walk<'_> {
         let page = match Page::try_at(self.data, self.page_size, id) {
             Some(page) if id >= 2 && id + page.overflow() < self.high_water => page,
             _ => {
-                return bad(format!(
-                    "it lies beyond the {} pages in use",
-                    self.high_water
-                ));
+                return bad(format!("it lies beyond the {} pages in use", self.high_water));
             }
         };
         if page.id() != id {
@@ -91,18 +83,8 @@ impl Walk<'_> {
             return self.leaf(page, id, bucket_depth);
         }
         for index in 0..count {
-            let next = if index + 1 < count {
-                Some(page.key(index + 1))
-            } else {
-                high
-            };
-            self.tree(
-                page.child(index),
-                Some(page.key(index)),
-                next,
-                depth + 1,
-                bucket_depth,
-            )?;
+            let next = if index + 1 < count { Some(page.key(index + 1)) } else { high };
+            self.tree(page.child(index), Some(page.key(index)), next, depth + 1, bucket_depth)?;
         }
         Ok(())
     }

@@ -12,13 +12,7 @@ const FILL_PERCENT: f32 = 0.9;
 /// Those of writing to `target`.
 pub fn compact(source: &Db, target: &Db, txn_max_bytes: u64) -> Result<(), Error> {
     let from = source.begin_read();
-    let mut copy = Copy {
-        target,
-        path: Vec::new(),
-        batch: Vec::new(),
-        bytes: 0,
-        txn_max_bytes,
-    };
+    let mut copy = Copy { target, path: Vec::new(), batch: Vec::new(), bytes: 0, txn_max_bytes };
     let mut names = from.buckets();
     let mut next = names.first();
     while let Some((name, value)) = next {

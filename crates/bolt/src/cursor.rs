@@ -15,10 +15,7 @@ pub struct Cursor<'t> {
 
 impl<'t> Cursor<'t> {
     pub(crate) fn new(bucket: Bucket<'t>) -> Cursor<'t> {
-        Cursor {
-            bucket,
-            stack: Vec::new(),
-        }
+        Cursor { bucket, stack: Vec::new() }
     }
 
     /// The first key.
@@ -62,11 +59,7 @@ impl<'t> Cursor<'t> {
     pub fn prev(&mut self) -> Option<Item<'t>> {
         let (_, index) = self.stack.last_mut()?;
         if *index == 0 {
-            return if self.step_back() {
-                self.skip_empty_backward()
-            } else {
-                None
-            };
+            return if self.step_back() { self.skip_empty_backward() } else { None };
         }
         *index -= 1;
         self.item()

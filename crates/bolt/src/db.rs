@@ -119,8 +119,7 @@ impl Db {
         if file_len == 0 && !options.read_only {
             file_len = format(&*file, options.page_size).map_err(io("cannot format"))?;
             if let Some(dir) = path.parent() {
-                disk.sync_dir(dir)
-                    .map_err(io("cannot sync its directory"))?;
+                disk.sync_dir(dir).map_err(io("cannot sync its directory"))?;
             }
         }
         let meta = read_meta(&*file, &name, file_len, options.page_size)?;
@@ -130,35 +129,19 @@ impl Db {
             let what = format!("{high_bytes} bytes are in use but the file has {file_len}");
             return Err(Error::corrupt(&name, meta.slot(), page_size, what));
         }
-        let mapping = file
-            .map(high_bytes, options.initial_map_bytes, None)
-            .map_err(io("cannot map"))?;
+        let mapping =
+            file.map(high_bytes, options.initial_map_bytes, None).map_err(io("cannot map"))?;
         let free = load_free_pages(&mapping[..high_bytes as usize], &meta, &name)?;
-        let stats = Stats {
-            page_size,
-            free_pages: free.count(),
-            ..Stats::default()
-        };
+        let stats = Stats { page_size, free_pages: free.count(), ..Stats::default() };
         let inner = Inner {
             file,
             path: name,
             page_size,
             options,
-            shared: RwLock::new(Shared {
-                meta,
-                mapping,
-                readers: BTreeMap::new(),
-                stats,
-            }),
-            writing: Mutex::new(Writing {
-                free,
-                file_len,
-                poisoned: None,
-            }),
+            shared: RwLock::new(Shared { meta, mapping, readers: BTreeMap::new(), stats }),
+            writing: Mutex::new(Writing { free, file_len, poisoned: None }),
         };
-        Ok(Db {
-            inner: Arc::new(inner),
-        })
+        Ok(Db { inner: Arc::new(inner) })
     }
 
     /// Begins to read the latest committed state.
@@ -179,10 +162,7 @@ impl Db {
         }
         let mut writing = self.inner.writing.lock();
         if let Some(first) = &writing.poisoned {
-            return Err(Error::Poisoned {
-                path: self.inner.path.clone(),
-                first: first.clone(),
-            });
+            return Err(Error::Poisoned { path: self.inner.path.clone(), first: first.clone() });
         }
         let shared = self.inner.shared.read();
         let oldest = shared.readers.keys().next().copied().unwrap_or(u64::MAX);
@@ -200,20 +180,14 @@ impl Db {
     /// Figures as of the last commit; open reads as of now.
     pub fn stats(&self) -> Stats {
         let shared = self.inner.shared.read();
-        Stats {
-            open_reads: shared.readers.values().sum(),
-            ..shared.stats
-        }
+        Stats { open_reads: shared.readers.values().sum(), ..shared.stats }
     }
 }
 
 impl Inner {
     pub(crate) fn end_read(&self, txid: u64) {
         let mut shared = self.shared.write();
-        let count = shared
-            .readers
-            .get_mut(&txid)
-            .expect("every reader is registered");
+        let count = shared.readers.get_mut(&txid).expect("every reader is registered");
         *count -= 1;
         if *count == 0 {
             shared.readers.remove(&txid);
@@ -290,17 +264,9 @@ fn read_meta(file: &dyn File, path: &str, len: u64, page_size: usize) -> Result<
         }
     }
     let usable = |meta: &Meta| meta.page_size.is_power_of_two() && meta.page_size >= 512;
-    let newest = found
-        .into_iter()
-        .filter(usable)
-        .max_by_key(|meta| meta.txid);
+    let newest = found.into_iter().filter(usable).max_by_key(|meta| meta.txid);
     newest.ok_or_else(|| {
-        Error::corrupt(
-            path,
-            0,
-            page_size,
-            format!("neither meta page is sound: {defect}"),
-        )
+        Error::corrupt(path, 0, page_size, format!("neither meta page is sound: {defect}"))
     })
 }
 
@@ -311,12 +277,7 @@ fn load_free_pages(data: &[u8], meta: &Meta, path: &str) -> Result<FreePages, Er
     })?;
     if meta.freelist != NO_FREELIST {
         let corrupt = |what: &str| {
-            Error::corrupt(
-                path,
-                meta.freelist,
-                meta.page_size as usize,
-                what.to_owned(),
-            )
+            Error::corrupt(path, meta.freelist, meta.page_size as usize, what.to_owned())
         };
         let page = Page::try_at(data, meta.page_size as usize, meta.freelist)
             .filter(|page| page.flags() & FREELIST != 0)
@@ -338,15 +299,11 @@ pub(crate) struct UsedPages {
 
 impl UsedPages {
     pub(crate) fn new(pages: u64) -> UsedPages {
-        UsedPages {
-            bits: vec![0; pages.div_ceil(64) as usize],
-        }
+        UsedPages { bits: vec![0; pages.div_ceil(64) as usize] }
     }
 
     pub(crate) fn is_used(&self, id: PageId) -> bool {
-        self.bits
-            .get(id as usize / 64)
-            .is_some_and(|word| word >> (id % 64) & 1 == 1)
+        self.bits.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
     }
 
     pub(crate) fn mark(&mut self, start: PageId, len: u64) {
@@ -372,20 +329,11 @@ impl UsedPages {
 
 impl Error {
     pub(crate) fn io(path: &str, what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-        move |source| Error::Io {
-            path: path.to_owned(),
-            what,
-            source,
-        }
+        move |source| Error::Io { path: path.to_owned(), what, source }
     }
 
     pub(crate) fn corrupt(path: &str, page: PageId, page_size: usize, what: String) -> Error {
         let offset = page.saturating_mul(page_size as u64);
-        Error::Corrupt {
-            path: path.to_owned(),
-            page,
-            offset,
-            what,
-        }
+        Error::Corrupt { path: path.to_owned(), page, offset, what }
     }
 }

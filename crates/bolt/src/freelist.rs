@@ -72,10 +72,7 @@ impl FreePages {
     /// Frees what no reader can see: everything given up by transactions up to `oldest_reader`.
     pub(crate) fn release(&mut self, oldest_reader: u64) {
         let later = self.pending.split_off(&(oldest_reader.saturating_add(1)));
-        for (start, len) in std::mem::replace(&mut self.pending, later)
-            .into_values()
-            .flatten()
-        {
+        for (start, len) in std::mem::replace(&mut self.pending, later).into_values().flatten() {
             self.pending_count -= len;
             self.add(start, len);
         }
@@ -85,10 +82,8 @@ impl FreePages {
     fn all(&self) -> Vec<PageId> {
         let runs = self.by_start.iter().map(|(&start, &len)| (start, len));
         let pending = self.pending.values().flatten().copied();
-        let mut pages: Vec<PageId> = runs
-            .chain(pending)
-            .flat_map(|(start, len)| start..start + len)
-            .collect();
+        let mut pages: Vec<PageId> =
+            runs.chain(pending).flat_map(|(start, len)| start..start + len).collect();
         pages.sort_unstable();
         pages
     }
@@ -103,9 +98,7 @@ impl FreePages {
     pub(crate) fn encode(&self, id: PageId, pages: u64, page_size: usize) -> Vec<u8> {
         let all = self.all();
         let mut out = Vec::with_capacity(pages as usize * page_size);
-        let short = u16::try_from(all.len())
-            .ok()
-            .filter(|&count| count < 0xffff);
+        let short = u16::try_from(all.len()).ok().filter(|&count| count < 0xffff);
         out.extend(id.to_le_bytes());
         out.extend(FREELIST.to_le_bytes());
         out.extend(short.unwrap_or(0xffff).to_le_bytes());
@@ -114,10 +107,7 @@ impl FreePages {
             out.extend((all.len() as u64).to_le_bytes());
         }
         out.extend(all.into_iter().flat_map(PageId::to_le_bytes));
-        assert!(
-            out.len() <= pages as usize * page_size,
-            "the list fits the pages it was given"
-        );
+        assert!(out.len() <= pages as usize * page_size, "the list fits the pages it was given");
         out.resize(pages as usize * page_size, 0);
         out
     }

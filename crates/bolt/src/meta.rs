@@ -68,13 +68,7 @@ impl Meta {
         body[0..4].copy_from_slice(&MAGIC.to_le_bytes());
         body[4..8].copy_from_slice(&VERSION.to_le_bytes());
         body[8..12].copy_from_slice(&self.page_size.to_le_bytes());
-        let fields = [
-            self.root,
-            self.sequence,
-            self.freelist,
-            self.high_water,
-            self.txid,
-        ];
+        let fields = [self.root, self.sequence, self.freelist, self.high_water, self.txid];
         for (index, field) in fields.into_iter().enumerate() {
             body[16 + index * 8..24 + index * 8].copy_from_slice(&field.to_le_bytes());
         }

@@ -28,20 +28,14 @@ impl Slice {
     }
 
     fn mapped(base: usize, range: std::ops::Range<usize>) -> Slice {
-        Slice::Mapped {
-            start: base + range.start,
-            len: range.len(),
-        }
+        Slice::Mapped { start: base + range.start, len: range.len() }
     }
 }
 
 impl Clone for Slice {
     fn clone(&self) -> Slice {
         match self {
-            Slice::Mapped { start, len } => Slice::Mapped {
-                start: *start,
-                len: *len,
-            },
+            Slice::Mapped { start, len } => Slice::Mapped { start: *start, len: *len },
             Slice::Owned(bytes) => Slice::Owned(bytes.clone()),
         }
     }
@@ -91,11 +85,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn empty_leaf() -> Node {
-        Node {
-            origin: None,
-            entries: Entries::Leaf(Vec::new()),
-            shrunk: false,
-        }
+        Node { origin: None, entries: Entries::Leaf(Vec::new()), shrunk: false }
     }
 
     /// Takes a page into memory. `base` is its place in the data.
@@ -117,11 +107,7 @@ impl Node {
             };
             Entries::Branch((0..page.count()).map(branch).collect())
         };
-        Node {
-            origin,
-            entries,
-            shrunk: false,
-        }
+        Node { origin, entries, shrunk: false }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -256,9 +242,7 @@ fn child_index(entries: &[BranchEntry], key: &[u8], data: &[u8]) -> usize {
     if entries.last().is_some_and(|last| last.key.get(data) <= key) {
         return entries.len() - 1;
     }
-    entries
-        .partition_point(|entry| entry.key.get(data) <= key)
-        .saturating_sub(1)
+    entries.partition_point(|entry| entry.key.get(data) <= key).saturating_sub(1)
 }
 
 /// Writes a leaf page of these entries into `out`, which is as long as its pages.

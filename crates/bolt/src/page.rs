@@ -46,9 +46,7 @@ impl<'d> Page<'d> {
     pub(crate) fn at(data: &'d [u8], page_size: usize, id: PageId) -> Page<'d> {
         let start = id as usize * page_size;
         let overflow = u32_at(data, start + 12) as usize;
-        Page {
-            bytes: &data[start..start + (overflow + 1) * page_size],
-        }
+        Page { bytes: &data[start..start + (overflow + 1) * page_size] }
     }
 
     /// A page of unknown worth: `None` where it does not lie within the data.
@@ -98,10 +96,7 @@ impl<'d> Page<'d> {
         let at = self.element(index);
         let key = at + u32_at(self.bytes, at + 4) as usize;
         let value = key + u32_at(self.bytes, at + 8) as usize;
-        (
-            key..value,
-            value..value + u32_at(self.bytes, at + 12) as usize,
-        )
+        (key..value, value..value + u32_at(self.bytes, at + 12) as usize)
     }
 
     pub(crate) fn leaf_flags(self, index: usize) -> u32 {
@@ -124,11 +119,8 @@ impl<'d> Page<'d> {
     }
 
     pub(crate) fn key(self, index: usize) -> &'d [u8] {
-        let range = if self.is_leaf() {
-            self.leaf_ranges(index).0
-        } else {
-            self.branch_range(index)
-        };
+        let range =
+            if self.is_leaf() { self.leaf_ranges(index).0 } else { self.branch_range(index) };
         &self.bytes[range]
     }
 
@@ -149,20 +141,14 @@ impl<'d> Page<'d> {
     /// The child of a branch page under which `key` belongs.
     pub(crate) fn child_index(self, key: &[u8]) -> usize {
         let (index, exact) = self.search(key);
-        if exact {
-            index
-        } else {
-            index.saturating_sub(1)
-        }
+        if exact { index } else { index.saturating_sub(1) }
     }
 
     /// Says what makes the page unusable as a branch or leaf, if anything does.
     pub(crate) fn defect(self) -> Option<String> {
         let flags = self.flags();
         if flags != BRANCH && flags != LEAF {
-            return Some(format!(
-                "flags {flags:#x} are neither those of a branch nor of a leaf"
-            ));
+            return Some(format!("flags {flags:#x} are neither those of a branch nor of a leaf"));
         }
         let count = self.count();
         if self.element(count) > self.bytes.len() {

@@ -32,12 +32,7 @@ impl ReadTxn {
 
     /// The root: its keys are the names of the buckets.
     fn root(&self) -> Bucket<'_> {
-        Bucket::at(
-            self.data(),
-            self.page_size(),
-            self.meta.root,
-            self.meta.sequence,
-        )
+        Bucket::at(self.data(), self.page_size(), self.meta.root, self.meta.sequence)
     }
 
     /// A bucket by its name.
@@ -62,10 +57,7 @@ impl ReadTxn {
 
     /// Everything wrong with this state: nothing, in a sound file.
     pub fn check(&self) -> Vec<CheckError> {
-        check::reachable(self.data(), &self.meta)
-            .err()
-            .into_iter()
-            .collect()
+        check::reachable(self.data(), &self.meta).err().into_iter().collect()
     }
 
     /// Part of the copy that [`ReadTxn::copy_to`] makes, from `offset` on.
@@ -77,11 +69,7 @@ impl ReadTxn {
         let mut done = 0;
         while done < buf.len() {
             let at = offset as usize + done;
-            let source = if at < 2 * page_size {
-                &head[at..]
-            } else {
-                &self.data()[at..]
-            };
+            let source = if at < 2 * page_size { &head[at..] } else { &self.data()[at..] };
             if source.is_empty() {
                 break;
             }
@@ -93,10 +81,7 @@ impl ReadTxn {
     }
 
     fn copied_metas(&self) -> Vec<u8> {
-        let older = Meta {
-            txid: self.meta.txid.wrapping_sub(1),
-            ..self.meta
-        };
+        let older = Meta { txid: self.meta.txid.wrapping_sub(1), ..self.meta };
         let mut head = self.meta.encode_as(0, self.page_size());
         head.extend(older.encode_as(1, self.page_size()));
         head

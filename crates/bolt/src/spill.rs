@@ -43,9 +43,7 @@ impl Spill<'_> {
             let mut nested = nested;
             self.bucket(&mut nested);
             let value = self.bucket_value(&mut nested);
-            bucket
-                .root
-                .put(BUCKET_FLAG, &name, &value, self.data, self.page_size);
+            bucket.root.put(BUCKET_FLAG, &name, &value, self.data, self.page_size);
         }
         self.rebalance_root(&mut bucket.root);
     }
@@ -118,19 +116,14 @@ impl Spill<'_> {
             let (id, mut page) = self.page(bytes);
             write_leaf(chunk, id, self.data, &mut page);
             self.pages.insert(id, page);
-            let key = chunk
-                .first()
-                .map_or(Slice::Owned([].into()), |entry| entry.key.clone());
+            let key = chunk.first().map_or(Slice::Owned([].into()), |entry| entry.key.clone());
             done.push((key, id));
         }
         done
     }
 
     fn branches(&mut self, entries: Vec<(Slice, PageId)>, fill: f32) -> Vec<(Slice, PageId)> {
-        let sizes: Vec<usize> = entries
-            .iter()
-            .map(|(key, _)| ELEMENT_LEN + key.len())
-            .collect();
+        let sizes: Vec<usize> = entries.iter().map(|(key, _)| ELEMENT_LEN + key.len()).collect();
         let mut done = Vec::new();
         let mut from = 0;
         for len in chunks(&sizes, self.page_size, fill) {
@@ -203,11 +196,7 @@ impl Spill<'_> {
         let Tree::Node(node) = child else {
             return false;
         };
-        let min_keys = if matches!(node.entries, Entries::Leaf(_)) {
-            1
-        } else {
-            MIN_KEYS
-        };
+        let min_keys = if matches!(node.entries, Entries::Leaf(_)) { 1 } else { MIN_KEYS };
         node.shrunk && (node.size() <= self.page_size / 4 || node.len() < min_keys)
     }
 
@@ -263,10 +252,7 @@ mod tests {
         assert_eq!(chunks(&[100; 40], 4096, 0.5), [40]);
         let halves = chunks(&[100; 200], 4096, 0.5);
         assert_eq!(halves.iter().sum::<usize>(), 200);
-        assert!(
-            halves[..halves.len() - 1].iter().all(|&len| len == 20),
-            "{halves:?}"
-        );
+        assert!(halves[..halves.len() - 1].iter().all(|&len| len == 20), "{halves:?}");
         assert_eq!(chunks(&[3000; 6], 4096, 0.5), [2, 4]);
     }
 }

@@ -28,12 +28,7 @@ pub(crate) struct BucketState {
 impl BucketState {
     fn new(root: Tree, sequence: u64) -> BucketState {
         let nested = BTreeMap::new();
-        BucketState {
-            root,
-            sequence,
-            fill_percent: DEFAULT_FILL_PERCENT,
-            nested,
-        }
+        BucketState { root, sequence, fill_percent: DEFAULT_FILL_PERCENT, nested }
     }
 }
 
@@ -64,14 +59,7 @@ impl<'d> WriteTxn<'d> {
         mapping: Mapping,
     ) -> WriteTxn<'d> {
         let root = BucketState::new(Tree::Page(meta.root), meta.sequence);
-        WriteTxn {
-            inner,
-            writing,
-            meta,
-            mapping,
-            root,
-            freed: Vec::new(),
-        }
+        WriteTxn { inner, writing, meta, mapping, root, freed: Vec::new() }
     }
 
     fn outermost(&mut self) -> BucketMut<'_> {
@@ -127,10 +115,7 @@ impl<'d> WriteTxn<'d> {
     fn try_commit(&mut self) -> Result<CommitStats, Error> {
         let page_size = self.inner.page_size;
         let io = |what| Error::io(&self.inner.path, what);
-        let mut meta = Meta {
-            txid: self.meta.txid + 1,
-            ..self.meta
-        };
+        let mut meta = Meta { txid: self.meta.txid + 1, ..self.meta };
         let mut spill = Spill {
             data: &self.mapping,
             page_size,
@@ -156,40 +141,24 @@ impl<'d> WriteTxn<'d> {
         meta.high_water = spill.high_water;
         let pages = spill.pages;
         let needed = meta.high_water * page_size as u64;
-        self.inner
-            .grow(&mut self.writing, needed)
-            .map_err(io("cannot grow"))?;
+        self.inner.grow(&mut self.writing, needed).map_err(io("cannot grow"))?;
         let bytes = self.write_pages(&pages).map_err(io("cannot write"))?;
         self.sync().map_err(io("cannot sync"))?;
         let page = meta.encode(page_size);
         let at = meta.slot() * page_size as u64;
-        self.inner
-            .file
-            .write_at(&page, at)
-            .map_err(io("cannot write its meta page"))?;
+        self.inner.file.write_at(&page, at).map_err(io("cannot write its meta page"))?;
         self.sync().map_err(io("cannot sync its meta page"))?;
         let mapping = self
             .inner
             .file
-            .map(
-                needed,
-                self.inner.options.initial_map_bytes,
-                Some(&self.mapping),
-            )
+            .map(needed, self.inner.options.initial_map_bytes, Some(&self.mapping))
             .map_err(io("cannot map"))?;
         self.inner.publish(meta, mapping, &self.writing.free);
-        Ok(CommitStats {
-            pages: bytes / page_size as u64,
-            bytes,
-        })
+        Ok(CommitStats { pages: bytes / page_size as u64, bytes })
     }
 
     fn sync(&self) -> std::io::Result<()> {
-        if self.inner.options.no_sync {
-            Ok(())
-        } else {
-            self.inner.file.sync_data()
-        }
+        if self.inner.options.no_sync { Ok(()) } else { self.inner.file.sync_data() }
     }
 
     /// Writes pages in the order of their places, neighbours together.
@@ -258,9 +227,7 @@ impl<'t> BucketMut<'t> {
         if self.is_bucket(key) {
             return Err(Error::IncompatibleValue);
         }
-        self.state
-            .root
-            .put(0, key, value, self.data, self.page_size);
+        self.state.root.put(0, key, value, self.data, self.page_size);
         Ok(())
     }
 
@@ -275,9 +242,7 @@ impl<'t> BucketMut<'t> {
         if key.len() > KEY_MAX {
             return Err(Error::KeyTooLarge);
         }
-        self.state
-            .root
-            .put(0, key, value, self.data, self.page_size);
+        self.state.root.put(0, key, value, self.data, self.page_size);
         Ok(())
     }
 
@@ -329,10 +294,7 @@ impl<'t> BucketMut<'t> {
     /// # Errors
     /// [`Error::BucketNotFound`].
     pub fn delete_bucket(&mut self, name: &[u8]) -> Result<(), Error> {
-        let mut gone = self
-            .reborrow()
-            .into_nested(name)
-            .ok_or(Error::BucketNotFound)?;
+        let mut gone = self.reborrow().into_nested(name).ok_or(Error::BucketNotFound)?;
         gone.free_all();
         self.state.nested.remove(name);
         self.state.root.delete(name, self.data, self.page_size);
@@ -369,25 +331,16 @@ impl<'t> BucketMut<'t> {
             None => {
                 // A place holder: the real value is written when the bucket is.
                 let empty = [0; BUCKET_HEADER_LEN];
-                self.state
-                    .root
-                    .put(BUCKET_FLAG, name, &empty, self.data, self.page_size);
+                self.state.root.put(BUCKET_FLAG, name, &empty, self.data, self.page_size);
                 let root = Tree::Node(Box::new(Node::empty_leaf()));
-                self.state
-                    .nested
-                    .insert(name.to_vec(), BucketState::new(root, 0));
+                self.state.nested.insert(name.to_vec(), BucketState::new(root, 0));
             }
         }
         Ok(self.into_nested(name).expect("it is there now"))
     }
 
     fn into_nested(self, name: &[u8]) -> Option<BucketMut<'t>> {
-        let BucketMut {
-            data,
-            page_size,
-            state,
-            freed,
-        } = self;
+        let BucketMut { data, page_size, state, freed } = self;
         if !state.nested.contains_key(name) {
             let (flags, value) = state.root.get(name, data, page_size)?;
             if flags & BUCKET_FLAG == 0 {
@@ -404,12 +357,7 @@ impl<'t> BucketMut<'t> {
             state.root.put(BUCKET_FLAG, name, &value, data, page_size);
         }
         let state = state.nested.get_mut(name)?;
-        Some(BucketMut {
-            data,
-            page_size,
-            state,
-            freed,
-        })
+        Some(BucketMut { data, page_size, state, freed })
     }
 
     /// Gives up every page of the bucket and of those in it.
@@ -460,9 +408,7 @@ fn free_tree(tree: &Tree, data: &[u8], page_size: usize, freed: &mut Vec<Run>) {
         Tree::Node(node) => {
             freed.extend(node.origin);
             if let Entries::Branch(entries) = &node.entries {
-                entries
-                    .iter()
-                    .for_each(|e| free_tree(&e.child, data, page_size, freed));
+                entries.iter().for_each(|e| free_tree(&e.child, data, page_size, freed));
             }
         }
     }
@@ -483,9 +429,7 @@ fn for_each_leaf(tree: &Tree, data: &[u8], page_size: usize, see: &mut impl FnMu
         Tree::Node(node) => match &node.entries {
             Entries::Leaf(entries) => entries.iter().for_each(|e| see(e.flags, e.key.get(data))),
             Entries::Branch(entries) => {
-                entries
-                    .iter()
-                    .for_each(|e| for_each_leaf(&e.child, data, page_size, see));
+                entries.iter().for_each(|e| for_each_leaf(&e.child, data, page_size, see));
             }
         },
     }

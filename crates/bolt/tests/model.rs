@@ -13,12 +13,7 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 const PATH: &str = "db";
 
 fn options(freelist: Freelist) -> Options {
-    Options {
-        freelist,
-        page_size: 1024,
-        growth_bytes: 8192,
-        ..Options::default()
-    }
+    Options { freelist, page_size: 1024, growth_bytes: 8192, ..Options::default() }
 }
 
 fn open(disk: &dyn Disk, freelist: Freelist) -> Db {
@@ -171,10 +166,7 @@ fn run(sim: &SimDisk, steps: &[Vec<Op>]) -> (Vec<Model>, bool) {
         let done = apply(&db, &mut model, ops);
         states.push(model.clone());
         if done.is_err() {
-            assert!(matches!(
-                db.begin_write().err(),
-                Some(Error::Poisoned { .. })
-            ));
+            assert!(matches!(db.begin_write().err(), Some(Error::Poisoned { .. })));
             break;
         }
     }
@@ -216,15 +208,7 @@ fn nested_buckets_live_and_die() {
     let disk = RealDisk::new();
     let path = dir.path().join("db");
     for freelist in [Freelist::Stored, Freelist::Rebuilt] {
-        let db = Db::open(
-            &*disk,
-            &path,
-            Options {
-                freelist,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let db = Db::open(&*disk, &path, Options { freelist, ..Options::default() }).unwrap();
         let mut txn = db.begin_write().unwrap();
         let mut outer = txn.create_bucket_if_not_exists(b"outer").unwrap();
         for n in 0..3u8 {
@@ -234,14 +218,8 @@ fn nested_buckets_live_and_die() {
                 inner.put(&k.to_be_bytes(), &[n; 30]).unwrap();
             }
         }
-        assert!(matches!(
-            outer.create_bucket(b"n\0").err(),
-            Some(Error::BucketExists)
-        ));
-        assert!(matches!(
-            outer.put(b"n\0", b""),
-            Err(Error::IncompatibleValue)
-        ));
+        assert!(matches!(outer.create_bucket(b"n\0").err(), Some(Error::BucketExists)));
+        assert!(matches!(outer.put(b"n\0", b""), Err(Error::IncompatibleValue)));
         txn.commit().unwrap();
         let read = db.begin_read();
         assert_eq!(read.check(), []);
@@ -275,12 +253,7 @@ fn copies_and_compactions_hold_the_same() {
     let opened = |name: &str| Db::open(&*disk, &dir.path().join(name), Options::default()).unwrap();
     let db = opened("a");
     let mut model = Model::new();
-    apply(
-        &db,
-        &mut model,
-        &(0..600).map(|n| Op::Put(n, 300)).collect::<Vec<_>>(),
-    )
-    .unwrap();
+    apply(&db, &mut model, &(0..600).map(|n| Op::Put(n, 300)).collect::<Vec<_>>()).unwrap();
     apply(&db, &mut model, &[Op::DeleteRange(0, 500)]).unwrap();
     let mut copy = Vec::new();
     db.begin_read().copy_to(&mut copy).unwrap();
@@ -294,10 +267,5 @@ fn copies_and_compactions_hold_the_same() {
     let small = opened("c");
     bolt::compact(&db, &small, 10_000).unwrap();
     assert_eq!(content(&small), model);
-    assert!(
-        small.size() < db.size() / 2,
-        "{} of {}",
-        small.size(),
-        db.size()
-    );
+    assert!(small.size() < db.size() / 2, "{} of {}", small.size(), db.size());
 }

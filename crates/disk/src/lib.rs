@@ -59,21 +59,11 @@ impl Open {
         lock: Lock::None,
     };
     /// An existing file, to read and write.
-    pub const WRITE: Open = Open {
-        write: true,
-        ..Open::READ
-    };
+    pub const WRITE: Open = Open { write: true, ..Open::READ };
     /// A file to read and write, made where it is missing.
-    pub const CREATE: Open = Open {
-        create: true,
-        ..Open::WRITE
-    };
+    pub const CREATE: Open = Open { create: true, ..Open::WRITE };
     /// A new file; fails where one exists.
-    pub const CREATE_NEW: Open = Open {
-        create: true,
-        create_new: true,
-        ..Open::WRITE
-    };
+    pub const CREATE_NEW: Open = Open { create: true, create_new: true, ..Open::WRITE };
 
     /// The same with a lock.
     pub const fn locked(self, lock: Lock) -> Open {

@@ -28,16 +28,12 @@ impl Mapping {
         // readers stay below the high-water mark that their meta page names, so no access lies
         // past the end of the file.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
-        Ok(Mapping {
-            bytes: Bytes::Mapped(Arc::new(map)),
-        })
+        Ok(Mapping { bytes: Bytes::Mapped(Arc::new(map)) })
     }
 
     /// A view of bytes in memory.
     pub fn copied(bytes: impl Into<Arc<[u8]>>) -> Mapping {
-        Mapping {
-            bytes: Bytes::Copied(bytes.into()),
-        }
+        Mapping { bytes: Bytes::Copied(bytes.into()) }
     }
 
     /// Whether later writes to the file show.
@@ -59,9 +55,6 @@ impl Deref for Mapping {
 
 impl std::fmt::Debug for Mapping {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mapping")
-            .field("len", &self.len())
-            .field("live", &self.is_live())
-            .finish()
+        f.debug_struct("Mapping").field("len", &self.len()).field("live", &self.is_live()).finish()
     }
 }

@@ -39,10 +39,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(path)
+        fs::DirBuilder::new().recursive(true).mode(mode).create(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

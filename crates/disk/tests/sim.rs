@@ -21,10 +21,7 @@ fn synced_bytes_survive_and_unsynced_sectors_are_torn() {
         sim.sync_dir(p("d")).unwrap();
         file.write_at(&[2; 1024], 0).unwrap();
         sim.restart();
-        assert!(
-            file.len().is_err(),
-            "a handle from before the crash is dead"
-        );
+        assert!(file.len().is_err(), "a handle from before the crash is dead");
         let bytes = read_all(&sim, p("d/f")).unwrap();
         assert_eq!(bytes[1024..], [1; 1024]);
         match (bytes[0], bytes[512]) {
@@ -33,10 +30,7 @@ fn synced_bytes_survive_and_unsynced_sectors_are_torn() {
             _ => torn += 1,
         }
     }
-    assert!(
-        kept > 20 && lost > 20 && torn > 40,
-        "{kept} kept, {lost} lost, {torn} torn"
-    );
+    assert!(kept > 20 && lost > 20 && torn > 40, "{kept} kept, {lost} lost, {torn} torn");
 }
 
 #[test]
@@ -52,11 +46,8 @@ fn names_survive_in_order_once_their_directory_is_synced() {
         sim.restart();
         seen.insert(sim.list(p("d")).unwrap());
     }
-    let expected: Vec<Vec<String>> = vec![
-        vec!["a".into()],
-        vec!["b".into()],
-        vec!["b".into(), "c".into()],
-    ];
+    let expected: Vec<Vec<String>> =
+        vec![vec!["a".into()], vec!["b".into()], vec!["b".into(), "c".into()]];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
 }
 
@@ -94,10 +85,7 @@ fn a_full_disk_refuses_growth_only() {
     let file = sim.open(p("f"), Open::CREATE).unwrap();
     sim.set_capacity(Some(1000));
     file.write_at(&[1; 1000], 0).unwrap();
-    assert_eq!(
-        file.write_at(&[1], 1000).unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
+    assert_eq!(file.write_at(&[1], 1000).unwrap_err().kind(), ErrorKind::StorageFull);
     file.write_at(&[2; 10], 0).unwrap();
 }
 
@@ -108,9 +96,7 @@ fn both_disks_lock_and_map_alike() {
     sim.create_dir_all(dir.path(), 0o700).unwrap();
     for disk in [RealDisk::new(), sim.disk()] {
         let path = dir.path().join("locked");
-        let held = disk
-            .open(&path, Open::CREATE.locked(Lock::Exclusive))
-            .unwrap();
+        let held = disk.open(&path, Open::CREATE.locked(Lock::Exclusive)).unwrap();
         let again = disk.open(&path, Open::WRITE.locked(Lock::Exclusive));
         assert_eq!(again.err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
         held.allocate(8192).unwrap();
@@ -122,7 +108,6 @@ fn both_disks_lock_and_map_alike() {
         assert_eq!(&again[4096..4100], b"anew");
         // A mapping keeps the file, and with it the lock.
         drop((held, view, again));
-        disk.open(&path, Open::WRITE.locked(Lock::Exclusive))
-            .unwrap();
+        disk.open(&path, Open::WRITE.locked(Lock::Exclusive)).unwrap();
     }
 }

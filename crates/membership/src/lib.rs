@@ -1,1 +1,16 @@
 //! Who the members are: identities, attributes, cluster and storage versions.
+//!
+//! Kept in the tables `members`, `members_removed` and `cluster`, in etcd's JSON, and changed by
+//! committed entries only (reference: `server/etcdserver/api/membership`).
+
+mod ids;
+mod initial;
+mod member;
+mod members;
+mod v2;
+
+pub use ids::{cluster_id, member_id};
+pub use initial::{InitialCluster, ParseError};
+pub use member::Member;
+pub use members::{Downgrade, Members, Refusal};
+pub use v2::snapshot_data;

@@ -45,10 +45,7 @@ impl Marks {
             let bytes = view.get(Table::Meta, key)?;
             Revision::decode(&bytes).map(|(revision, _)| revision.main)
         };
-        Marks {
-            scheduled: mark(SCHEDULED),
-            finished: mark(FINISHED),
-        }
+        Marks { scheduled: mark(SCHEDULED), finished: mark(FINISHED) }
     }
 }
 
@@ -87,11 +84,7 @@ impl Store {
         if revision > self.revision() {
             return Err(Refusal::FutureRevision);
         }
-        txn.put(
-            Table::Meta,
-            SCHEDULED,
-            Bytes::copy_from_slice(&start_of(revision)),
-        );
+        txn.put(Table::Meta, SCHEDULED, Bytes::copy_from_slice(&start_of(revision)));
         let finished_before = self.compacting.is_none();
         self.shared.compacted.store(revision, Ordering::Release);
         self.start(before, revision, finished_before);
@@ -125,10 +118,7 @@ impl Store {
         };
         match &compacting.place {
             Place::Index(after) => {
-                let next = self
-                    .shared
-                    .index
-                    .compact_page(compacting.to, after.as_deref());
+                let next = self.shared.index.compact_page(compacting.to, after.as_deref());
                 compacting.place = match next {
                     Some(last) => Place::Index(Some(last)),
                     None => Place::Table(Vec::new()),
@@ -147,9 +137,7 @@ impl Store {
                     last = Some(key.to_vec());
                     if let Some((revision, is_tombstone)) = Revision::decode(key) {
                         let kept = index.contains(key_of(value), revision);
-                        compacting
-                            .hasher
-                            .write(revision, is_tombstone, key, value, || kept);
+                        compacting.hasher.write(revision, is_tombstone, key, value, || kept);
                         if !kept {
                             txn.delete(Table::Key, key);
                             compacting.removed += 1;
@@ -172,11 +160,7 @@ impl Store {
 
     fn finish(&mut self, txn: &mut MaintenanceTxn<'_>) {
         let done = self.compacting.take().expect("a compaction is under way");
-        txn.put(
-            Table::Meta,
-            FINISHED,
-            Bytes::copy_from_slice(&start_of(done.to)),
-        );
+        txn.put(Table::Meta, FINISHED, Bytes::copy_from_slice(&start_of(done.to)));
         if done.keep_hash {
             let (hash, compact_revision) = done.hasher.finish();
             self.shared.hashes.store(HashKv {

@@ -43,11 +43,7 @@ impl HashCache {
     }
 
     fn get(&self, revision: i64) -> Option<HashKv> {
-        self.newest
-            .lock()
-            .iter()
-            .find(|hash| hash.hash_revision == revision)
-            .copied()
+        self.newest.lock().iter().find(|hash| hash.hash_revision == revision).copied()
     }
 }
 
@@ -60,11 +56,7 @@ pub(crate) struct Hasher {
 
 impl Hasher {
     pub(crate) fn new(compacted: i64, to: i64) -> Hasher {
-        Hasher {
-            crc: crc32c::crc32c(Table::Key.name().as_bytes()),
-            compacted,
-            to,
-        }
+        Hasher { crc: crc32c::crc32c(Table::Key.name().as_bytes()), compacted, to }
     }
 
     /// Counts a change in where it belongs. `kept` is asked for changes that the last compaction
@@ -101,10 +93,7 @@ impl ReadTxn {
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Refusal> {
         let current = self.revision();
         if let Some(cached) = self.shared.hashes.get(revision) {
-            return Ok(HashKv {
-                revision: current,
-                ..cached
-            });
+            return Ok(HashKv { revision: current, ..cached });
         }
         let compacted = self.compacted();
         if revision > 0 && revision < compacted {
@@ -117,21 +106,15 @@ impl ReadTxn {
         let mut hasher = Hasher::new(compacted, to);
         let shared: &Shared = &self.shared;
         let keeps_any = shared.index.hashes_any(to);
-        self.view
-            .range(Table::Key, &[], &[], usize::MAX, |key, value| {
-                if let Some((revision, is_tombstone)) = Revision::decode(key) {
-                    hasher.write(revision, is_tombstone, key, value, || {
-                        !keeps_any || shared.index.is_hashed(key_of(value), revision, to)
-                    });
-                }
-                ControlFlow::Continue(())
-            });
+        self.view.range(Table::Key, &[], &[], usize::MAX, |key, value| {
+            if let Some((revision, is_tombstone)) = Revision::decode(key) {
+                hasher.write(revision, is_tombstone, key, value, || {
+                    !keeps_any || shared.index.is_hashed(key_of(value), revision, to)
+                });
+            }
+            ControlFlow::Continue(())
+        });
         let (hash, compact_revision) = hasher.finish();
-        Ok(HashKv {
-            hash,
-            compact_revision,
-            hash_revision: to,
-            revision: current,
-        })
+        Ok(HashKv { hash, compact_revision, hash_revision: to, revision: current })
     }
 }

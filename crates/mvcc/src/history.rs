@@ -27,7 +27,9 @@ pub(crate) struct Generation {
     ended: bool,
 }
 
-/// All generations of a key. Most keys are put once: those cost no allocation.
+/// All generations of a key. Most keys are put once: those cost no allocation, and the box keeps
+/// them small.
+#[allow(clippy::box_collection)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum History {
     Once(Revision),
@@ -41,9 +43,7 @@ impl Generation {
 
     /// The newest revision not after `at`; `None` where all are after it.
     fn at_or_before(&self, at: i64) -> Option<usize> {
-        self.revisions
-            .partition_point(|revision| revision.main <= at)
-            .checked_sub(1)
+        self.revisions.partition_point(|revision| revision.main <= at).checked_sub(1)
     }
 }
 
@@ -54,23 +54,13 @@ impl History {
             return History::Once(modified);
         }
         let revisions = vec![modified];
-        History::Many(Box::new(vec![Generation {
-            created,
-            version,
-            revisions,
-            ended: false,
-        }]))
+        History::Many(Box::new(vec![Generation { created, version, revisions, ended: false }]))
     }
 
     /// A key whose first known change is this tombstone.
     pub(crate) fn restored_tombstone(at: Revision) -> History {
         let revisions = vec![at];
-        History::Many(Box::new(vec![Generation {
-            created: 0,
-            version: 0,
-            revisions,
-            ended: true,
-        }]))
+        History::Many(Box::new(vec![Generation { created: 0, version: 0, revisions, ended: true }]))
     }
 
     fn generations(&mut self) -> &mut Vec<Generation> {
@@ -92,10 +82,7 @@ impl History {
     /// Adds a put; gives the creating revision and the version it has now.
     pub(crate) fn put(&mut self, revision: Revision) -> (i64, i64) {
         let generations = self.generations();
-        match generations
-            .last_mut()
-            .filter(|generation| !generation.ended)
-        {
+        match generations.last_mut().filter(|generation| !generation.ended) {
             Some(generation) => {
                 generation.version += 1;
                 generation.revisions.push(revision);
@@ -115,10 +102,7 @@ impl History {
 
     /// Ends the key's generation. The key must exist.
     pub(crate) fn tombstone(&mut self, revision: Revision) {
-        let last = self
-            .generations()
-            .last_mut()
-            .expect("a history has a generation");
+        let last = self.generations().last_mut().expect("a history has a generation");
         assert!(!last.ended, "only a key that exists is deleted");
         last.revisions.push(revision);
         last.ended = true;
@@ -128,19 +112,13 @@ impl History {
     pub(crate) fn get(&self, at: i64) -> Option<Found> {
         let generations = match self {
             History::Once(revision) => {
-                let found = Found {
-                    modified: *revision,
-                    created: revision.main,
-                    version: 1,
-                };
+                let found = Found { modified: *revision, created: revision.main, version: 1 };
                 return (revision.main <= at).then_some(found);
             }
             History::Many(generations) => generations,
         };
-        let generation = generations
-            .iter()
-            .rev()
-            .find(|generation| generation.revisions[0].main <= at)?;
+        let generation =
+            generations.iter().rev().find(|generation| generation.revisions[0].main <= at)?;
         let place = generation.at_or_before(at)?;
         let is_last = place + 1 == generation.revisions.len();
         if generation.ended && is_last {
@@ -240,9 +218,7 @@ mod tests {
     }
 
     fn seen(history: &History, at: i64) -> Option<(i64, i64, i64)> {
-        history
-            .get(at)
-            .map(|found| (found.modified.main, found.created, found.version))
+        history.get(at).map(|found| (found.modified.main, found.created, found.version))
     }
 
     #[test]
@@ -269,11 +245,7 @@ mod tests {
             let mut compacted = sample();
             assert!(compacted.compact(at));
             for later in at..14 {
-                assert_eq!(
-                    seen(&compacted, later),
-                    seen(&sample(), later),
-                    "{at} {later}"
-                );
+                assert_eq!(seen(&compacted, later), seen(&sample(), later), "{at} {later}");
             }
         }
         let mut at_tombstone = sample();
@@ -289,10 +261,7 @@ mod tests {
         let mut history = History::Once(r(2));
         history.tombstone(r(5));
         assert!(history.compact(5));
-        assert_eq!(
-            history,
-            History::restored_tombstone(r(5)).clone_as_ended(2, 1)
-        );
+        assert_eq!(history, History::restored_tombstone(r(5)).clone_as_ended(2, 1));
         assert!(!history.compact(6));
     }
 

@@ -26,11 +26,7 @@ pub(crate) struct KeyRange<'r> {
 
 impl<'r> KeyRange<'r> {
     fn upper(self) -> Bound<&'r [u8]> {
-        if self.end == [0] {
-            Bound::Unbounded
-        } else {
-            Bound::Excluded(self.end)
-        }
+        if self.end == [0] { Bound::Unbounded } else { Bound::Excluded(self.end) }
     }
 
     fn is_empty(self) -> bool {
@@ -54,9 +50,7 @@ impl Index {
     /// Marks a key that exists as deleted.
     pub(crate) fn tombstone(&self, key: &[u8], revision: Revision) {
         let mut keys = self.keys.write();
-        keys.get_mut(key)
-            .expect("only a key that exists is deleted")
-            .tombstone(revision);
+        keys.get_mut(key).expect("only a key that exists is deleted").tombstone(revision);
     }
 
     /// The key at a revision.
@@ -110,27 +104,17 @@ impl Index {
 
     /// Whether a revision of a key is still known.
     pub(crate) fn contains(&self, key: &[u8], revision: Revision) -> bool {
-        self.keys
-            .read()
-            .get(key)
-            .is_some_and(|history| history.contains(revision))
+        self.keys.read().get(key).is_some_and(|history| history.contains(revision))
     }
 
     /// Whether a hash at a revision counts this change.
     pub(crate) fn is_hashed(&self, key: &[u8], revision: Revision, at: i64) -> bool {
-        self.keys
-            .read()
-            .get(key)
-            .and_then(|history| history.hashed_at(at))
-            == Some(revision)
+        self.keys.read().get(key).and_then(|history| history.hashed_at(at)) == Some(revision)
     }
 
     /// Whether any key has a change that a hash at a revision counts.
     pub(crate) fn hashes_any(&self, at: i64) -> bool {
-        self.keys
-            .read()
-            .values()
-            .any(|history| history.hashed_at(at).is_some())
+        self.keys.read().values().any(|history| history.hashed_at(at).is_some())
     }
 
     /// Compacts at most [`PAGE_KEYS`] keys after `resume`; gives where to go on, `None` at the end.

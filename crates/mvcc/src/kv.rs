@@ -42,18 +42,10 @@ pub(crate) struct Fields<'f> {
 /// they must be the same on every member.
 pub(crate) fn encode(fields: &Fields<'_>) -> Bytes {
     let bytes = |b: &[u8]| {
-        if b.is_empty() {
-            0
-        } else {
-            1 + encoded_len_varint(b.len() as u64) + b.len()
-        }
+        if b.is_empty() { 0 } else { 1 + encoded_len_varint(b.len() as u64) + b.len() }
     };
     let number = |n: i64| {
-        if n == 0 {
-            0
-        } else {
-            1 + encoded_len_varint(n as u64)
-        }
+        if n == 0 { 0 } else { 1 + encoded_len_varint(n as u64) }
     };
     let len = bytes(fields.key)
         + number(fields.create_revision)
@@ -104,12 +96,7 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_the_message() {
-        for (value, lease) in [
-            (&b""[..], 0),
-            (b"value", 0),
-            (b"v", -5),
-            (&[7; 300], i64::MAX),
-        ] {
+        for (value, lease) in [(&b""[..], 0), (b"value", 0), (b"v", -5), (&[7; 300], i64::MAX)] {
             let fields = Fields {
                 key: b"key",
                 create_revision: 300,

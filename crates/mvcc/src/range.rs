@@ -108,34 +108,19 @@ pub(crate) fn range(
 ) -> Result<RangeResult, Refusal> {
     let sorting = options.sorting()?;
     let at = revision_to_read(options.revision, current, compacted)?;
-    let range = KeyRange {
-        key: &options.key,
-        end: &options.range_end,
-    };
-    let candidates_max = if options.count_only {
-        0
-    } else {
-        options.candidates_max()
-    };
+    let range = KeyRange { key: &options.key, end: &options.range_end };
+    let candidates_max = if options.count_only { 0 } else { options.candidates_max() };
     let mut count = 0;
     let mut hits: Vec<Hit> = Vec::new();
     index.walk(range, at, |key, found| {
         if count < candidates_max as i64 || candidates_max == usize::MAX {
             let key = Bytes::copy_from_slice(key);
-            hits.push(Hit {
-                key,
-                found,
-                value: None,
-            });
+            hits.push(Hit { key, found, value: None });
         }
         count += 1;
         true
     });
-    let mut result = RangeResult {
-        revision: current,
-        count,
-        ..RangeResult::default()
-    };
+    let mut result = RangeResult { revision: current, count, ..RangeResult::default() };
     if options.count_only {
         return Ok(result);
     }

@@ -35,14 +35,9 @@ pub(crate) fn restore(backend: backend::Reader) -> Result<(Store, Restored), Fau
     let view = backend.view();
     let marks = compaction::Marks::read(&view);
     let mut restoring = Restoring::default();
-    view.range(Table::Key, &[], &[], usize::MAX, |key, value| {
-        restoring.change(key, value)
-    });
+    view.range(Table::Key, &[], &[], usize::MAX, |key, value| restoring.change(key, value));
     if let Some(what) = restoring.defect {
-        return Err(Fault::Corrupt {
-            table: Table::Key.name(),
-            what,
-        });
+        return Err(Fault::Corrupt { table: Table::Key.name(), what });
     }
     let mut attachments = Vec::new();
     let mut keys = BTreeMap::new();
@@ -66,17 +61,8 @@ pub(crate) fn restore(backend: backend::Reader) -> Result<(Store, Restored), Fau
         hashes: HashCache::default(),
     };
     let unfinished_compaction = marks.scheduled.filter(|_| marks.scheduled > marks.finished);
-    let store = Store {
-        shared: Arc::new(shared),
-        compacting: None,
-    };
-    Ok((
-        store,
-        Restored {
-            attachments,
-            unfinished_compaction,
-        },
-    ))
+    let store = Store { shared: Arc::new(shared), compacting: None };
+    Ok((store, Restored { attachments, unfinished_compaction }))
 }
 
 impl Restoring {

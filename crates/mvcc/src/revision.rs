@@ -46,13 +46,7 @@ impl Revision {
         let number = |at: usize| -> Option<i64> {
             Some(i64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?))
         };
-        Some((
-            Revision {
-                main: number(0)?,
-                sub: number(9)?,
-            },
-            is_tombstone,
-        ))
+        Some((Revision { main: number(0)?, sub: number(9)? }, is_tombstone))
     }
 }
 
@@ -71,9 +65,6 @@ mod tests {
         assert!(key[..] < tombstone[..]);
         assert!(tombstone[..] < Revision { main: 258, sub: 4 }.encode()[..]);
         assert_eq!(Revision::decode(b"short"), None);
-        assert_eq!(
-            Revision::decode(b"\0\0\0\0\0\0\x01\x02_\0\0\0\0\0\0\0\x03x"),
-            None
-        );
+        assert_eq!(Revision::decode(b"\0\0\0\0\0\0\x01\x02_\0\0\0\0\0\0\0\x03x"), None);
     }
 }

@@ -52,9 +52,7 @@ impl Store {
 
     /// The reading side.
     pub fn reader(&self) -> Reader {
-        Reader {
-            shared: Arc::clone(&self.shared),
-        }
+        Reader { shared: Arc::clone(&self.shared) }
     }
 
     /// The current revision.
@@ -100,11 +98,7 @@ impl Reader {
         // First the revision, then the view: the view then holds all of it.
         let revision = self.revision();
         let view = self.shared.backend.view();
-        ReadTxn {
-            shared: Arc::clone(&self.shared),
-            view,
-            revision,
-        }
+        ReadTxn { shared: Arc::clone(&self.shared), view, revision }
     }
 }
 
@@ -125,13 +119,10 @@ impl ReadTxn {
     /// A revision that is compacted or does not exist, unknown sort options.
     pub fn range(&self, options: &RangeOptions) -> Result<RangeResult, Refusal> {
         let shared = &self.shared;
-        let result = range::range(
-            &shared.index,
-            options,
-            self.revision,
-            self.compacted(),
-            |revision| self.load(revision),
-        )?;
+        let result =
+            range::range(&shared.index, options, self.revision, self.compacted(), |revision| {
+                self.load(revision)
+            })?;
         // A compaction may have run while the index was walked.
         range::revision_to_read(options.revision, self.revision, self.compacted())?;
         Ok(result)
@@ -161,20 +152,12 @@ impl ReadTxn {
         if from < self.compacted() {
             return Err(Refusal::Compacted);
         }
-        self.view.range(
-            Table::Key,
-            &start_of(from),
-            &end,
-            usize::MAX,
-            |key, value| match Revision::decode(key) {
+        self.view.range(Table::Key, &start_of(from), &end, usize::MAX, |key, value| {
+            match Revision::decode(key) {
                 Some((revision, is_tombstone)) => see(revision, is_tombstone, value),
                 None => ControlFlow::Continue(()),
-            },
-        );
-        if from < self.compacted() {
-            Err(Refusal::Compacted)
-        } else {
-            Ok(())
-        }
+            }
+        });
+        if from < self.compacted() { Err(Refusal::Compacted) } else { Ok(()) }
     }
 }

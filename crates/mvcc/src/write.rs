@@ -62,12 +62,7 @@ pub struct WriteTxn<'s, 'b> {
 impl<'s, 'b> WriteTxn<'s, 'b> {
     pub(crate) fn new(shared: &'s Arc<Shared>, txn: &'s mut ApplyTxn<'b>) -> WriteTxn<'s, 'b> {
         let begun_at = shared.current.load(Ordering::Acquire);
-        WriteTxn {
-            shared,
-            txn,
-            begun_at,
-            events: Vec::new(),
-        }
+        WriteTxn { shared, txn, begun_at, events: Vec::new() }
     }
 
     /// The revision that responses show: the next one as soon as something has changed.
@@ -86,13 +81,9 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
     /// As [`crate::ReadTxn::range`].
     pub fn range(&self, options: &RangeOptions) -> Result<RangeResult, Refusal> {
         let (current, compacted) = (self.revision(), self.compacted());
-        range::range(
-            &self.shared.index,
-            options,
-            current,
-            compacted,
-            |revision| self.load(revision),
-        )
+        range::range(&self.shared.index, options, current, compacted, |revision| {
+            self.load(revision)
+        })
     }
 
     fn load(&self, revision: Revision) -> Option<Kv> {
@@ -110,10 +101,7 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
     }
 
     fn next(&self) -> Revision {
-        Revision {
-            main: self.begun_at + 1,
-            sub: self.events.len() as i64,
-        }
+        Revision { main: self.begun_at + 1, sub: self.events.len() as i64 }
     }
 
     /// Sets a key.
@@ -136,49 +124,29 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
             is_tombstone: false,
             is_create: version == 1,
         });
-        Put {
-            revision: revision.main,
-            prev,
-        }
+        Put { revision: revision.main, prev }
     }
 
     /// Deletes the keys of a range.
     pub fn delete_range(&mut self, key: &Bytes, range_end: &Bytes, want_prev: bool) -> Deleted {
         let mut deleted = Deleted::default();
-        let range = KeyRange {
-            key,
-            end: range_end,
-        };
+        let range = KeyRange { key, end: range_end };
         let mut last_changes = Vec::new();
-        self.shared
-            .index
-            .walk(range, self.begun_at + 1, |key, found| {
-                deleted.keys.push(Bytes::copy_from_slice(key));
-                last_changes.push(found.modified);
-                true
-            });
+        self.shared.index.walk(range, self.begun_at + 1, |key, found| {
+            deleted.keys.push(Bytes::copy_from_slice(key));
+            last_changes.push(found.modified);
+            true
+        });
         if want_prev {
-            deleted.prev = last_changes
-                .into_iter()
-                .filter_map(|at| self.load(at))
-                .collect();
+            deleted.prev = last_changes.into_iter().filter_map(|at| self.load(at)).collect();
         }
         for key in &deleted.keys {
             let revision = self.next();
             self.shared.index.tombstone(key, revision);
-            let kv = encode(&Fields {
-                key,
-                ..Fields::default()
-            });
-            self.txn
-                .put(Table::Key, &revision.encode_tombstone(), kv.clone());
+            let kv = encode(&Fields { key, ..Fields::default() });
+            self.txn.put(Table::Key, &revision.encode_tombstone(), kv.clone());
             let key = key.clone();
-            self.events.push(ChangeEvent {
-                key,
-                kv,
-                is_tombstone: true,
-                is_create: false,
-            });
+            self.events.push(ChangeEvent { key, kv, is_tombstone: true, is_create: false });
         }
         deleted
     }
@@ -187,9 +155,6 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
     /// the change published.
     pub fn end(self) -> Option<Change> {
         let revision = self.begun_at + 1;
-        (!self.events.is_empty()).then_some(Change {
-            revision,
-            events: self.events,
-        })
+        (!self.events.is_empty()).then_some(Change { revision, events: self.events })
     }
 }

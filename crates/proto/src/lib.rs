@@ -5,7 +5,7 @@
 //! field numbers and kinds are those of etcd v3.7.1 and are proven against the Go types in
 //! `interop`.
 
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 }

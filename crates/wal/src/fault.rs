@@ -47,17 +47,10 @@ impl Fault {
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, what: impl Into<String>) -> Fault {
-        Fault::Corrupt {
-            path: path.display().to_string(),
-            offset,
-            what: what.into(),
-        }
+        Fault::Corrupt { path: path.display().to_string(), offset, what: what.into() }
     }
 
     pub(crate) fn inconsistent(path: &Path, what: impl Into<String>) -> Fault {
-        Fault::Inconsistent {
-            path: path.display().to_string(),
-            what: what.into(),
-        }
+        Fault::Inconsistent { path: path.display().to_string(), what: what.into() }
     }
 }

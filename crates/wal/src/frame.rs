@@ -18,13 +18,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn from_number(number: i64) -> Option<Kind> {
-        let kinds = [
-            Kind::Metadata,
-            Kind::Entry,
-            Kind::State,
-            Kind::Crc,
-            Kind::Snapshot,
-        ];
+        let kinds = [Kind::Metadata, Kind::Entry, Kind::State, Kind::Crc, Kind::Snapshot];
         kinds.into_iter().find(|kind| *kind as i64 == number)
     }
 }
@@ -42,10 +36,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(crc: u32) -> Encoder {
-        Encoder {
-            crc,
-            buffer: Vec::new(),
-        }
+        Encoder { crc, buffer: Vec::new() }
     }
 
     pub(crate) fn crc(&self) -> u32 {
@@ -54,9 +45,7 @@ impl Encoder {
 
     /// A record whose data is a message, encoded straight into the buffer.
     pub(crate) fn message(&mut self, kind: Kind, message: &impl Message) {
-        self.record(kind, message.encoded_len(), |buffer| {
-            message.encode_raw(buffer)
-        });
+        self.record(kind, message.encoded_len(), |buffer| message.encode_raw(buffer));
     }
 
     pub(crate) fn bytes(&mut self, kind: Kind, data: &[u8]) {
@@ -65,14 +54,10 @@ impl Encoder {
 
     /// The head of a segment: what the checksum is so far.
     pub(crate) fn crc_record(&mut self) {
-        let record = walpb::Record {
-            r#type: Some(Kind::Crc as i64),
-            crc: Some(self.crc),
-            data: None,
-        };
+        let record =
+            walpb::Record { r#type: Some(Kind::Crc as i64), crc: Some(self.crc), data: None };
         let len = record.encoded_len();
-        self.buffer
-            .extend_from_slice(&length_field(len).to_le_bytes());
+        self.buffer.extend_from_slice(&length_field(len).to_le_bytes());
         record.encode_raw(&mut self.buffer);
         self.pad(len);
     }
@@ -86,11 +71,7 @@ impl Encoder {
         let data_at = start + LENGTH_BYTES + head(CRC_LEN_MAX);
         self.buffer.resize(data_at, 0);
         write(&mut self.buffer);
-        assert_eq!(
-            self.buffer.len(),
-            data_at + data_len,
-            "messages know their length"
-        );
+        assert_eq!(self.buffer.len(), data_at + data_len, "messages know their length");
         self.crc = crc32c::crc32c_append(self.crc, &self.buffer[data_at..]);
         let crc_len = encoded_len_varint(u64::from(self.crc));
         let len = head(crc_len) + data_len;
@@ -109,8 +90,7 @@ impl Encoder {
     }
 
     fn pad(&mut self, record_len: usize) {
-        self.buffer
-            .resize(self.buffer.len() + padding(record_len), 0);
+        self.buffer.resize(self.buffer.len() + padding(record_len), 0);
     }
 }
 
@@ -172,11 +152,7 @@ impl Decoder {
         if field == 0 {
             return Ok(None);
         }
-        let padding = if field >> 63 == 1 {
-            (field >> 56 & 7) as usize
-        } else {
-            0
-        };
+        let padding = if field >> 63 == 1 { (field >> 56 & 7) as usize } else { 0 };
         let len = usize::try_from(field & (u64::MAX >> 8)).unwrap_or(usize::MAX);
         let whole = len.saturating_add(padding);
         let Some(framed) = rest[LENGTH_BYTES..].get(..whole) else {
@@ -228,10 +204,7 @@ mod tests {
     fn bytes_are_those_of_etcd() {
         let mut encoder = Encoder::new(0);
         encoder.crc_record();
-        assert_eq!(
-            encoder.buffer,
-            [4, 0, 0, 0, 0, 0, 0, 0x84, 8, 4, 16, 0, 0, 0, 0, 0]
-        );
+        assert_eq!(encoder.buffer, [4, 0, 0, 0, 0, 0, 0, 0x84, 8, 4, 16, 0, 0, 0, 0, 0]);
         let mut encoder = Encoder::new(0);
         encoder.bytes(Kind::Metadata, b"abc");
         let crc = crc32c::crc32c(b"abc");

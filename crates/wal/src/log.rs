@@ -22,10 +22,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            segment_bytes: SEGMENT_BYTES,
-            no_sync: false,
-        }
+        Options { segment_bytes: SEGMENT_BYTES, no_sync: false }
     }
 }
 
@@ -86,10 +83,7 @@ impl Wal {
         metadata: Bytes,
         options: Options,
     ) -> Result<Wal, Fault> {
-        if disk
-            .exists(dir)
-            .map_err(Fault::io(dir, "cannot look for"))?
-        {
+        if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
             return Err(Fault::inconsistent(dir, "there is a log already"));
         }
         let mut temporary = dir.as_os_str().to_owned();
@@ -97,36 +91,25 @@ impl Wal {
         let temporary = PathBuf::from(temporary);
         let io = |what| Fault::io(&temporary, what);
         if disk.exists(&temporary).map_err(io("cannot look for"))? {
-            disk.remove_dir_all(&temporary)
-                .map_err(io("cannot remove"))?;
+            disk.remove_dir_all(&temporary).map_err(io("cannot remove"))?;
         }
-        disk.create_dir_all(&temporary, 0o700)
-            .map_err(io("cannot make"))?;
-        let name = SegmentName {
-            sequence: 0,
-            index: 0,
-        };
+        disk.create_dir_all(&temporary, 0o700).map_err(io("cannot make"))?;
+        let name = SegmentName { sequence: 0, index: 0 };
         let path = temporary.join(name.file_name());
         let file = new_segment(&*disk, &path, options.segment_bytes)?;
         let mut encoder = Encoder::new(0);
         encoder.crc_record();
         encoder.bytes(Kind::Metadata, &metadata);
-        let start = walpb::Snapshot {
-            index: Some(0),
-            term: Some(0),
-            conf_state: None,
-        };
+        let start = walpb::Snapshot { index: Some(0), term: Some(0), conf_state: None };
         encoder.message(Kind::Snapshot, &start);
-        file.write_at(&encoder.buffer, 0)
-            .map_err(io("cannot write"))?;
+        file.write_at(&encoder.buffer, 0).map_err(io("cannot write"))?;
         file.sync_all().map_err(io("cannot sync"))?;
         let offset = encoder.buffer.len() as u64;
         encoder.buffer.clear();
         disk.sync_dir(&temporary).map_err(io("cannot sync"))?;
         disk.rename(&temporary, dir).map_err(io("cannot rename"))?;
         let parent = dir.parent().unwrap_or(Path::new("."));
-        disk.sync_dir(parent)
-            .map_err(Fault::io(parent, "cannot sync"))?;
+        disk.sync_dir(parent).map_err(Fault::io(parent, "cannot sync"))?;
         Ok(Wal {
             disk,
             dir: dir.to_owned(),
@@ -171,10 +154,7 @@ impl Wal {
         }
         let mut replay = Replay::new(at);
         let mut reader = Reader::new(&*disk, dir);
-        let mut end = SegmentEnd {
-            offset: 0,
-            torn: false,
-        };
+        let mut end = SegmentEnd { offset: 0, torn: false };
         for (n, (name, _)) in held.iter().enumerate() {
             let is_last = n + 1 == held.len();
             end = reader.segment(*name, is_last, |record| replay.record(record))?;
@@ -186,10 +166,7 @@ impl Wal {
         let crc = reader.crc();
         let (name, file) = held.last().expect("there is a last segment");
         clear_tail(&*disk, &dir.join(name.file_name()), &**file, &end, options)?;
-        let recovered = Recovered {
-            repaired: end.torn,
-            ..replay.recovered
-        };
+        let recovered = Recovered { repaired: end.torn, ..replay.recovered };
         let wal = Wal {
             disk,
             dir: dir.to_owned(),
@@ -266,22 +243,15 @@ impl Wal {
         if self.offset >= self.options.segment_bytes {
             self.cut(&path)?;
         }
-        Ok(Saved {
-            bytes,
-            synced: sync,
-        })
+        Ok(Saved { bytes, synced: sync })
     }
 
     /// Ends the segment and begins the next.
     fn cut(&mut self, path: &Path) -> Result<(), Fault> {
         let (name, file) = self.held.last().expect("there is a last segment");
-        file.set_len(self.offset)
-            .map_err(Fault::io(path, "cannot cut"))?;
+        file.set_len(self.offset).map_err(Fault::io(path, "cannot cut"))?;
         file.sync_all().map_err(Fault::io(path, "cannot sync"))?;
-        let name = SegmentName {
-            sequence: name.sequence + 1,
-            index: self.last_index + 1,
-        };
+        let name = SegmentName { sequence: name.sequence + 1, index: self.last_index + 1 };
         let next = match self.prepared.take() {
             Some(prepared) => prepared,
             None => self.preparation()()?,
@@ -290,17 +260,11 @@ impl Wal {
         self.encoder.crc_record();
         self.encoder.bytes(Kind::Metadata, &self.metadata);
         self.encoder.message(Kind::State, &self.hard_state);
-        next.file
-            .write_at(&self.encoder.buffer, 0)
-            .map_err(io("cannot write"))?;
+        next.file.write_at(&self.encoder.buffer, 0).map_err(io("cannot write"))?;
         next.file.sync_all().map_err(io("cannot sync"))?;
         let to = self.dir.join(name.file_name());
-        self.disk
-            .rename(&next.path, &to)
-            .map_err(io("cannot rename"))?;
-        self.disk
-            .sync_dir(&self.dir)
-            .map_err(Fault::io(&self.dir, "cannot sync"))?;
+        self.disk.rename(&next.path, &to).map_err(io("cannot rename"))?;
+        self.disk.sync_dir(&self.dir).map_err(Fault::io(&self.dir, "cannot sync"))?;
         self.offset = self.encoder.buffer.len() as u64;
         self.encoder.buffer.clear();
         self.held.push((name, next.file));
@@ -312,12 +276,7 @@ impl Wal {
         let path = self.dir.join(format!("{}.tmp", self.prepared_count % 2));
         self.prepared_count += 1;
         let (disk, len) = (Arc::clone(&self.disk), self.options.segment_bytes);
-        move || {
-            Ok(Prepared {
-                file: new_segment(&*disk, &path, len)?,
-                path,
-            })
-        }
+        move || Ok(Prepared { file: new_segment(&*disk, &path, len)?, path })
     }
 
     /// Whether a next segment should be made ahead now.
@@ -332,11 +291,7 @@ impl Wal {
 
     /// Lets go of segments that hold nothing after `index`; they may be removed then.
     pub fn release_to(&mut self, index: u64) {
-        let needed = self
-            .held
-            .iter()
-            .rposition(|(name, _)| name.index <= index)
-            .unwrap_or(0);
+        let needed = self.held.iter().rposition(|(name, _)| name.index <= index).unwrap_or(0);
         self.held.drain(..needed);
     }
 
@@ -350,15 +305,9 @@ impl Wal {
         let in_use = self.held.first().map_or(0, |(name, _)| name.sequence);
         let surplus = names.len().saturating_sub(keep);
         let mut removed = Vec::new();
-        for name in names
-            .iter()
-            .take(surplus)
-            .filter(|name| name.sequence < in_use)
-        {
+        for name in names.iter().take(surplus).filter(|name| name.sequence < in_use) {
             let path = self.dir.join(name.file_name());
-            self.disk
-                .remove_file(&path)
-                .map_err(Fault::io(&path, "cannot remove"))?;
+            self.disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
             removed.push(name.file_name());
         }
         Ok(removed)
@@ -367,15 +316,9 @@ impl Wal {
 
 /// An empty, locked segment of its full length.
 fn new_segment(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn File>, Fault> {
-    let how = Open {
-        truncate: true,
-        ..Open::CREATE.locked(Lock::Exclusive)
-    };
-    let file = disk
-        .open(path, how)
-        .map_err(Fault::io(path, "cannot make"))?;
-    file.allocate(len)
-        .map_err(Fault::io(path, "cannot preallocate"))?;
+    let how = Open { truncate: true, ..Open::CREATE.locked(Lock::Exclusive) };
+    let file = disk.open(path, how).map_err(Fault::io(path, "cannot make"))?;
+    file.allocate(len).map_err(Fault::io(path, "cannot preallocate"))?;
     Ok(file)
 }
 
@@ -384,8 +327,7 @@ fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), Fault> {
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
         let path = dir.join(name);
-        disk.remove_file(&path)
-            .map_err(Fault::io(&path, "cannot remove"))?;
+        disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
     }
     Ok(())
 }
@@ -404,19 +346,13 @@ fn clear_tail(
         let mut broken = path.as_os_str().to_owned();
         broken.push(".broken");
         let bytes = disk::read_all(disk, path).map_err(io("cannot read"))?;
-        let how = Open {
-            truncate: true,
-            ..Open::CREATE
-        };
-        let copy = disk
-            .open(Path::new(&broken), how)
-            .map_err(io("cannot make a copy of"))?;
+        let how = Open { truncate: true, ..Open::CREATE };
+        let copy = disk.open(Path::new(&broken), how).map_err(io("cannot make a copy of"))?;
         copy.write_at(&bytes, 0).map_err(io("cannot copy"))?;
         copy.sync_all().map_err(io("cannot sync the copy of"))?;
     }
     file.set_len(end.offset).map_err(io("cannot cut"))?;
-    file.allocate(options.segment_bytes.max(end.offset))
-        .map_err(io("cannot preallocate"))?;
+    file.allocate(options.segment_bytes.max(end.offset)).map_err(io("cannot preallocate"))?;
     file.sync_all().map_err(io("cannot sync"))
 }
 

@@ -18,14 +18,9 @@ impl SegmentName {
         let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
         let hex = |digits: &str| {
             let plain = digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-            plain
-                .then(|| u64::from_str_radix(digits, 16).ok())
-                .flatten()
+            plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
         };
-        Some(SegmentName {
-            sequence: hex(sequence)?,
-            index: hex(index)?,
-        })
+        Some(SegmentName { sequence: hex(sequence)?, index: hex(index)? })
     }
 }
 
@@ -35,17 +30,10 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        let name = SegmentName {
-            sequence: 10,
-            index: 0xabcdef,
-        };
+        let name = SegmentName { sequence: 10, index: 0xabcdef };
         assert_eq!(name.file_name(), "000000000000000a-0000000000abcdef.wal");
         assert_eq!(SegmentName::parse(&name.file_name()), Some(name));
-        for bad in [
-            "0.tmp",
-            "a-b.wal",
-            "000000000000000a-0000000000abcdef.wal.broken",
-        ] {
+        for bad in ["0.tmp", "a-b.wal", "000000000000000a-0000000000abcdef.wal.broken"] {
             assert_eq!(SegmentName::parse(bad), None);
         }
     }

@@ -11,10 +11,8 @@ use std::path::{Path, PathBuf};
 /// The segments of a directory in order; a gap in their numbers is a fault.
 pub(crate) fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentName>, Fault> {
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
-    let segments: Vec<SegmentName> = names
-        .iter()
-        .filter_map(|name| SegmentName::parse(name))
-        .collect();
+    let segments: Vec<SegmentName> =
+        names.iter().filter_map(|name| SegmentName::parse(name)).collect();
     for pair in segments.windows(2) {
         if pair[1].sequence != pair[0].sequence + 1 {
             let what = format!("segment {:016x} is missing", pair[0].sequence + 1);
@@ -45,12 +43,7 @@ pub(crate) struct Reader<'d> {
 
 impl<'d> Reader<'d> {
     pub(crate) fn new(disk: &'d dyn Disk, dir: &'d Path) -> Reader<'d> {
-        Reader {
-            disk,
-            dir,
-            decoder: Decoder::new(),
-            started: false,
-        }
+        Reader { disk, dir, decoder: Decoder::new(), started: false }
     }
 
     pub(crate) fn crc(&self) -> u32 {
@@ -73,16 +66,10 @@ impl<'d> Reader<'d> {
             let record = match self.decoder.next(&bytes) {
                 Ok(Some(record)) => record,
                 Ok(None) => {
-                    break SegmentEnd {
-                        offset: at,
-                        torn: false,
-                    };
+                    break SegmentEnd { offset: at, torn: false };
                 }
                 Err(Defect::Torn) if is_last => {
-                    break SegmentEnd {
-                        offset: at,
-                        torn: true,
-                    };
+                    break SegmentEnd { offset: at, torn: true };
                 }
                 Err(Defect::Torn) => return Err(fault("a record is cut off".into())),
                 Err(Defect::Damaged(what)) => return Err(fault(what)),
@@ -99,10 +86,7 @@ impl<'d> Reader<'d> {
     /// The first one begins the chain, every later one must continue it.
     fn crc_record(&mut self, crc: u32) -> Result<(), String> {
         if self.started && crc != self.decoder.crc {
-            return Err(format!(
-                "the segment before ends with checksum {:08x}",
-                self.decoder.crc
-            ));
+            return Err(format!("the segment before ends with checksum {:08x}", self.decoder.crc));
         }
         self.started = true;
         self.decoder.crc = crc;

@@ -17,25 +17,16 @@ pub fn file_name(term: u64, index: u64) -> String {
 /// I/O faults.
 pub fn write(disk: &dyn Disk, dir: &Path, snapshot: &raftpb::Snapshot) -> Result<(), Fault> {
     let data = snapshot.encode_to_vec();
-    let envelope = snappb::Snapshot {
-        crc: Some(crc32c::crc32c(&data)),
-        data: Some(data.into()),
-    };
+    let envelope = snappb::Snapshot { crc: Some(crc32c::crc32c(&data)), data: Some(data.into()) };
     let meta = snapshot.metadata.clone().unwrap_or_default();
     let path = dir.join(file_name(meta.term(), meta.index()));
     let temporary = dir.join(format!("tmp-{}", file_name(meta.term(), meta.index())));
     let io = |what| Fault::io(&path, what);
-    let how = Open {
-        truncate: true,
-        mode: 0o666,
-        ..Open::CREATE
-    };
+    let how = Open { truncate: true, mode: 0o666, ..Open::CREATE };
     let file = disk.open(&temporary, how).map_err(io("cannot make"))?;
-    file.write_at(&envelope.encode_to_vec(), 0)
-        .map_err(io("cannot write"))?;
+    file.write_at(&envelope.encode_to_vec(), 0).map_err(io("cannot write"))?;
     file.sync_all().map_err(io("cannot sync"))?;
-    disk.rename(&temporary, &path)
-        .map_err(io("cannot rename"))?;
+    disk.rename(&temporary, &path).map_err(io("cannot rename"))?;
     disk.sync_dir(dir).map_err(Fault::io(dir, "cannot sync"))
 }
 
@@ -84,8 +75,7 @@ pub fn load_newest(
             }
             Err(Fault::Corrupt { .. }) => {
                 let aside = dir.join(format!("{name}.broken"));
-                disk.rename(&path, &aside)
-                    .map_err(Fault::io(&path, "cannot set aside"))?;
+                disk.rename(&path, &aside).map_err(Fault::io(&path, "cannot set aside"))?;
             }
             Err(other) => return Err(other),
         }
@@ -99,14 +89,10 @@ pub fn load_newest(
 /// I/O faults.
 pub fn purge(disk: &dyn Disk, dir: &Path, keep: usize) -> Result<(), Fault> {
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
-    let snaps: Vec<&String> = names
-        .iter()
-        .filter(|name| name.ends_with(".snap"))
-        .collect();
+    let snaps: Vec<&String> = names.iter().filter(|name| name.ends_with(".snap")).collect();
     for name in snaps.iter().take(snaps.len().saturating_sub(keep)) {
         let path = dir.join(name);
-        disk.remove_file(&path)
-            .map_err(Fault::io(&path, "cannot remove"))?;
+        disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
     }
     Ok(())
 }

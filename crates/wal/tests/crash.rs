@@ -10,10 +10,7 @@ use proto::walpb;
 use std::path::Path;
 use wal::{Fault, Options, Wal, snap, valid_snapshots};
 
-const OPTIONS: Options = Options {
-    segment_bytes: 4096,
-    no_sync: false,
-};
+const OPTIONS: Options = Options { segment_bytes: 4096, no_sync: false };
 
 fn dir() -> &'static Path {
     Path::new("wal")
@@ -21,40 +18,20 @@ fn dir() -> &'static Path {
 
 fn entry(index: u64, term: u64, len: usize) -> Entry {
     let data = Some(Bytes::from(vec![index as u8 | 1; len]));
-    Entry {
-        r#type: Some(0),
-        term: Some(term),
-        index: Some(index),
-        data,
-    }
+    Entry { r#type: Some(0), term: Some(term), index: Some(index), data }
 }
 
 fn state(term: u64, commit: u64) -> HardState {
-    HardState {
-        term: Some(term),
-        vote: Some(1),
-        commit: Some(commit),
-    }
+    HardState { term: Some(term), vote: Some(1), commit: Some(commit) }
 }
 
 fn at(index: u64, term: u64) -> walpb::Snapshot {
-    let conf_state = Some(ConfState {
-        voters: vec![1],
-        ..Default::default()
-    });
-    walpb::Snapshot {
-        index: Some(index),
-        term: Some(term),
-        conf_state,
-    }
+    let conf_state = Some(ConfState { voters: vec![1], ..Default::default() });
+    walpb::Snapshot { index: Some(index), term: Some(term), conf_state }
 }
 
 fn start() -> walpb::Snapshot {
-    walpb::Snapshot {
-        index: Some(0),
-        term: Some(0),
-        conf_state: None,
-    }
+    walpb::Snapshot { index: Some(0), term: Some(0), conf_state: None }
 }
 
 /// Saves until the disk fails. Gives the number of entries whose save returned.
@@ -64,9 +41,8 @@ fn run(sim: &SimDisk, rounds: u64) -> Result<u64, u64> {
         let mut wal = Wal::create(sim.disk(), dir(), Bytes::from_static(b"me"), OPTIONS)?;
         for round in 0..rounds {
             let first = round * 3 + 1;
-            let entries: Vec<Entry> = (first..first + 3)
-                .map(|i| entry(i, 1, 100 + (i as usize * 97) % 900))
-                .collect();
+            let entries: Vec<Entry> =
+                (first..first + 3).map(|i| entry(i, 1, 100 + (i as usize * 97) % 900)).collect();
             wal.save(Some(&state(1, first - 1)), &entries, true)?;
             acknowledged = first + 2;
             if round == 4 {
@@ -90,11 +66,7 @@ fn run(sim: &SimDisk, rounds: u64) -> Result<u64, u64> {
 fn what_was_synced_is_there_after_a_crash_anywhere() {
     let whole = SimDisk::new(0);
     assert_eq!(run(&whole, 12), Ok(36));
-    assert!(
-        whole.list(dir()).unwrap().len() >= 4,
-        "{:?}",
-        whole.list(dir())
-    );
+    assert!(whole.list(dir()).unwrap().len() >= 4, "{:?}", whole.list(dir()));
     let mut repaired = 0;
     for crash in 1..=whole.ops() {
         for seed in 0..8 {
@@ -110,40 +82,27 @@ fn what_was_synced_is_there_after_a_crash_anywhere() {
                 .unwrap_or_else(|fault| panic!("crash {crash}, seed {seed}: {fault}"));
             repaired += u32::from(found.repaired);
             assert_eq!(found.metadata, "me");
-            assert!(
-                found.entries.len() as u64 >= acknowledged,
-                "crash {crash}, seed {seed}"
-            );
+            assert!(found.entries.len() as u64 >= acknowledged, "crash {crash}, seed {seed}");
             for (n, entry) in found.entries.iter().enumerate() {
                 assert_eq!(entry.index(), n as u64 + 1);
             }
             let next = found.entries.len() as u64 + 1;
-            wal.save(Some(&state(2, 0)), &[entry(next, 2, 700)], true)
-                .unwrap();
+            wal.save(Some(&state(2, 0)), &[entry(next, 2, 700)], true).unwrap();
             drop(wal);
             let (_, again) = Wal::open(sim.disk(), dir(), &start(), OPTIONS).unwrap();
             assert_eq!(again.entries.len() as u64, next);
             assert_eq!(again.entries.last().unwrap().term(), 2);
         }
     }
-    assert!(
-        repaired > 20,
-        "tearing must have happened, not {repaired} times"
-    );
+    assert!(repaired > 20, "tearing must have happened, not {repaired} times");
 }
 
 #[test]
 fn later_entries_replace_and_snapshots_shorten() {
     let sim = SimDisk::new(1);
     let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), Options::default()).unwrap();
-    wal.save(
-        None,
-        &[entry(1, 1, 9), entry(2, 1, 9), entry(3, 1, 9)],
-        true,
-    )
-    .unwrap();
-    wal.save(Some(&state(2, 2)), &[entry(2, 2, 5)], true)
-        .unwrap();
+    wal.save(None, &[entry(1, 1, 9), entry(2, 1, 9), entry(3, 1, 9)], true).unwrap();
+    wal.save(Some(&state(2, 2)), &[entry(2, 2, 5)], true).unwrap();
     wal.save_snapshot(&at(1, 1)).unwrap();
     wal.save_snapshot(&at(9, 2)).unwrap();
     drop(wal);
@@ -164,20 +123,11 @@ fn damage_before_the_tail_names_file_and_offset() {
     let name = sim.list(dir()).unwrap().swap_remove(1);
     let path = dir().join(&name);
     sim.flip_bit(&path, 2000 * 8).unwrap();
-    let fault = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(
-        fault.contains(&name) && fault.contains("damaged at offset"),
-        "{fault}"
-    );
+    let fault = Wal::open(sim.disk(), dir(), &start(), OPTIONS).err().unwrap().to_string();
+    assert!(fault.contains(&name) && fault.contains("damaged at offset"), "{fault}");
     let before = read_all(&sim, &path).unwrap();
     sim.remove_file(&dir().join(&name)).unwrap();
-    let gap = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
-        .err()
-        .unwrap()
-        .to_string();
+    let gap = Wal::open(sim.disk(), dir(), &start(), OPTIONS).err().unwrap().to_string();
     assert!(gap.contains("is missing"), "{gap}");
     assert!(!before.is_empty());
 }
@@ -187,8 +137,7 @@ fn released_segments_are_purged_and_the_rest_still_opens() {
     let sim = SimDisk::new(1);
     let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap();
     for i in 1..40 {
-        wal.save(Some(&state(1, i)), &[entry(i, 1, 900)], true)
-            .unwrap();
+        wal.save(Some(&state(1, i)), &[entry(i, 1, 900)], true).unwrap();
     }
     wal.save_snapshot(&at(30, 1)).unwrap();
     assert!(wal.purge(2).unwrap().is_empty(), "nothing is released yet");
@@ -204,14 +153,8 @@ fn a_failed_sync_stops_the_log() {
     let sim = SimDisk::new(1);
     let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap();
     sim.fail_sync_after(1);
-    assert!(matches!(
-        wal.save(None, &[entry(1, 1, 9)], true),
-        Err(Fault::Io { .. })
-    ));
-    assert!(matches!(
-        wal.save(None, &[entry(2, 1, 9)], true),
-        Err(Fault::Poisoned(_))
-    ));
+    assert!(matches!(wal.save(None, &[entry(1, 1, 9)], true), Err(Fault::Io { .. })));
+    assert!(matches!(wal.save(None, &[entry(2, 1, 9)], true), Err(Fault::Poisoned(_))));
 }
 
 #[test]
@@ -232,17 +175,8 @@ fn snapshot_files_read_back_and_bad_ones_are_set_aside() {
     let damaged = Path::new("snap").join(snap::file_name(2, 6));
     sim.flip_bit(&damaged, 100).unwrap();
     let newest = snap::load_newest(&sim, Path::new("snap"), &[at(5, 2), at(6, 2)]).unwrap();
-    assert_eq!(
-        newest,
-        Some(snapshot(5)),
-        "7 is not recorded and 6 is damaged"
-    );
-    assert!(
-        sim.exists(Path::new(
-            "snap/0000000000000002-0000000000000006.snap.broken"
-        ))
-        .unwrap()
-    );
+    assert_eq!(newest, Some(snapshot(5)), "7 is not recorded and 6 is damaged");
+    assert!(sim.exists(Path::new("snap/0000000000000002-0000000000000006.snap.broken")).unwrap());
     snap::purge(&sim, Path::new("snap"), 1).unwrap();
     assert_eq!(sim.list(Path::new("snap")).unwrap().len(), 2);
 }

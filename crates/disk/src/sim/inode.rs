@@ -57,11 +57,7 @@ impl Inode {
     }
 
     pub(super) fn crash(&mut self, rng: &mut Rng) {
-        let len = if rng.coin() {
-            self.bytes.len()
-        } else {
-            self.durable_len
-        };
+        let len = if rng.coin() { self.bytes.len() } else { self.durable_len };
         let lost = std::mem::take(&mut self.lost);
         let unsynced = std::mem::take(&mut self.unsynced);
         let torn = unsynced.into_iter().filter(|_| rng.coin());

@@ -64,9 +64,7 @@ impl SimDisk {
             faults: Faults::default(),
             rng: Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         };
-        SimDisk {
-            state: Arc::new(Mutex::new(state)),
-        }
+        SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
     /// The disk behind its trait.
@@ -112,9 +110,7 @@ impl SimDisk {
     /// dead, planned faults are gone.
     pub fn restart(&self) {
         let mut state = self.state.lock();
-        let State {
-            names, inodes, rng, ..
-        } = &mut *state;
+        let State { names, inodes, rng, .. } = &mut *state;
         names.crash(rng);
         inodes.retain(|id, _| names.refers_to(*id));
         // In the order of ids, so that a seed decides the same every time.
@@ -137,10 +133,7 @@ impl SimDisk {
         let id = state.names.file(path)?;
         let inode = state.inodes.get_mut(&id).expect("names refer to inodes");
         let at = usize::try_from(bit / 8).map_err(io::Error::other)?;
-        let byte = inode
-            .bytes
-            .get_mut(at)
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let byte = inode.bytes.get_mut(at).ok_or(io::ErrorKind::UnexpectedEof)?;
         *byte ^= 1 << (bit % 8);
         Ok(())
     }
@@ -148,11 +141,7 @@ impl SimDisk {
 
 impl State {
     fn alive(&self) -> io::Result<()> {
-        if self.crashed {
-            Err(io::Error::other("simulated crash"))
-        } else {
-            Ok(())
-        }
+        if self.crashed { Err(io::Error::other("simulated crash")) } else { Ok(()) }
     }
 
     /// Counts a changing operation. `true` means: do it, then fail, for this is the crash.
@@ -171,11 +160,7 @@ impl State {
         let Some(capacity) = self.faults.capacity_bytes else {
             return Ok(());
         };
-        let used: u64 = self
-            .inodes
-            .values()
-            .map(|inode| inode.bytes.len() as u64)
-            .sum();
+        let used: u64 = self.inodes.values().map(|inode| inode.bytes.len() as u64).sum();
         if extra > 0 && used + extra > capacity {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -209,12 +194,7 @@ impl Disk for SimDisk {
             inode.set_len(0);
         }
         let generation = state.generation;
-        Ok(Arc::new(SimFile {
-            disk: self.clone(),
-            id,
-            generation,
-            lock: how.lock,
-        }))
+        Ok(Arc::new(SimFile { disk: self.clone(), id, generation, lock: how.lock }))
     }
 
     fn create_dir_all(&self, path: &Path, _mode: u32) -> io::Result<()> {
@@ -292,10 +272,7 @@ impl SimFile {
         let mut state = self.state()?;
         state.check_capacity(extra)?;
         state.begin_op()?;
-        act(state
-            .inodes
-            .get_mut(&self.id)
-            .expect("open files keep their inode"));
+        act(state.inodes.get_mut(&self.id).expect("open files keep their inode"));
         state.end_op()
     }
 
@@ -306,10 +283,7 @@ impl SimFile {
         }
         state.syncs += 1;
         let fails = state.faults.fail_at_sync == Some(state.syncs);
-        let inode = state
-            .inodes
-            .get_mut(&self.id)
-            .expect("open files keep their inode");
+        let inode = state.inodes.get_mut(&self.id).expect("open files keep their inode");
         if fails {
             inode.lose_unsynced();
             return Err(io::Error::other("simulated sync failure"));
@@ -332,9 +306,7 @@ impl File for SimFile {
             buf.len()
         };
         let bytes = &state.inodes[&self.id].bytes;
-        let from = usize::try_from(offset)
-            .map_err(io::Error::other)?
-            .min(bytes.len());
+        let from = usize::try_from(offset).map_err(io::Error::other)?.min(bytes.len());
         let n = want.min(bytes.len() - from);
         buf[..n].copy_from_slice(&bytes[from..from + n]);
         Ok(n)

@@ -16,11 +16,7 @@ pub(super) enum Entry {
 enum Undo {
     Create(PathBuf),
     Remove(PathBuf, Entry),
-    Rename {
-        from: PathBuf,
-        to: PathBuf,
-        replaced: Option<Entry>,
-    },
+    Rename { from: PathBuf, to: PathBuf, replaced: Option<Entry> },
 }
 
 impl Undo {
@@ -60,22 +56,13 @@ impl Names {
         if !self.exists(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let names = self
-            .entries
-            .keys()
-            .filter(|path| path.parent() == Some(dir));
-        Ok(names
-            .filter_map(|path| path.file_name()?.to_str().map(String::from))
-            .collect())
+        let names = self.entries.keys().filter(|path| path.parent() == Some(dir));
+        Ok(names.filter_map(|path| path.file_name()?.to_str().map(String::from)).collect())
     }
 
     /// A path and everything below it, parents first.
     pub(super) fn under(&self, path: &Path) -> Vec<PathBuf> {
-        self.entries
-            .keys()
-            .filter(|entry| entry.starts_with(path))
-            .cloned()
-            .collect()
+        self.entries.keys().filter(|entry| entry.starts_with(path)).cloned().collect()
     }
 
     pub(super) fn create(&mut self, path: &Path, entry: Entry) -> io::Result<()> {
@@ -112,11 +99,7 @@ impl Names {
             return Err(io::ErrorKind::NotFound.into());
         }
         let replaced = self.move_tree(from, to);
-        self.pending.push(Undo::Rename {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            replaced,
-        });
+        self.pending.push(Undo::Rename { from: from.to_owned(), to: to.to_owned(), replaced });
         Ok(())
     }
 
@@ -125,11 +108,7 @@ impl Names {
         for path in self.under(from) {
             let entry = self.entries.remove(&path).expect("just listed");
             let below = path.strip_prefix(from).expect("it is below");
-            let new = if below == Path::new("") {
-                to.to_owned()
-            } else {
-                to.join(below)
-            };
+            let new = if below == Path::new("") { to.to_owned() } else { to.join(below) };
             self.entries.insert(new, entry);
         }
         replaced

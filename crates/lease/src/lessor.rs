@@ -1,0 +1,346 @@
+//! The lessor.
+
+use backend::{ApplyTxn, Table, View};
+use bytes::Bytes;
+use prost::Message;
+use proto::etcdserverpb::LeaseCheckpoint;
+use proto::leasepb;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+
+/// No lease lives longer than this, in seconds.
+pub const TTL_MAX_S: i64 = 9_000_000_000;
+/// After a promotion, expiries are spread so that no more than this many come in a second.
+const EXPIRIES_PER_S: u64 = 750;
+/// Fewer leases than this are not spread.
+const SPREAD_FROM: usize = 1000;
+/// Leases with more time left than this are checkpointed this often.
+const CHECKPOINT_MS: u64 = 5 * 60 * 1000;
+
+/// How leases are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Shorter leases are made this long, in seconds.
+    pub ttl_min_s: i64,
+    /// Remaining times in checkpoints are stored.
+    pub persist_checkpoints: bool,
+}
+
+/// Why a lease request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such lease, or it has expired.
+    NotFound,
+    /// There is one of this id already.
+    Exists,
+    /// It would live longer than [`TTL_MAX_S`].
+    TtlTooLarge,
+}
+
+/// A lease that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Its time to live in seconds, raised to the minimum.
+    pub ttl: i64,
+}
+
+/// What is known of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeToLive {
+    /// As granted, in seconds.
+    pub granted_s: i64,
+    /// What is left, in whole seconds; 0 or less where it expired and is not revoked yet.
+    pub remaining_s: i64,
+    /// The keys attached, in order.
+    pub keys: Vec<Bytes>,
+}
+
+#[derive(Debug, Default)]
+struct Lease {
+    ttl_s: i64,
+    /// From a checkpoint; 0 where there was none.
+    remaining_s: i64,
+    /// When it expires; `None` on members that do not lead.
+    expires_ms: Option<u64>,
+    keys: BTreeSet<Bytes>,
+}
+
+/// All leases. Always true: `attached` maps exactly the keys in the leases' sets, and `expiries`
+/// holds exactly the leases that have a time.
+#[derive(Debug)]
+pub struct Lessor {
+    config: Config,
+    leases: HashMap<i64, Lease>,
+    attached: HashMap<Bytes, i64>,
+    expiries: BTreeSet<(u64, i64)>,
+    checkpoints: BTreeSet<(u64, i64)>,
+    is_primary: bool,
+    now_ms: u64,
+}
+
+impl Lessor {
+    /// Reads the leases of a database. Keys are attached by [`Lessor::restore_attachment`].
+    pub fn open(view: &View, config: Config) -> Lessor {
+        let mut lessor = Lessor {
+            config,
+            leases: HashMap::new(),
+            attached: HashMap::new(),
+            expiries: BTreeSet::new(),
+            checkpoints: BTreeSet::new(),
+            is_primary: false,
+            now_ms: 0,
+        };
+        view.range(Table::Lease, &[], &[], usize::MAX, |_, value| {
+            if let Ok(stored) = leasepb::Lease::decode(value) {
+                let lease = Lease {
+                    ttl_s: stored.ttl.max(config.ttl_min_s),
+                    remaining_s: stored.remaining_ttl,
+                    ..Lease::default()
+                };
+                lessor.leases.insert(stored.id, lease);
+            }
+            ControlFlow::Continue(())
+        });
+        lessor
+    }
+
+    /// Attaches a key found in the store. A lease that is gone is ignored.
+    pub fn restore_attachment(&mut self, key: Bytes, id: i64) {
+        self.attach(&key, id);
+    }
+
+    /// Whether there is such a lease.
+    pub fn exists(&self, id: i64) -> bool {
+        self.leases.contains_key(&id)
+    }
+
+    /// How many leases there are.
+    pub fn len(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.leases.is_empty()
+    }
+
+    /// Grants a lease.
+    ///
+    /// # Errors
+    /// An id of 0 or in use, too long a time.
+    pub fn grant(
+        &mut self,
+        txn: &mut ApplyTxn<'_>,
+        id: i64,
+        ttl_s: i64,
+    ) -> Result<Granted, Refusal> {
+        if id == 0 {
+            return Err(Refusal::NotFound);
+        }
+        if ttl_s > TTL_MAX_S {
+            return Err(Refusal::TtlTooLarge);
+        }
+        if self.exists(id) {
+            return Err(Refusal::Exists);
+        }
+        let ttl_s = ttl_s.max(self.config.ttl_min_s);
+        store(txn, id, ttl_s, 0);
+        self.leases.insert(id, Lease { ttl_s, ..Lease::default() });
+        if self.is_primary {
+            self.set_expiry(id, self.now_ms + ttl_s as u64 * 1000);
+        }
+        Ok(Granted { ttl: ttl_s })
+    }
+
+    /// Removes a lease; gives the keys that were attached to it, in order, to be deleted.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub fn revoke(&mut self, txn: &mut ApplyTxn<'_>, id: i64) -> Result<Vec<Bytes>, Refusal> {
+        let lease = self.leases.remove(&id).ok_or(Refusal::NotFound)?;
+        if let Some(at) = lease.expires_ms {
+            self.expiries.remove(&(at, id));
+        }
+        txn.delete(Table::Lease, &id.to_be_bytes());
+        for key in &lease.keys {
+            self.attached.remove(key);
+        }
+        Ok(lease.keys.into_iter().collect())
+    }
+
+    /// Notes how much time leases have left, so that a new leader does not start over.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] at the first lease that is gone; those before it are noted.
+    pub fn checkpoint(
+        &mut self,
+        txn: &mut ApplyTxn<'_>,
+        checkpoints: &[LeaseCheckpoint],
+    ) -> Result<(), Refusal> {
+        for checkpoint in checkpoints {
+            let lease = self.leases.get_mut(&checkpoint.id).ok_or(Refusal::NotFound)?;
+            lease.remaining_s = checkpoint.remaining_ttl;
+            if self.config.persist_checkpoints {
+                store(txn, checkpoint.id, lease.ttl_s, lease.remaining_s);
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches a key to a lease and takes it from the one it had; 0 takes it from any.
+    pub fn attach(&mut self, key: &Bytes, id: i64) {
+        // Most keys have no lease and get none.
+        if id == 0 && self.attached.is_empty() {
+            return;
+        }
+        if self.attached.get(key) == Some(&id) {
+            return;
+        }
+        self.detach(key);
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.keys.insert(key.clone());
+            self.attached.insert(key.clone(), id);
+        }
+    }
+
+    /// Takes a key from its lease.
+    pub fn detach(&mut self, key: &Bytes) {
+        if let Some(id) = self.attached.remove(key)
+            && let Some(lease) = self.leases.get_mut(&id)
+        {
+            lease.keys.remove(key);
+        }
+    }
+
+    /// The lease a key is attached to.
+    pub fn lease_of(&self, key: &[u8]) -> Option<i64> {
+        self.attached.get(key).copied()
+    }
+
+    /// Begins to let leases expire: each gets its full time, or what a checkpoint left it, and
+    /// `extend_ms` more.
+    pub fn promote(&mut self, now_ms: u64, extend_ms: u64) {
+        self.is_primary = true;
+        self.now_ms = now_ms;
+        let ids: Vec<i64> = self.leases.keys().copied().collect();
+        for id in ids {
+            let lease = &self.leases[&id];
+            let left_s = if lease.remaining_s > 0 { lease.remaining_s } else { lease.ttl_s };
+            self.set_expiry(id, now_ms + left_s as u64 * 1000 + extend_ms);
+        }
+        if self.leases.len() >= SPREAD_FROM {
+            self.spread();
+        }
+    }
+
+    /// Moves expiries so that no second has more than [`EXPIRIES_PER_S`].
+    fn spread(&mut self) {
+        let mut next = 0;
+        let in_order: Vec<(u64, i64)> = self.expiries.iter().copied().collect();
+        for (n, (at, id)) in in_order.into_iter().enumerate() {
+            let at = if n == 0 { at * EXPIRIES_PER_S } else { next.max(at * EXPIRIES_PER_S) };
+            // In units of 1/750 ms, so that steps of 1000/750 ms are exact.
+            next = at + 1000;
+            self.set_expiry(id, at / EXPIRIES_PER_S);
+        }
+    }
+
+    /// Stops letting leases expire.
+    pub fn demote(&mut self) {
+        self.is_primary = false;
+        self.expiries.clear();
+        self.checkpoints.clear();
+        for lease in self.leases.values_mut() {
+            lease.expires_ms = None;
+        }
+    }
+
+    /// Whether leases expire here.
+    pub fn is_primary(&self) -> bool {
+        self.is_primary
+    }
+
+    fn set_expiry(&mut self, id: i64, at_ms: u64) {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        if let Some(before) = lease.expires_ms.replace(at_ms) {
+            self.expiries.remove(&(before, id));
+        }
+        self.expiries.insert((at_ms, id));
+        if at_ms > self.now_ms + CHECKPOINT_MS {
+            self.checkpoints.insert((self.now_ms + CHECKPOINT_MS, id));
+        }
+    }
+
+    /// Lets time pass; leases granted from now on count from here.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
+    /// Gives a lease its full time again.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], also where it has expired and only waits to be revoked.
+    pub fn renew(&mut self, id: i64, now_ms: u64) -> Result<i64, Refusal> {
+        self.now_ms = now_ms;
+        let lease = self.leases.get_mut(&id).ok_or(Refusal::NotFound)?;
+        if lease.expires_ms.is_some_and(|at| at <= now_ms) {
+            return Err(Refusal::NotFound);
+        }
+        let ttl_s = lease.ttl_s;
+        lease.remaining_s = 0;
+        self.set_expiry(id, now_ms + ttl_s as u64 * 1000);
+        Ok(ttl_s)
+    }
+
+    /// What is known of a lease.
+    pub fn time_to_live(&self, id: i64, now_ms: u64, with_keys: bool) -> Option<TimeToLive> {
+        let lease = self.leases.get(&id)?;
+        let remaining_s = match lease.expires_ms {
+            Some(at) => (at as i64 - now_ms as i64) / 1000,
+            None => lease.ttl_s,
+        };
+        let keys = if with_keys { lease.keys.iter().cloned().collect() } else { Vec::new() };
+        Some(TimeToLive { granted_s: lease.ttl_s, remaining_s, keys })
+    }
+
+    /// Every lease, the one that expires first in front.
+    pub fn leases(&self) -> Vec<i64> {
+        let mut ids: Vec<(Option<u64>, i64)> =
+            self.leases.iter().map(|(id, lease)| (lease.expires_ms, *id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// At most `max` leases whose time is over. They stay until they are revoked; asked again
+    /// before that, they come again.
+    pub fn expired(&self, now_ms: u64, max: usize) -> Vec<i64> {
+        let over = self.expiries.range(..=(now_ms, i64::MAX));
+        over.take(max).map(|(_, id)| *id).collect()
+    }
+
+    /// At most `max` leases whose remaining time should be noted in the log now.
+    pub fn due_checkpoints(&mut self, now_ms: u64, max: usize) -> Vec<LeaseCheckpoint> {
+        let due: Vec<(u64, i64)> =
+            self.checkpoints.range(..=(now_ms, i64::MAX)).take(max).copied().collect();
+        let mut checkpoints = Vec::new();
+        for entry in due {
+            self.checkpoints.remove(&entry);
+            let Some(at) = self.leases.get(&entry.1).and_then(|lease| lease.expires_ms) else {
+                continue;
+            };
+            let remaining_ttl = (at.saturating_sub(now_ms) / 1000) as i64;
+            checkpoints.push(LeaseCheckpoint { id: entry.1, remaining_ttl });
+            if at > now_ms + CHECKPOINT_MS {
+                self.checkpoints.insert((now_ms + CHECKPOINT_MS, entry.1));
+            }
+        }
+        checkpoints
+    }
+}
+
+fn store(txn: &mut ApplyTxn<'_>, id: i64, ttl: i64, remaining_ttl: i64) {
+    let stored = leasepb::Lease { id, ttl, remaining_ttl };
+    txn.put(Table::Lease, &id.to_be_bytes(), stored.encode_to_vec().into());
+}

@@ -1,0 +1,113 @@
+//! Leases through their lives.
+#![allow(clippy::unwrap_used)] // the helpers of tests too
+
+use backend::{Backend, EntryId, Options};
+use bytes::Bytes;
+use disk::sim::SimDisk;
+use lease::{Config, Lessor, Refusal, TTL_MAX_S};
+use std::path::Path;
+
+const CONFIG: Config = Config { ttl_min_s: 2, persist_checkpoints: true };
+
+struct Bench {
+    backend: Backend,
+    lessor: Lessor,
+    index: u64,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let backend =
+            Backend::open(SimDisk::new(1).disk(), Path::new("db"), Options::default()).unwrap();
+        let lessor = Lessor::open(&backend.reader().view(), CONFIG);
+        Bench { backend, lessor, index: 0 }
+    }
+
+    fn apply<T>(&mut self, act: impl FnOnce(&mut Lessor, &mut backend::ApplyTxn<'_>) -> T) -> T {
+        self.index += 1;
+        let mut txn = self.backend.begin();
+        let result = act(&mut self.lessor, &mut txn);
+        txn.finish(EntryId { term: 1, index: self.index });
+        result
+    }
+
+    fn grant(&mut self, id: i64, ttl: i64) -> Result<i64, Refusal> {
+        self.apply(|lessor, txn| lessor.grant(txn, id, ttl)).map(|granted| granted.ttl)
+    }
+}
+
+#[test]
+fn grants_are_checked_and_raised() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.grant(7, 1), Ok(2));
+    assert_eq!(bench.grant(7, 10), Err(Refusal::Exists));
+    assert_eq!(bench.grant(0, 10), Err(Refusal::NotFound));
+    assert_eq!(bench.grant(8, TTL_MAX_S + 1), Err(Refusal::TtlTooLarge));
+    assert_eq!(bench.grant(-8, TTL_MAX_S), Ok(TTL_MAX_S));
+}
+
+#[test]
+fn only_a_promoted_lessor_lets_leases_expire() {
+    let mut bench = Bench::new();
+    bench.grant(1, 10).unwrap();
+    bench.grant(2, 20).unwrap();
+    assert!(bench.lessor.expired(u64::MAX, 10).is_empty());
+    bench.lessor.promote(1000, 500);
+    assert!(bench.lessor.expired(11_499, 10).is_empty());
+    assert_eq!(bench.lessor.expired(11_500, 10), [1]);
+    assert_eq!(bench.lessor.renew(1, 11_500), Err(Refusal::NotFound));
+    assert_eq!(bench.lessor.renew(2, 11_500), Ok(20));
+    assert_eq!(bench.lessor.time_to_live(2, 12_000, false).unwrap().remaining_s, 19);
+    assert_eq!(bench.lessor.leases(), [1, 2]);
+    bench.lessor.demote();
+    assert!(bench.lessor.expired(u64::MAX, 10).is_empty());
+}
+
+#[test]
+fn keys_belong_to_one_lease_and_go_with_it() {
+    let mut bench = Bench::new();
+    bench.grant(1, 10).unwrap();
+    bench.grant(2, 10).unwrap();
+    let key = Bytes::from_static;
+    for name in [&b"c"[..], b"a", b"b"] {
+        bench.lessor.attach(&key(name), 1);
+    }
+    bench.lessor.attach(&key(b"b"), 2);
+    bench.lessor.attach(&key(b"x"), 99);
+    assert_eq!(bench.lessor.lease_of(b"b"), Some(2));
+    assert_eq!(bench.lessor.lease_of(b"x"), None);
+    bench.lessor.attach(&key(b"b"), 0);
+    assert_eq!(bench.lessor.lease_of(b"b"), None);
+    let gone = bench.apply(|lessor, txn| lessor.revoke(txn, 1));
+    assert_eq!(gone.unwrap(), [key(b"a"), key(b"c")]);
+    assert_eq!(bench.apply(|lessor, txn| lessor.revoke(txn, 1)), Err(Refusal::NotFound));
+    assert!(bench.lessor.exists(2) && !bench.lessor.exists(1));
+}
+
+#[test]
+fn leases_and_checkpoints_survive() {
+    let mut bench = Bench::new();
+    bench.lessor.promote(0, 0);
+    bench.grant(5, 3600).unwrap();
+    bench.lessor.tick(300_000);
+    let due = bench.lessor.due_checkpoints(300_000, 10);
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].remaining_ttl, 3300);
+    bench.apply(|lessor, txn| lessor.checkpoint(txn, &due)).unwrap();
+    let mut again = Lessor::open(&bench.backend.reader().view(), CONFIG);
+    again.promote(0, 0);
+    let found = again.time_to_live(5, 0, true).unwrap();
+    assert_eq!((found.granted_s, found.remaining_s), (3600, 3300));
+}
+
+#[test]
+fn a_promotion_spreads_mass_expiry() {
+    let mut bench = Bench::new();
+    for id in 1..=3000 {
+        bench.grant(id, 10).unwrap();
+    }
+    bench.lessor.promote(0, 0);
+    let at = |ms| bench.lessor.expired(ms, usize::MAX).len();
+    assert!(at(10_000) <= 2 && (700..=800).contains(&at(11_000)), "{}", at(11_000));
+    assert_eq!(at(14_100), 3000);
+}

@@ -1,0 +1,276 @@
+//! The members of the cluster, as committed entries made them.
+
+use crate::Member;
+use backend::{ApplyTxn, Table, View};
+use bytes::Bytes;
+use proto::raftpb::{ConfChange, ConfChangeType, ConfState};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+const CLUSTER_VERSION: &[u8] = b"clusterVersion";
+const DOWNGRADE: &[u8] = b"downgrade";
+const CONF_STATE: &[u8] = b"confState";
+const STORAGE_VERSION: &[u8] = b"storageVersion";
+
+/// Why a membership change is refused: the same on every member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The id was removed once and never returns.
+    Removed,
+    /// There is a member of this id.
+    Exists,
+    /// There is none.
+    NotFound,
+    /// A peer URL belongs to another member.
+    PeerUrlExists,
+    /// Only learners are promoted.
+    NotLearner,
+    /// The change cannot be read, or holds no usable URLs.
+    Malformed,
+}
+
+/// A downgrade under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downgrade {
+    /// The version to go to.
+    #[serde(rename = "target-version")]
+    pub target_version: String,
+    /// Whether one is under way.
+    pub enabled: bool,
+}
+
+/// Who belongs to the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    members: BTreeMap<u64, Member>,
+    removed: BTreeSet<u64>,
+    cluster_version: Option<String>,
+    downgrade: Downgrade,
+}
+
+/// The context of a change: the member, and whether a learner is promoted.
+#[derive(Deserialize)]
+struct Context {
+    #[serde(flatten)]
+    member: Member,
+    #[serde(rename = "isPromote", default)]
+    is_promote: bool,
+}
+
+#[derive(Serialize)]
+struct ConfStateJson<'c> {
+    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+    voters: &'c [u64],
+    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+    learners: &'c [u64],
+    auto_leave: bool,
+}
+
+impl Members {
+    /// Reads the tables.
+    pub fn load(view: &View) -> Members {
+        let mut loaded = Members::default();
+        view.range(Table::Members, &[], &[], usize::MAX, |_, json| {
+            if let Ok(member) = serde_json::from_slice::<Member>(json) {
+                loaded.members.insert(member.id, member);
+            }
+            ControlFlow::Continue(())
+        });
+        view.range(Table::MembersRemoved, &[], &[], usize::MAX, |key, _| {
+            let hex = std::str::from_utf8(key).ok();
+            loaded.removed.extend(hex.and_then(|hex| u64::from_str_radix(hex, 16).ok()));
+            ControlFlow::Continue(())
+        });
+        let text = |key| {
+            let value = view.get(Table::Cluster, key)?;
+            String::from_utf8(value.to_vec()).ok()
+        };
+        loaded.cluster_version = text(CLUSTER_VERSION);
+        loaded.downgrade =
+            text(DOWNGRADE).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        loaded
+    }
+
+    /// All members by id.
+    pub fn list(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// A member.
+    pub fn get(&self, id: u64) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// Whether an id was removed.
+    pub fn is_removed(&self, id: u64) -> bool {
+        self.removed.contains(&id)
+    }
+
+    /// The version that all members understand, once it is known.
+    pub fn cluster_version(&self) -> Option<&str> {
+        self.cluster_version.as_deref()
+    }
+
+    /// The downgrade under way.
+    pub fn downgrade(&self) -> &Downgrade {
+        &self.downgrade
+    }
+
+    /// The voters and learners.
+    pub fn conf_state(&self) -> ConfState {
+        let ids = |learners: bool| {
+            let chosen = self.members.values().filter(|member| member.is_learner == learners);
+            chosen.map(|member| member.id).collect()
+        };
+        let (voters, learners) = (ids(false), ids(true));
+        ConfState { voters, learners, auto_leave: Some(false), ..ConfState::default() }
+    }
+
+    /// Changes who belongs to the cluster.
+    ///
+    /// # Errors
+    /// A refusal; nothing is changed then.
+    pub fn apply_conf_change(
+        &mut self,
+        txn: &mut ApplyTxn<'_>,
+        change: &ConfChange,
+    ) -> Result<(), Refusal> {
+        let id = change.node_id();
+        if self.removed.contains(&id) {
+            return Err(Refusal::Removed);
+        }
+        let kind = ConfChangeType::try_from(change.r#type.unwrap_or_default());
+        match kind.map_err(|_| Refusal::Malformed)? {
+            ConfChangeType::ConfChangeAddNode => self.add(txn, id, change, false)?,
+            ConfChangeType::ConfChangeAddLearnerNode => self.add(txn, id, change, true)?,
+            ConfChangeType::ConfChangeRemoveNode => self.remove(txn, id)?,
+            ConfChangeType::ConfChangeUpdateNode => self.update(txn, id, change)?,
+        }
+        self.store_conf_state(txn);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        txn: &mut ApplyTxn<'_>,
+        id: u64,
+        change: &ConfChange,
+        is_learner: bool,
+    ) -> Result<(), Refusal> {
+        let context = context(change)?;
+        if context.is_promote {
+            let member = self.members.get_mut(&id).ok_or(Refusal::NotFound)?;
+            if !member.is_learner {
+                return Err(Refusal::NotLearner);
+            }
+            member.is_learner = false;
+        } else {
+            if self.members.contains_key(&id) {
+                return Err(Refusal::Exists);
+            }
+            self.check_urls(id, &context.member)?;
+            self.members.insert(id, Member { id, is_learner, ..context.member });
+        }
+        self.store(txn, id);
+        Ok(())
+    }
+
+    fn remove(&mut self, txn: &mut ApplyTxn<'_>, id: u64) -> Result<(), Refusal> {
+        self.members.remove(&id).ok_or(Refusal::NotFound)?;
+        self.removed.insert(id);
+        let key = format!("{id:x}");
+        txn.delete(Table::Members, key.as_bytes());
+        txn.put(Table::MembersRemoved, key.as_bytes(), Bytes::from_static(b"removed"));
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        txn: &mut ApplyTxn<'_>,
+        id: u64,
+        change: &ConfChange,
+    ) -> Result<(), Refusal> {
+        let context = context(change)?;
+        if !self.members.contains_key(&id) {
+            return Err(Refusal::NotFound);
+        }
+        self.check_urls(id, &context.member)?;
+        if let Some(member) = self.members.get_mut(&id) {
+            member.peer_urls = context.member.peer_urls;
+        }
+        self.store(txn, id);
+        Ok(())
+    }
+
+    /// A URL belongs to one member only, and must be one: what cannot be dialled would bring down
+    /// every member that tries.
+    fn check_urls(&self, id: u64, new: &Member) -> Result<(), Refusal> {
+        let is_url = |url: &String| url.split_once("://").is_some_and(|(_, rest)| !rest.is_empty());
+        if new.peer_urls.is_empty() || !new.peer_urls.iter().all(is_url) {
+            return Err(Refusal::Malformed);
+        }
+        let others = self.members.values().filter(|member| member.id != id);
+        let taken = others.flat_map(|member| &member.peer_urls).any(|u| new.peer_urls.contains(u));
+        if taken { Err(Refusal::PeerUrlExists) } else { Ok(()) }
+    }
+
+    fn store(&self, txn: &mut ApplyTxn<'_>, id: u64) {
+        if let Some(member) = self.members.get(&id) {
+            txn.put(Table::Members, format!("{id:x}").as_bytes(), member.to_json().into());
+        }
+    }
+
+    fn store_conf_state(&self, txn: &mut ApplyTxn<'_>) {
+        let state = self.conf_state();
+        let json =
+            ConfStateJson { voters: &state.voters, learners: &state.learners, auto_leave: false };
+        let json = serde_json::to_vec(&json).expect("plain data always becomes JSON");
+        txn.put(Table::Meta, CONF_STATE, json.into());
+    }
+
+    /// Notes a member's name and client URLs. A member that is gone is ignored.
+    pub fn set_attributes(
+        &mut self,
+        txn: &mut ApplyTxn<'_>,
+        id: u64,
+        name: String,
+        client_urls: Vec<String>,
+    ) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.name = name;
+            member.client_urls = client_urls;
+            self.store(txn, id);
+        }
+    }
+
+    /// Sets the cluster's version, and the storage's with it.
+    pub fn set_cluster_version(&mut self, txn: &mut ApplyTxn<'_>, version: &str) {
+        self.cluster_version = Some(version.to_owned());
+        let text = Bytes::copy_from_slice(version.as_bytes());
+        txn.put(Table::Cluster, CLUSTER_VERSION, text.clone());
+        // Since 3.6 the storage says its version too; this storage is that of the cluster version.
+        if version_at_least(version, (3, 6)) {
+            txn.put(Table::Meta, STORAGE_VERSION, text);
+        }
+    }
+
+    /// Begins or ends a downgrade.
+    pub fn set_downgrade(&mut self, txn: &mut ApplyTxn<'_>, enabled: bool, target: &str) {
+        let target_version = if enabled { target.to_owned() } else { String::new() };
+        self.downgrade = Downgrade { target_version, enabled };
+        let json = serde_json::to_vec(&self.downgrade).expect("plain data always becomes JSON");
+        txn.put(Table::Cluster, DOWNGRADE, json.into());
+    }
+}
+
+fn context(change: &ConfChange) -> Result<Context, Refusal> {
+    serde_json::from_slice(change.context.as_deref().unwrap_or_default())
+        .map_err(|_| Refusal::Malformed)
+}
+
+fn version_at_least(version: &str, (major, minor): (u32, u32)) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    found >= (major, minor)
+}

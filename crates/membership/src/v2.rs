@@ -1,0 +1,59 @@
+//! The membership as the old store's JSON, which `.snap` files still carry
+//! (reference: `server/etcdserver/api/v2store/store.go`).
+
+use crate::Members;
+use serde_json::{Map, Value, json};
+
+/// What the `data` of a raft snapshot holds.
+pub fn snapshot_data(members: &Members, index: u64) -> Vec<u8> {
+    let mut list = Map::new();
+    for member in members.list() {
+        let id = format!("{:x}", member.id);
+        let path = format!("/0/members/{id}");
+        let raft = json!({ "peerURLs": member.peer_urls, "isLearner": member.is_learner });
+        let attributes = json!({ "name": member.name, "clientURLs": member.client_urls });
+        let children = json!({
+            "raftAttributes": leaf(&format!("{path}/raftAttributes"), &raft.to_string()),
+            "attributes": leaf(&format!("{path}/attributes"), &attributes.to_string()),
+        });
+        list.insert(id, directory(&path, children));
+    }
+    let mut cluster = Map::new();
+    cluster.insert("members".into(), directory("/0/members", Value::Object(list)));
+    if let Some(version) = members.cluster_version() {
+        cluster.insert("version".into(), leaf("/0/version", version));
+    }
+    let root = json!({
+        "0": directory("/0", Value::Object(cluster)),
+        "1": directory("/1", json!({})),
+    });
+    let store = json!({
+        "Root": directory("/", root),
+        "WatcherHub": { "EventHistory": {
+            "Queue": { "Events": null, "Size": 0, "Front": 0, "Back": 0, "Capacity": 1000 },
+            "StartIndex": 0,
+            "LastIndex": 0,
+        } },
+        "CurrentIndex": index,
+        "Stats": {},
+        "CurrentVersion": 2,
+    });
+    store.to_string().into_bytes()
+}
+
+fn directory(path: &str, children: Value) -> Value {
+    let mut node = leaf(path, "");
+    node["Children"] = children;
+    node
+}
+
+fn leaf(path: &str, value: &str) -> Value {
+    json!({
+        "Path": path,
+        "CreatedIndex": 0,
+        "ModifiedIndex": 0,
+        "ExpireTime": "0001-01-01T00:00:00Z",
+        "Value": value,
+        "Children": null,
+    })
+}

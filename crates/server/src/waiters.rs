@@ -1,0 +1,113 @@
+//! Who waits for which applied entry.
+
+use apply::{Refusal, Reply};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// What became of a proposal.
+pub(crate) type Applied = Result<Reply, Refusal>;
+
+
+/// Why a waiter gets no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Abandoned {
+    /// The time is over.
+    TimedOut,
+    /// The member stops.
+    Stopped,
+}
+
+/// At most this many requests may be on their way through the log at once.
+pub(crate) const WAITERS_MAX: usize = 100_000;
+
+struct Table<W> {
+    waiting: HashMap<u64, W>,
+    /// Every timeout is the same, so the queue is in the order of the deadlines.
+    deadlines: VecDeque<(Instant, u64)>,
+}
+
+/// The table of waiters, by request id. `W` is what waits.
+pub(crate) struct Waiters<W> {
+    table: Mutex<Table<W>>,
+}
+
+impl<W> Waiters<W> {
+    /// Nobody waits.
+    pub(crate) fn new() -> Waiters<W> {
+        let table = Table { waiting: HashMap::new(), deadlines: VecDeque::new() };
+        Waiters { table: Mutex::new(table) }
+    }
+
+    /// Registers a waiter; hands it back where too many wait already.
+    pub(crate) fn insert(&self, id: u64, deadline: Instant, waiter: W) -> Result<(), W> {
+        let mut table = self.table.lock();
+        if table.waiting.len() >= WAITERS_MAX {
+            return Err(waiter);
+        }
+        table.waiting.insert(id, waiter);
+        table.deadlines.push_back((deadline, id));
+        Ok(())
+    }
+
+    /// Whether somebody waits for this id.
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        id != 0 && self.table.lock().waiting.contains_key(&id)
+    }
+
+    /// Takes the waiter of an id.
+    pub(crate) fn take(&self, id: u64) -> Option<W> {
+        let mut table = self.table.lock();
+        let waiter = table.waiting.remove(&id);
+        // Deadlines of those answered are dropped as they reach the front.
+        while table.deadlines.front().is_some_and(|(_, id)| !table.waiting.contains_key(id)) {
+            table.deadlines.pop_front();
+        }
+        waiter
+    }
+
+    /// Takes everyone whose time is over.
+    pub(crate) fn expired(&self, now: Instant) -> Vec<W> {
+        let mut table = self.table.lock();
+        let mut expired = Vec::new();
+        while table.deadlines.front().is_some_and(|(deadline, _)| *deadline <= now) {
+            let (_, id) = table.deadlines.pop_front().expect("there is a front");
+            expired.extend(table.waiting.remove(&id));
+        }
+        expired
+    }
+
+    /// Takes everyone.
+    pub(crate) fn take_all(&self) -> Vec<W> {
+        let mut table = self.table.lock();
+        table.deadlines.clear();
+        table.waiting.drain().map(|(_, waiter)| waiter).collect()
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.table.lock().waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn waiters_are_taken_once_or_expire() {
+        let waiters = Waiters::new();
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        waiters.insert(1, now, "one").unwrap();
+        waiters.insert(2, later, "two").unwrap();
+        assert!(waiters.contains(1) && !waiters.contains(3) && !waiters.contains(0));
+        assert_eq!(waiters.expired(now), ["one"]);
+        assert_eq!(waiters.take(1), None);
+        assert_eq!(waiters.take(2), Some("two"));
+        assert_eq!(waiters.len(), 0);
+        assert!(waiters.expired(later).is_empty());
+    }
+}
