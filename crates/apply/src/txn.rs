@@ -16,10 +16,10 @@ use proto::mvccpb::KeyValue;
 use std::cmp::Ordering;
 
 /// How deep transactions may nest; the operation budget keeps clients far below it.
-pub const DEPTH_MAX: usize = 128;
+const DEPTH_MAX: usize = 128;
 
 /// What reads a transaction may do before it writes: the live transaction, or a snapshot.
-pub trait ReadView {
+pub(crate) trait ReadView {
     /// The current revision.
     fn revision(&self) -> i64;
     /// The lowest revision that may be read.
@@ -68,7 +68,7 @@ impl Path {
 /// Applies a transaction that may write.
 ///
 /// `skip_ranges` leaves reads unexecuted where nobody waits for them; what is refused is the same.
-pub fn apply(
+pub(crate) fn apply(
     txn: &mut WriteTxn<'_, '_>,
     lessor: &mut Lessor,
     request: &pb::TxnRequest,

@@ -112,16 +112,13 @@ impl Db {
         let how = if options.read_only {
             Open::READ.locked(Lock::Shared)
         } else {
-            Open::CREATE.locked(Lock::Exclusive)
+            Open::WRITE.locked(Lock::Exclusive)
         };
-        let file = disk.open(path, how).map_err(io("cannot open"))?;
-        let mut file_len = file.len().map_err(io("cannot read its length"))?;
-        if file_len == 0 && !options.read_only {
-            file_len = format(&*file, options.page_size).map_err(io("cannot format"))?;
-            if let Some(dir) = path.parent() {
-                disk.sync_dir(dir).map_err(io("cannot sync its directory"))?;
-            }
+        if !options.read_only && !disk.exists(path).map_err(io("cannot look for"))? {
+            create(disk, path, options.page_size).map_err(io("cannot make"))?;
         }
+        let file = disk.open(path, how).map_err(io("cannot open"))?;
+        let file_len = file.len().map_err(io("cannot read its length"))?;
         let meta = read_meta(&*file, &name, file_len, options.page_size)?;
         let page_size = meta.page_size as usize;
         let high_bytes = meta.high_water.saturating_mul(page_size as u64);
@@ -218,8 +215,24 @@ impl Inner {
     }
 }
 
-/// Writes the four pages of an empty database.
-fn format(file: &dyn File, page_size: usize) -> std::io::Result<u64> {
+/// Makes the file of an empty database: under another name first, so that a crash leaves the whole
+/// file or none.
+fn create(disk: &dyn Disk, path: &Path, page_size: usize) -> std::io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp.new");
+    let temporary = Path::new(&name);
+    let file = disk.open(temporary, Open { truncate: true, ..Open::CREATE })?;
+    file.write_at(&empty(page_size), 0)?;
+    file.sync_all()?;
+    disk.rename(temporary, path)?;
+    match path.parent() {
+        Some(dir) if dir != Path::new("") => disk.sync_dir(dir),
+        _ => disk.sync_dir(Path::new(".")),
+    }
+}
+
+/// The four pages of an empty database.
+fn empty(page_size: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(4 * page_size);
     for txid in 0..2 {
         let meta = Meta {
@@ -238,9 +251,7 @@ fn format(file: &dyn File, page_size: usize) -> std::io::Result<u64> {
         bytes.extend(flags.to_le_bytes());
         bytes.resize(start + page_size, 0);
     }
-    file.write_at(&bytes, 0)?;
-    file.sync_all()?;
-    Ok(bytes.len() as u64)
+    bytes
 }
 
 /// The newer of the two meta pages that is sound.

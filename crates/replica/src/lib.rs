@@ -1,1 +1,27 @@
 //! A whole member minus threads, sockets and clock: events in, commands out; owns all ordering.
+//!
+//! ```text
+//!            Proposal                 Persist                    Apply
+//! caller ---------------> [`Core`] ------------> [`LogWriter`]   ------> [`Applier`]
+//!                            ^------ Persisted ------'                       |
+//!                            ^------ Applied --------------------------------'
+//! ```
+//! The three parts share nothing but messages. A server gives each its own thread; a test steps
+//! them from one, and crashes between any two messages. Whatever thread they run on, these hold:
+//! 1. An entry is applied only after it is committed, and committed only after a quorum's sync.
+//! 2. Log entries are released only when the database holds their effects durably.
+//! 3. After a fault of the disk no part does anything more.
+
+mod applier;
+mod core;
+mod fault;
+mod log_writer;
+mod open;
+
+pub use applier::{Applied, Applier, SnapshotDue};
+pub use core::{Command, Core};
+pub use fault::Fault;
+pub use log_writer::{LogWriter, Persist, Persisted};
+pub use open::{Identity, Options, Parts, open};
+
+pub use {apply, disk, raft, wal, watch};

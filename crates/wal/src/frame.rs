@@ -39,10 +39,6 @@ impl Encoder {
         Encoder { crc, buffer: Vec::new() }
     }
 
-    pub(crate) fn crc(&self) -> u32 {
-        self.crc
-    }
-
     /// A record whose data is a message, encoded straight into the buffer.
     pub(crate) fn message(&mut self, kind: Kind, message: &impl Message) {
         self.record(kind, message.encoded_len(), |buffer| message.encode_raw(buffer));

@@ -83,6 +83,21 @@ impl Wal {
         metadata: Bytes,
         options: Options,
     ) -> Result<Wal, Fault> {
+        Wal::create_with(disk, dir, metadata, HardState::default(), &[], options)
+    }
+
+    /// The same with a first hard state and entries: a crash leaves all of them or no log.
+    ///
+    /// # Errors
+    /// As [`Wal::create`].
+    pub fn create_with(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        metadata: Bytes,
+        hard_state: HardState,
+        entries: &[Entry],
+        options: Options,
+    ) -> Result<Wal, Fault> {
         if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
             return Err(Fault::inconsistent(dir, "there is a log already"));
         }
@@ -102,6 +117,12 @@ impl Wal {
         encoder.bytes(Kind::Metadata, &metadata);
         let start = walpb::Snapshot { index: Some(0), term: Some(0), conf_state: None };
         encoder.message(Kind::Snapshot, &start);
+        for entry in entries {
+            encoder.message(Kind::Entry, entry);
+        }
+        if hard_state != HardState::default() {
+            encoder.message(Kind::State, &hard_state);
+        }
         file.write_at(&encoder.buffer, 0).map_err(io("cannot write"))?;
         file.sync_all().map_err(io("cannot sync"))?;
         let offset = encoder.buffer.len() as u64;
@@ -115,11 +136,11 @@ impl Wal {
             dir: dir.to_owned(),
             options,
             metadata,
-            hard_state: HardState::default(),
+            hard_state,
             held: vec![(name, file)],
             offset,
             encoder,
-            last_index: 0,
+            last_index: entries.last().map_or(0, Entry::index),
             prepared: None,
             prepared_count: 0,
             failed: None,

@@ -21,6 +21,7 @@ enum Undo {
 
 impl Undo {
     fn touches(&self, dir: &Path) -> bool {
+        let dir = if dir == Path::new(".") { Path::new("") } else { dir };
         match self {
             Undo::Create(path) | Undo::Remove(path, _) => path.parent() == Some(dir),
             Undo::Rename { from, to, .. } => from.parent() == Some(dir) || to.parent() == Some(dir),

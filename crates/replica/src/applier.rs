@@ -1,0 +1,117 @@
+//! The applier: committed entries into the state machine, and everything that follows in time.
+
+use crate::Fault;
+use apply::backend::{CommitJob, Committed, DefragJob, Defragmented};
+use apply::mvcc::Progress;
+use apply::{Effect, Machine, Outcome};
+use proto::raftpb::{ConfChange, ConfState, Entry};
+
+/// Entries that came of a batch.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The last entry's index.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// One result for each entry.
+    pub outcomes: Vec<Outcome>,
+    /// For raft, in order.
+    pub conf_changes: Vec<ConfChange>,
+}
+
+/// A snapshot for the log writer to record: everything up to it is durable in the database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SnapshotDue {
+    /// The last entry it covers.
+    pub index: u64,
+    /// That entry's term.
+    pub term: u64,
+    /// The voters and learners.
+    pub conf_state: ConfState,
+    /// The membership in the old store's JSON.
+    pub data: Vec<u8>,
+}
+
+/// The applier.
+pub struct Applier {
+    /// The state machine.
+    pub machine: Machine,
+    snapshot_count: u64,
+    last_snapshot: u64,
+    /// To be recorded when the commit under way is done.
+    snapshot: Option<SnapshotDue>,
+}
+
+impl Applier {
+    pub(crate) fn new(machine: Machine, snapshot_count: u64, last_snapshot: u64) -> Applier {
+        Applier { machine, snapshot_count, last_snapshot, snapshot: None }
+    }
+
+    /// Applies entries, one after another. `wanted(id)` tells whether somebody waits.
+    ///
+    /// # Errors
+    /// An entry that cannot be understood; the member must stop.
+    pub fn apply(
+        &mut self,
+        entries: &[Entry],
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<Applied, Fault> {
+        let mut applied = Applied::default();
+        applied.outcomes.reserve(entries.len());
+        for entry in entries {
+            let outcome = self.machine.apply(entry, &wanted)?;
+            if let Effect::ConfChange(change) = &outcome.effect {
+                applied.conf_changes.push(change.clone());
+            }
+            (applied.index, applied.term) = (entry.index(), entry.term());
+            applied.outcomes.push(outcome);
+        }
+        Ok(applied)
+    }
+
+    /// Takes what waits to be committed; see [`apply::backend::Backend::freeze`].
+    pub fn freeze(&mut self) -> Option<CommitJob> {
+        let job = self.machine.backend.freeze()?;
+        let applied = self.machine.backend.applied();
+        if applied.index >= self.last_snapshot + self.snapshot_count {
+            self.last_snapshot = applied.index;
+            self.snapshot = Some(SnapshotDue {
+                index: applied.index,
+                term: applied.term,
+                conf_state: self.machine.members.conf_state(),
+                data: apply::membership::snapshot_data(&self.machine.members, applied.index),
+            });
+        }
+        Some(job)
+    }
+
+    /// Takes the result of a commit. A snapshot that it makes possible comes back.
+    pub fn complete(&mut self, committed: Committed) -> Option<SnapshotDue> {
+        self.machine.backend.complete(committed);
+        self.snapshot.take()
+    }
+
+    /// Takes a defragmentation; see [`apply::backend::Backend::defragment`].
+    pub fn defragment(&mut self) -> Option<DefragJob> {
+        self.machine.backend.defragment()
+    }
+
+    /// Takes the result of a defragmentation.
+    ///
+    /// # Errors
+    /// That of the job.
+    pub fn complete_defragment(
+        &mut self,
+        result: Result<Defragmented, apply::backend::Fault>,
+    ) -> Result<(), Fault> {
+        Ok(self.machine.backend.complete_defragment(result)?)
+    }
+
+    /// Does a bounded part of the compaction under way.
+    pub fn compaction_step(&mut self) -> Progress {
+        let mut txn = self.machine.backend.begin_maintenance();
+        let progress = self.machine.store.compaction_step(&mut txn);
+        txn.finish();
+        progress
+    }
+}

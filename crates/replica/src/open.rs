@@ -1,0 +1,214 @@
+//! From a data directory to a member: a new one, or one that comes back.
+
+use crate::{Applier, Core, Fault, LogWriter};
+use apply::backend::{self, Backend};
+use apply::membership::{InitialCluster, Member};
+use apply::{Machine, lease, mvcc};
+use disk::Disk;
+use prost::Message;
+use proto::etcdserverpb::Metadata;
+use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState};
+use proto::walpb;
+use raft::{Node, Start};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wal::{Recovered, Wal};
+
+/// How to open a member.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The log's directory, where it is not `member/wal` in the data directory.
+    pub wal_dir: Option<PathBuf>,
+    /// The member's name.
+    pub name: String,
+    /// The members of a new cluster.
+    pub initial: InitialCluster,
+    /// Applied entries between snapshots.
+    pub snapshot_count: u64,
+    /// Old log segments and snapshot files that are kept.
+    pub keep_files: usize,
+    /// Options of the log.
+    pub wal: wal::Options,
+    /// Options of the database.
+    pub backend: backend::Options,
+    /// Options of leases.
+    pub lease: lease::Config,
+    /// Options of the state machine.
+    pub apply: apply::Config,
+    /// Proposals are refused while this many bytes wait to be committed.
+    pub uncommitted_bytes_max: usize,
+}
+
+/// Who a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's id.
+    pub cluster_id: u64,
+    /// The member's id.
+    pub member_id: u64,
+}
+
+/// The three parts of a member.
+pub struct Parts {
+    /// Raft.
+    pub core: Core,
+    /// The log.
+    pub log_writer: LogWriter,
+    /// The state machine.
+    pub applier: Applier,
+    /// Reads keys, from any thread.
+    pub reader: mvcc::Reader,
+    /// Reads the database, from any thread.
+    pub backend_reader: backend::Reader,
+    /// Who it is.
+    pub identity: Identity,
+    /// Whether there was no data before.
+    pub is_new: bool,
+    /// A torn tail of the log was cut off.
+    pub repaired: bool,
+}
+
+/// Opens a member, making its files where there are none.
+///
+/// # Errors
+/// Damaged or contradictory data, I/O faults, a directory in use.
+pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
+    let member_dir = options.data_dir.join("member");
+    let snap_dir = member_dir.join("snap");
+    let wal_dir = options.wal_dir.clone().unwrap_or_else(|| member_dir.join("wal"));
+    for dir in [&options.data_dir, &member_dir, &snap_dir] {
+        disk.create_dir_all(dir, 0o700).map_err(io(dir, "cannot make"))?;
+        let parent = dir.parent().filter(|parent| *parent != Path::new(""));
+        let parent = parent.unwrap_or(Path::new("."));
+        disk.sync_dir(parent).map_err(io(parent, "cannot sync"))?;
+    }
+    remove_leftovers(&*disk, &snap_dir)?;
+    let db = snap_dir.join("db");
+    let backend = Backend::open(Arc::clone(&disk), &db, options.backend)?;
+    let is_new = !disk.exists(&wal_dir).map_err(io(&wal_dir, "cannot look for"))?;
+    if is_new && backend.applied().index > 0 {
+        return Err(Fault::Config(format!(
+            "{} holds entries up to {} but there is no log in {}",
+            db.display(),
+            backend.applied().index,
+            wal_dir.display()
+        )));
+    }
+    let (wal, recovered, snapshot, identity) = if is_new {
+        bootstrap(&disk, &wal_dir, options)?
+    } else {
+        restart(&disk, &wal_dir, options, backend.applied().index)?
+    };
+    let opened = Machine::open(backend, options.lease, options.apply)?;
+    let mut machine = opened.machine;
+    if let Some(revision) = opened.unfinished_compaction {
+        machine.store.resume_compaction(revision);
+    }
+    let conf_state = machine.members.conf_state();
+    let only_me = conf_state.voters.iter().chain(&conf_state.learners);
+    if only_me.clone().any(|id| *id != identity.member_id) {
+        return Err(Fault::Config(
+            "this data directory belongs to a cluster of several members; this version serves \
+             clusters of one"
+                .into(),
+        ));
+    }
+    let config = raft::Config {
+        id: identity.member_id,
+        uncommitted_bytes_max: options.uncommitted_bytes_max,
+    };
+    let start = Start {
+        hard_state: recovered.hard_state,
+        snapshot: (snapshot.index(), snapshot.term()),
+        entries: recovered.entries,
+        conf_state,
+        applied: machine.backend.applied().index,
+    };
+    let mut core = Core::new(Node::new(config, start));
+    core.tick();
+    let log_writer = LogWriter { wal, disk, snap_dir, keep_files: options.keep_files };
+    let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
+    let applier = Applier::new(machine, options.snapshot_count, snapshot.index());
+    let repaired = recovered.repaired;
+    Ok(Parts { core, log_writer, applier, reader, backend_reader, identity, is_new, repaired })
+}
+
+fn io(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> Fault {
+    let path = path.display().to_string();
+    move |source| Fault::Io { path, what, source }
+}
+
+/// Half-written files of an earlier run.
+fn remove_leftovers(disk: &dyn Disk, snap_dir: &Path) -> Result<(), Fault> {
+    let names = disk.list(snap_dir).map_err(io(snap_dir, "cannot list"))?;
+    for name in names.iter().filter(|n| n.starts_with("tmp") || n.starts_with("db.tmp")) {
+        let path = snap_dir.join(name);
+        disk.remove_file(&path).map_err(io(&path, "cannot remove"))?;
+    }
+    Ok(())
+}
+
+type OpenedLog = (Wal, Recovered, walpb::Snapshot, Identity);
+
+/// The log of a new cluster: its first entries add its members.
+fn bootstrap(disk: &Arc<dyn Disk>, wal_dir: &Path, options: &Options) -> Result<OpenedLog, Fault> {
+    let initial = &options.initial;
+    let me = initial.named(&options.name).ok_or_else(|| {
+        Fault::Config(format!(
+            "couldn't find local name {:?} in the initial cluster configuration",
+            options.name
+        ))
+    })?;
+    let identity = Identity { cluster_id: initial.cluster_id, member_id: me.id };
+    let metadata =
+        Metadata { node_id: Some(identity.member_id), cluster_id: Some(identity.cluster_id) };
+    let entries: Vec<Entry> =
+        initial.members.iter().enumerate().map(|(n, member)| add_member(n, member)).collect();
+    let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(entries.len() as u64) };
+    let metadata = metadata.encode_to_vec().into();
+    let disk = Arc::clone(disk);
+    let wal = Wal::create_with(disk, wal_dir, metadata, hard_state, &entries, options.wal)?;
+    let recovered = Recovered { hard_state, entries, ..Recovered::default() };
+    Ok((wal, recovered, walpb::Snapshot::default(), identity))
+}
+
+fn add_member(place: usize, member: &Member) -> Entry {
+    // The name is published when the member has started.
+    let unnamed = Member { name: String::new(), ..member.clone() };
+    let change = ConfChange {
+        id: None,
+        r#type: Some(ConfChangeType::ConfChangeAddNode as i32),
+        node_id: Some(member.id),
+        context: Some(unnamed.to_json().into()),
+    };
+    Entry {
+        r#type: Some(EntryType::EntryConfChange as i32),
+        term: Some(1),
+        index: Some(place as u64 + 1),
+        data: Some(change.encode_to_vec().into()),
+    }
+}
+
+/// The log of a member that comes back, from its newest snapshot that the database has reached.
+fn restart(
+    disk: &Arc<dyn Disk>,
+    wal_dir: &Path,
+    options: &Options,
+    applied: u64,
+) -> Result<OpenedLog, Fault> {
+    let recorded = wal::valid_snapshots(&**disk, wal_dir)?;
+    let newest = recorded.last().cloned().unwrap_or_default();
+    if newest.index() > applied {
+        return Err(Fault::Config(format!(
+            "the log was cut at entry {} but the database only holds entries up to {applied}",
+            newest.index()
+        )));
+    }
+    let (wal, recovered) = Wal::open(Arc::clone(disk), wal_dir, &newest, options.wal)?;
+    let metadata = Metadata::decode(recovered.metadata.clone())
+        .map_err(|_| Fault::Config("the log's metadata cannot be read".into()))?;
+    let identity = Identity { cluster_id: metadata.cluster_id(), member_id: metadata.node_id() };
+    Ok((wal, recovered, newest, identity))
+}
