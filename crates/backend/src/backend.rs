@@ -1,10 +1,11 @@
 //! The backend: its one writer, and what readers share with it.
 
-use crate::layer::{Layer, SharedLayer, Writes};
+use crate::defrag;
+use crate::layer::{Layer, RevisionKey, SharedLayer, Writes};
 use crate::table::{CONSISTENT_INDEX, TERM};
 use crate::txn::{ApplyTxn, MaintenanceTxn};
-use crate::view::View;
-use crate::{CommitJob, Committed, DefragJob, Defragmented, Fault, Snapshot, Table};
+use crate::view::{Upper, View};
+use crate::{CommitJob, Committed, DefragJob, DefragResult, Defragmented, Fault, Snapshot, Table};
 use bolt::Db;
 use disk::Disk;
 use parking_lot::RwLock;
@@ -25,20 +26,23 @@ pub struct EntryId {
 pub struct Options {
     /// Options of the file.
     pub bolt: bolt::Options,
+    /// [`Backend::is_full`] from this many uncommitted bytes on.
+    pub pending_bytes_max: usize,
 }
+
+/// Address space that etcd reserves for its mapping.
+const INITIAL_MAP_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+/// Some seconds of writing, while a slow disk takes a commit.
+const PENDING_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 impl Default for Options {
     fn default() -> Options {
-        let initial_map_bytes = 10 * 1024 * 1024 * 1024;
-        Options { bolt: bolt::Options { initial_map_bytes, ..bolt::Options::default() } }
+        let initial_map_bytes = INITIAL_MAP_BYTES;
+        Options {
+            bolt: bolt::Options { initial_map_bytes, ..bolt::Options::default() },
+            pending_bytes_max: PENDING_BYTES_MAX,
+        }
     }
-}
-
-/// What readers see.
-pub(crate) struct State {
-    pub(crate) committed: Arc<bolt::ReadTxn>,
-    pub(crate) frozen: Option<Arc<SharedLayer>>,
-    pub(crate) active: Arc<SharedLayer>,
 }
 
 /// The database with its one writer.
@@ -47,7 +51,8 @@ pub struct Backend {
     path: PathBuf,
     options: Options,
     db: Db,
-    state: Arc<RwLock<State>>,
+    /// What readers see.
+    newest: Arc<RwLock<View>>,
     active: Arc<SharedLayer>,
     pub(crate) writes: Writes,
     applied: EntryId,
@@ -58,37 +63,33 @@ pub struct Backend {
 /// Opens views, from any thread.
 #[derive(Clone)]
 pub struct Reader {
-    state: Arc<RwLock<State>>,
+    newest: Arc<RwLock<View>>,
 }
 
 impl Backend {
-    /// Opens or creates the database file, with all its tables.
+    /// Opens or creates the database file, with all its tables. What a defragmentation left behind
+    /// when it was interrupted is removed.
     ///
     /// # Errors
     /// I/O faults, a file in use by another process, a damaged file.
     pub fn open(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Backend, Fault> {
         let db = Db::open(&*disk, path, options.bolt)?;
+        defrag::remove_left_overs(&*disk, path)?;
         create_tables(&db)?;
         let committed = Arc::new(db.begin_read());
-        let number = |key| -> Result<u64, Fault> {
-            let meta = committed.bucket(Table::Meta.name().as_bytes());
-            match meta.and_then(|meta| meta.get(key)) {
-                None => Ok(0),
-                Some(bytes) => Ok(u64::from_be_bytes(bytes.try_into().map_err(|_| {
-                    let what = format!("{} has {} bytes", key.escape_ascii(), bytes.len());
-                    Fault::Corrupt { table: Table::Meta.name(), what }
-                })?)),
-            }
+        let applied = EntryId {
+            term: number(&committed, TERM)?,
+            index: number(&committed, CONSISTENT_INDEX)?,
         };
-        let applied = EntryId { term: number(TERM)?, index: number(CONSISTENT_INDEX)? };
+        let last = last_revision(&committed)?;
         let active = Arc::new(SharedLayer::new(Layer::new(applied)));
-        let state = State { committed, frozen: None, active: Arc::clone(&active) };
+        let view = View::new(committed, Upper { after: last, layer: Arc::clone(&active) });
         Ok(Backend {
             disk,
             path: path.to_owned(),
             options,
             db,
-            state: Arc::new(RwLock::new(state)),
+            newest: Arc::new(RwLock::new(view)),
             active,
             writes: Writes::default(),
             applied,
@@ -99,7 +100,12 @@ impl Backend {
 
     /// Opens views of this database.
     pub fn reader(&self) -> Reader {
-        Reader { state: Arc::clone(&self.state) }
+        Reader { newest: Arc::clone(&self.newest) }
+    }
+
+    /// Everything written so far.
+    pub(crate) fn view(&self) -> View {
+        self.newest.read().clone()
     }
 
     /// The last entry whose effects can be read.
@@ -145,6 +151,12 @@ impl Backend {
         self.active.read().bytes
     }
 
+    /// So much waits to be committed that nothing more should be applied until it is: take a
+    /// commit, or wait for the job that is out.
+    pub fn is_full(&self) -> bool {
+        self.pending_bytes() >= self.options.pending_bytes_max
+    }
+
     /// Whether a commit or defragmentation has been taken and not been completed.
     pub fn job_is_out(&self) -> bool {
         self.job_is_out
@@ -158,18 +170,14 @@ impl Backend {
         }
         let fresh = Arc::new(SharedLayer::new(Layer::new(self.applied)));
         let layer = std::mem::replace(&mut self.active, Arc::clone(&fresh));
-        let mut state = self.state.write();
-        state.frozen = Some(Arc::clone(&layer));
-        state.active = fresh;
+        self.newest.write().freeze(fresh);
         self.job_is_out = true;
         Some(CommitJob { db: self.db.clone(), layer })
     }
 
     /// Takes the result of a commit: what was frozen is read from the file from now on.
     pub fn complete(&mut self, done: Committed) {
-        let mut state = self.state.write();
-        state.committed = done.committed;
-        state.frozen = None;
+        self.newest.write().complete(done.committed);
         self.durable = done.applied;
         self.job_is_out = false;
     }
@@ -187,7 +195,8 @@ impl Backend {
     }
 
     /// Takes the copying of the last committed state into a smaller file as a job for any thread.
-    /// Writes go on meanwhile and wait in memory; `None` where another job is out.
+    /// Reads and writes go on meanwhile; writes wait in memory, see [`Backend::is_full`].
+    /// `None` where another job is out.
     pub fn defragment(&mut self) -> Option<DefragJob> {
         if self.job_is_out {
             return None;
@@ -201,19 +210,23 @@ impl Backend {
         })
     }
 
-    /// Takes the result of a defragmentation; the small file is in its place already.
+    /// Takes the result of a defragmentation. Where the small file is in its place, it is used
+    /// from now on; where it could not be made, the old one goes on in use.
     ///
     /// # Errors
-    /// That of the job; the old file goes on in use where it failed before the exchange.
-    pub fn complete_defragment(
-        &mut self,
-        result: Result<Defragmented, Fault>,
-    ) -> Result<(), Fault> {
+    /// It is not known which file a restart would find: the member must stop.
+    pub fn complete_defragment(&mut self, done: Defragmented) -> Result<DefragResult, Fault> {
+        let result = match done {
+            Defragmented::Exchanged(db) => {
+                self.db = db;
+                self.newest.write().complete(Arc::new(self.db.begin_read()));
+                DefragResult::Done
+            }
+            Defragmented::Kept(why) => DefragResult::NotDone(why),
+            Defragmented::Unknown(fault) => return Err(fault),
+        };
         self.job_is_out = false;
-        let done = result?;
-        self.db = done.db;
-        self.state.write().committed = Arc::new(self.db.begin_read());
-        Ok(())
+        Ok(result)
     }
 
     /// Bytes that the file spans.
@@ -236,13 +249,12 @@ impl Backend {
 impl Reader {
     /// Everything written so far.
     pub fn view(&self) -> View {
-        let state = self.state.read();
-        View::new(Arc::clone(&state.committed), state.frozen.clone(), Arc::clone(&state.active))
+        self.newest.read().clone()
     }
 
     /// The last committed state, to be copied as a whole.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(Arc::clone(&self.state.read().committed))
+        Snapshot::new(self.newest.read().committed())
     }
 }
 
@@ -260,4 +272,29 @@ fn create_tables(db: &Db) -> Result<(), Fault> {
     }
     txn.commit()?;
     Ok(())
+}
+
+/// A number of the meta table; 0 where it is not there.
+fn number(committed: &bolt::ReadTxn, key: &[u8]) -> Result<u64, Fault> {
+    let meta = committed.bucket(Table::Meta.name().as_bytes());
+    let Some(bytes) = meta.and_then(|meta| meta.get(key)) else {
+        return Ok(0);
+    };
+    let bytes = bytes.try_into().map_err(|_| {
+        let what = format!("{} has {} bytes", key.escape_ascii(), bytes.len());
+        Fault::Corrupt { table: Table::Meta.name(), what }
+    })?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// The highest key of the key table.
+fn last_revision(committed: &bolt::ReadTxn) -> Result<RevisionKey, Fault> {
+    let keys = committed.bucket(Table::Key.name().as_bytes());
+    let Some((key, _)) = keys.and_then(|keys| keys.cursor().last()) else {
+        return Ok(RevisionKey::default());
+    };
+    RevisionKey::read(key).ok_or_else(|| Fault::Corrupt {
+        table: Table::Key.name(),
+        what: format!("{} is no revision", key.escape_ascii()),
+    })
 }

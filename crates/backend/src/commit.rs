@@ -1,6 +1,6 @@
 //! Writing a frozen layer into the file.
 
-use crate::layer::SharedLayer;
+use crate::layer::{Layer, SharedLayer};
 use crate::table::{CONSISTENT_INDEX, TERM};
 use crate::{EntryId, Fault, Table};
 use bolt::Db;
@@ -37,12 +37,8 @@ impl CommitJob {
         for key in &layer.removed_keys {
             keys.delete(key.as_slice())?;
         }
-        for ((table, key), value) in &layer.others {
-            let mut bucket = txn.create_bucket_if_not_exists(table.name().as_bytes())?;
-            match value {
-                Some(value) => bucket.put(key, value)?,
-                None => bucket.delete(key)?,
-            }
+        for table in Table::ALL {
+            write_table(&mut txn, &layer, table)?;
         }
         if layer.applied.index > 0 {
             let mut meta = txn.create_bucket_if_not_exists(Table::Meta.name().as_bytes())?;
@@ -52,4 +48,20 @@ impl CommitJob {
         txn.commit()?;
         Ok(Committed { committed: Arc::new(self.db.begin_read()), applied: layer.applied })
     }
+}
+
+/// Writes what a layer says about one of the small tables.
+fn write_table(txn: &mut bolt::WriteTxn<'_>, layer: &Layer, table: Table) -> Result<(), Fault> {
+    let mut changes = layer.changes(table).peekable();
+    if changes.peek().is_none() {
+        return Ok(());
+    }
+    let mut bucket = txn.create_bucket_if_not_exists(table.name().as_bytes())?;
+    for (key, value) in changes {
+        match value {
+            Some(value) => bucket.put(key, value)?,
+            None => bucket.delete(key)?,
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use crate::Fault;
 use bolt::Db;
 use disk::Disk;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Keys and values copied in one transaction, in bytes.
@@ -18,34 +18,85 @@ pub struct DefragJob {
     pub(crate) db: Db,
 }
 
-/// A defragmentation that is done: the new file, in its place.
-pub struct Defragmented {
-    pub(crate) db: Db,
+/// How a defragmentation ended, to be handed to [`crate::Backend::complete_defragment`].
+pub enum Defragmented {
+    /// The new file is in its place.
+    Exchanged(Db),
+    /// It could not be made; the old file is untouched.
+    Kept(Fault),
+    /// It is not known which of the two is in place, or whether that is durable.
+    Unknown(Fault),
+}
+
+/// How a defragmentation ended, where the database goes on.
+#[derive(Debug)]
+pub enum DefragResult {
+    /// The small file is in use.
+    Done,
+    /// The old file is in use still.
+    NotDone(Fault),
 }
 
 impl DefragJob {
     /// Copies, syncs and exchanges the files. A crash leaves one of the two in place, with the
     /// same content.
-    ///
-    /// # Errors
-    /// I/O faults; the old file stays in use.
-    pub fn run(self) -> Result<Defragmented, Fault> {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(".tmp.defrag");
-        let temporary = PathBuf::from(name);
-        let io = |what| {
-            let path = temporary.display().to_string();
-            move |source: io::Error| Fault::Io { path, what, source }
+    pub fn run(self) -> Defragmented {
+        let temporary = with_suffix(&self.path, ".tmp.defrag");
+        let db = match self.copy(&temporary) {
+            Ok(db) => db,
+            Err(why) => {
+                // What cannot be removed now is removed when the database is opened again.
+                let _ = self.disk.remove_file(&temporary);
+                return Defragmented::Kept(why);
+            }
         };
-        if self.disk.exists(&temporary).map_err(io("cannot look for"))? {
-            self.disk.remove_file(&temporary).map_err(io("cannot remove"))?;
+        match self.exchange(&temporary) {
+            Ok(()) => Defragmented::Exchanged(db),
+            Err(fault) => Defragmented::Unknown(fault),
         }
-        let db = Db::open(&*self.disk, &temporary, self.options)?;
-        bolt::compact(&self.db, &db, TXN_BYTES)?;
-        self.disk.rename(&temporary, &self.path).map_err(io("cannot rename"))?;
-        if let Some(dir) = self.path.parent() {
-            self.disk.sync_dir(dir).map_err(io("cannot sync the directory of"))?;
-        }
-        Ok(Defragmented { db })
     }
+
+    fn copy(&self, temporary: &Path) -> Result<Db, Fault> {
+        let disk = &*self.disk;
+        if disk.exists(temporary).map_err(io(temporary, "cannot look for"))? {
+            disk.remove_file(temporary).map_err(io(temporary, "cannot remove"))?;
+        }
+        let db = Db::open(disk, temporary, self.options)?;
+        bolt::compact(&self.db, &db, TXN_BYTES)?;
+        Ok(db)
+    }
+
+    fn exchange(&self, temporary: &Path) -> Result<(), Fault> {
+        self.disk.rename(temporary, &self.path).map_err(io(temporary, "cannot rename"))?;
+        match self.path.parent() {
+            Some(dir) => self.disk.sync_dir(dir).map_err(io(dir, "cannot sync")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Removes the temporary files of defragmentations that a crash interrupted, ours and etcd's.
+pub(crate) fn remove_left_overs(disk: &dyn Disk, path: &Path) -> Result<(), Fault> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    let prefix = format!("{}.tmp", name.to_string_lossy());
+    for name in disk.list(dir).map_err(io(dir, "cannot list"))? {
+        if name.starts_with(&prefix) {
+            let left_over = dir.join(name);
+            disk.remove_file(&left_over).map_err(io(&left_over, "cannot remove"))?;
+        }
+    }
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn io(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Fault {
+    let path = path.display().to_string();
+    move |source| Fault::Io { path, what, source }
 }

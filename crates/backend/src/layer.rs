@@ -4,23 +4,28 @@ use crate::Table;
 use crate::backend::EntryId;
 use bytes::Bytes;
 use parking_lot::RwLock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A key of [`Table::Key`]: a revision in 17 bytes, 18 for a tombstone.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A key of [`Table::Key`]: a revision in 17 bytes, 18 for a tombstone. Ordered as its bytes: what
+/// is behind the length is zero.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RevisionKey {
-    len: u8,
     bytes: [u8; RevisionKey::MAX],
+    len: u8,
 }
 
 impl RevisionKey {
     const MAX: usize = 18;
 
-    pub(crate) fn new(key: &[u8]) -> RevisionKey {
-        assert!(key.len() <= Self::MAX, "keys of the key table are encoded revisions");
+    /// `None` where the key is too long to be a revision.
+    pub(crate) fn read(key: &[u8]) -> Option<RevisionKey> {
         let mut bytes = [0; Self::MAX];
-        bytes[..key.len()].copy_from_slice(key);
-        RevisionKey { len: key.len() as u8, bytes }
+        bytes.get_mut(..key.len())?.copy_from_slice(key);
+        Some(RevisionKey { len: key.len() as u8, bytes })
+    }
+
+    pub(crate) fn new(key: &[u8]) -> RevisionKey {
+        Self::read(key).expect("keys of the key table are encoded revisions")
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
@@ -34,9 +39,8 @@ impl RevisionKey {
 #[derive(Default)]
 pub(crate) struct Layer {
     pub(crate) keys: Vec<(RevisionKey, Bytes)>,
-    /// Revisions that compaction removes. None of them is ever asked for again, so readers need
-    /// not look here.
-    pub(crate) removed_keys: Vec<RevisionKey>,
+    /// Revisions that compaction removes. Walks leave them out; asking for one of them is no use.
+    pub(crate) removed_keys: BTreeSet<RevisionKey>,
     /// The other tables; `None` means removed.
     pub(crate) others: BTreeMap<(Table, Vec<u8>), Option<Bytes>>,
     pub(crate) applied: EntryId,
@@ -57,6 +61,14 @@ impl Layer {
         found.ok().map(|at| &self.keys[at].1)
     }
 
+    /// What it says about one of the small tables, in key order.
+    pub(crate) fn changes(&self, table: Table) -> impl Iterator<Item = (&[u8], Option<&Bytes>)> {
+        self.others
+            .range((table, Vec::new())..)
+            .take_while(move |((of, _), _)| *of == table)
+            .map(|((_, key), value)| (&key[..], value.as_ref()))
+    }
+
     /// Moves a transaction's writes in.
     pub(crate) fn absorb(&mut self, writes: &mut Writes) {
         self.ops += writes.keys.len() + writes.removed_keys.len() + writes.others.len();
@@ -67,12 +79,21 @@ impl Layer {
         };
         assert!(in_order, "revisions only increase");
         self.keys.append(&mut writes.keys);
-        self.removed_keys.append(&mut writes.removed_keys);
+        self.removed_keys.extend(writes.removed_keys.drain(..));
         for (table, key, value) in writes.others.drain(..) {
             self.others.insert((table, key), value);
         }
         writes.bytes = 0;
     }
+}
+
+/// A place within a transaction that it can go back to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Savepoint {
+    keys: usize,
+    removed_keys: usize,
+    others: usize,
+    bytes: usize,
 }
 
 /// What one transaction wrote so far.
@@ -119,9 +140,24 @@ impl Writes {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.keys.clear();
-        self.removed_keys.clear();
-        self.others.clear();
-        self.bytes = 0;
+        self.undo_to(Savepoint::default());
+    }
+
+    /// A place to come back to.
+    pub(crate) fn savepoint(&self) -> Savepoint {
+        Savepoint {
+            keys: self.keys.len(),
+            removed_keys: self.removed_keys.len(),
+            others: self.others.len(),
+            bytes: self.bytes,
+        }
+    }
+
+    /// Forgets what was written since.
+    pub(crate) fn undo_to(&mut self, savepoint: Savepoint) {
+        self.keys.truncate(savepoint.keys);
+        self.removed_keys.truncate(savepoint.removed_keys);
+        self.others.truncate(savepoint.others);
+        self.bytes = savepoint.bytes;
     }
 }

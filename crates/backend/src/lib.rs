@@ -25,8 +25,9 @@ mod view;
 
 pub use backend::{Backend, EntryId, Options, Reader};
 pub use commit::{CommitJob, Committed};
-pub use defrag::{DefragJob, Defragmented};
+pub use defrag::{DefragJob, DefragResult, Defragmented};
 pub use fault::Fault;
+pub use layer::Savepoint;
 pub use table::Table;
 pub use txn::{ApplyTxn, MaintenanceTxn};
-pub use view::{Snapshot, View};
+pub use view::{Keys, Snapshot, View};

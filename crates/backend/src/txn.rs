@@ -1,5 +1,6 @@
 //! The only ways to change a table.
 
+use crate::layer::Savepoint;
 use crate::{Backend, EntryId, Table};
 use bytes::Bytes;
 
@@ -27,8 +28,18 @@ impl<'b> ApplyTxn<'b> {
     pub fn get(&self, table: Table, key: &[u8]) -> Option<Bytes> {
         match self.backend.writes.get(table, key) {
             Some(own) => own,
-            None => self.backend.reader().view().get(table, key),
+            None => self.backend.view().get(table, key),
         }
+    }
+
+    /// A place to come back to with [`ApplyTxn::undo_to`].
+    pub fn savepoint(&self) -> Savepoint {
+        self.backend.writes.savepoint()
+    }
+
+    /// Forgets what this transaction wrote since.
+    pub fn undo_to(&mut self, savepoint: Savepoint) {
+        self.backend.writes.undo_to(savepoint);
     }
 
     /// Makes the effects readable, and durable together with this entry's index.

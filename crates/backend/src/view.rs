@@ -1,10 +1,10 @@
 //! Reading: the committed state with what has been written since.
 
 use crate::Table;
-use crate::layer::SharedLayer;
+use crate::layer::{RevisionKey, SharedLayer};
 use crate::table::{CONSISTENT_INDEX, STORAGE_VERSION, TERM};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,22 +13,56 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct View {
     committed: Arc<bolt::ReadTxn>,
-    frozen: Option<Arc<SharedLayer>>,
-    active: Arc<SharedLayer>,
+    frozen: Option<Upper>,
+    active: Upper,
+}
+
+/// A layer above the file, and the last revision below it.
+///
+/// Always true: revisions in the layer are above `after`, and those up to `after` are below it.
+#[derive(Clone)]
+pub(crate) struct Upper {
+    pub(crate) after: RevisionKey,
+    pub(crate) layer: Arc<SharedLayer>,
+}
+
+impl Upper {
+    fn may_hold(&self, key: &[u8]) -> bool {
+        key > self.after.as_slice()
+    }
 }
 
 impl View {
-    pub(crate) fn new(
-        committed: Arc<bolt::ReadTxn>,
-        frozen: Option<Arc<SharedLayer>>,
-        active: Arc<SharedLayer>,
-    ) -> View {
-        View { committed, frozen, active }
+    pub(crate) fn new(committed: Arc<bolt::ReadTxn>, active: Upper) -> View {
+        View { committed, frozen: None, active }
+    }
+
+    pub(crate) fn committed(&self) -> Arc<bolt::ReadTxn> {
+        Arc::clone(&self.committed)
+    }
+
+    /// The active layer is taken away to be committed; a fresh one follows it.
+    pub(crate) fn freeze(&mut self, fresh: Arc<SharedLayer>) {
+        let last = self.active.layer.read().keys.last().map(|(key, _)| *key);
+        let after = last.unwrap_or(self.active.after);
+        let frozen = std::mem::replace(&mut self.active, Upper { after, layer: fresh });
+        self.frozen = Some(frozen);
+    }
+
+    /// The frozen layer is in the file.
+    pub(crate) fn complete(&mut self, committed: Arc<bolt::ReadTxn>) {
+        self.committed = committed;
+        self.frozen = None;
     }
 
     /// Layers, the newest first.
-    fn layers(&self) -> impl Iterator<Item = &Arc<SharedLayer>> {
+    fn layers(&self) -> impl Iterator<Item = &Upper> {
         std::iter::once(&self.active).chain(&self.frozen)
+    }
+
+    /// The key table, for many look-ups.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys { view: self, bucket: self.committed.bucket(Table::Key.name().as_bytes()) }
     }
 
     /// A key's value.
@@ -38,13 +72,12 @@ impl View {
 
     /// Hands a key's value to `see` where it lies, without copying it.
     pub fn with<T>(&self, table: Table, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        for layer in self.layers() {
-            let layer = layer.read();
-            if table == Table::Key {
-                if let Some(value) = layer.get_key(key) {
-                    return Some(see(value));
-                }
-            } else if !layer.others.is_empty()
+        if table == Table::Key {
+            return self.keys().with(key, see);
+        }
+        for upper in self.layers() {
+            let layer = upper.layer.read();
+            if !layer.others.is_empty()
                 && let Some(value) = layer.others.get(&(table, key.to_vec()))
             {
                 return value.as_deref().map(see);
@@ -78,42 +111,51 @@ impl View {
         mut limit: usize,
         mut see: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) {
-        let within = |key: &[u8]| to.is_empty() || key < to;
+        let removed = self.removed_keys(from);
+        let mut see = |key: &[u8], value: &[u8]| {
+            if limit == 0 || !(to.is_empty() || key < to) {
+                return ControlFlow::Break(());
+            }
+            if !removed.is_empty() && removed.contains(&RevisionKey::new(key)) {
+                return ControlFlow::Continue(());
+            }
+            limit -= 1;
+            see(key, value)
+        };
+        if self.range_committed_keys(from, &mut see).is_break() {
+            return;
+        }
+        for upper in self.frozen.iter().chain([&self.active]) {
+            if upper.range_keys(from, &mut see).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn range_committed_keys(
+        &self,
+        from: &[u8],
+        mut see: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         if let Some(bucket) = self.committed.bucket(Table::Key.name().as_bytes()) {
             let mut cursor = bucket.cursor();
             let mut next = cursor.seek(from);
-            while let Some((key, Some(value))) = next.filter(|(key, _)| within(key)) {
-                if limit == 0 || see(key, value).is_break() {
-                    return;
-                }
-                limit -= 1;
+            while let Some((key, Some(value))) = next {
+                see(key, value)?;
                 next = cursor.next();
             }
         }
-        for layer in self.frozen.iter().chain([&self.active]) {
-            // Taken in pieces, so that the writer never waits for a long walk.
-            let mut at = from.to_vec();
-            let mut skip_equal = false;
-            loop {
-                let piece: Vec<_> = {
-                    let layer = layer.read();
-                    let start = layer.keys.partition_point(|(key, _)| {
-                        key.as_slice() < &at[..] || (skip_equal && key.as_slice() == at)
-                    });
-                    layer.keys[start..].iter().take(PIECE).cloned().collect()
-                };
-                let Some((last, _)) = piece.last() else { break };
-                at = last.as_slice().to_vec();
-                skip_equal = true;
-                for (key, value) in &piece {
-                    let key = key.as_slice();
-                    if limit == 0 || !within(key) || see(key, value).is_break() {
-                        return;
-                    }
-                    limit -= 1;
-                }
-            }
+        ControlFlow::Continue(())
+    }
+
+    /// Revisions from `from` on that the layers remove from the file.
+    fn removed_keys(&self, from: &[u8]) -> BTreeSet<RevisionKey> {
+        let from = RevisionKey::read(from).unwrap_or_default();
+        let mut removed = BTreeSet::new();
+        for upper in self.layers() {
+            removed.extend(upper.layer.read().removed_keys.range(from..));
         }
+        removed
     }
 
     fn range_others(
@@ -134,14 +176,11 @@ impl View {
                 next = cursor.next();
             }
         }
-        for layer in self.frozen.iter().chain([&self.active]) {
-            let layer = layer.read();
-            for ((_, key), value) in layer.others.range((table, from.to_vec())..) {
-                if !within(key) {
-                    continue;
-                }
+        for upper in self.frozen.iter().chain([&self.active]) {
+            let layer = upper.layer.read();
+            for (key, value) in layer.changes(table).filter(|(key, _)| within(key)) {
                 match value {
-                    Some(value) => merged.insert(key.clone(), value.clone()),
+                    Some(value) => merged.insert(key.to_vec(), value.clone()),
                     None => merged.remove(key),
                 };
             }
@@ -154,8 +193,50 @@ impl View {
     }
 }
 
+/// The key table of a view, for many look-ups.
+pub struct Keys<'v> {
+    view: &'v View,
+    bucket: Option<bolt::Bucket<'v>>,
+}
+
+impl Keys<'_> {
+    /// Hands a revision's value to `see` where it lies. A revision that a compaction has removed
+    /// may still be found.
+    pub fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        if let Some(upper) = self.view.layers().find(|upper| upper.may_hold(key)) {
+            return upper.layer.read().get_key(key).map(|value| see(&value[..]));
+        }
+        self.bucket?.get(key).map(see)
+    }
+}
+
 /// Keys taken from a layer at a time.
-const PIECE: usize = 256;
+const PIECE_KEYS: usize = 256;
+
+impl Upper {
+    /// Taken in pieces, so that the writer never waits for a long walk.
+    fn range_keys(
+        &self,
+        from: &[u8],
+        mut see: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut done = self.layer.read().keys.partition_point(|(key, _)| key.as_slice() < from);
+        loop {
+            // Keys are only ever added behind the last one, so places stay.
+            let piece: Vec<(RevisionKey, Bytes)> = {
+                let layer = self.layer.read();
+                layer.keys[done..].iter().take(PIECE_KEYS).cloned().collect()
+            };
+            if piece.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            for (key, value) in &piece {
+                see(key.as_slice(), value)?;
+            }
+            done += piece.len();
+        }
+    }
+}
 
 /// A committed state, to be copied or hashed as a whole.
 pub struct Snapshot {

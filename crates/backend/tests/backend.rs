@@ -1,14 +1,14 @@
 //! Effects and applied index are one, through crashes, commits and defragmentation.
 #![allow(clippy::unwrap_used)] // the helpers of tests too
 
-use backend::{Backend, EntryId, Fault, Options, Table, View};
+use backend::{Backend, DefragResult, EntryId, Fault, Options, Table, View};
 use disk::sim::SimDisk;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 fn options() -> Options {
     let bolt = bolt::Options { page_size: 1024, growth_bytes: 4096, ..Default::default() };
-    Options { bolt }
+    Options { bolt, ..Options::default() }
 }
 
 fn open(sim: &SimDisk) -> Result<Backend, Fault> {
@@ -90,9 +90,10 @@ fn run(sim: &SimDisk) -> Result<(), Fault> {
         if round % 2 == 1 {
             let job = backend.defragment().unwrap();
             apply(&mut backend, 1000 + round);
-            let result = job.run();
-            backend.complete_defragment(result)?;
-            return Ok(());
+            return match backend.complete_defragment(job.run())? {
+                DefragResult::Done => Ok(()),
+                DefragResult::NotDone(why) => Err(why),
+            };
         }
     }
     Ok(())
@@ -137,8 +138,8 @@ fn defragmentation_shrinks_the_file_under_readers_and_writers() {
     let job = backend.defragment().unwrap();
     apply(&mut backend, 401);
     assert!(backend.freeze().is_none(), "commits wait for the exchange");
-    let result = job.run();
-    backend.complete_defragment(result).unwrap();
+    let result = backend.complete_defragment(job.run()).unwrap();
+    assert!(matches!(result, DefragResult::Done));
     assert!(backend.size() < before.0 / 2);
     assert_eq!(backend.reader().snapshot().hash(), before.1);
     assert_eq!(keys(&reader, Table::Key).len(), 51);
@@ -147,4 +148,88 @@ fn defragmentation_shrinks_the_file_under_readers_and_writers() {
     let backend = open(&sim).unwrap();
     assert_eq!(backend.applied().index, 401);
     assert_eq!(keys(&backend.reader().view(), Table::Key).len(), 51);
+}
+
+#[test]
+fn a_defragmentation_without_space_leaves_everything_as_it_was() {
+    let sim = SimDisk::new(1);
+    let mut backend = open(&sim).unwrap();
+    for index in 1..=100 {
+        apply(&mut backend, index);
+    }
+    backend.commit().unwrap();
+    sim.set_capacity(Some(backend.size() + 2 * 4096));
+    let job = backend.defragment().unwrap();
+    let result = backend.complete_defragment(job.run()).unwrap();
+    assert!(matches!(result, DefragResult::NotDone(_)));
+    sim.set_capacity(None);
+    assert_eq!(sim.disk().list(Path::new("")).unwrap(), ["db"]);
+    apply(&mut backend, 101);
+    backend.commit().unwrap();
+    drop(backend);
+    let backend = open(&sim).unwrap();
+    assert_eq!(keys(&backend.reader().view(), Table::Key).len(), 101);
+}
+
+#[test]
+fn left_overs_of_a_defragmentation_are_removed() {
+    let sim = SimDisk::new(1);
+    drop(open(&sim).unwrap());
+    for name in ["db.tmp.defrag", "db.tmp.123456", "db.other"] {
+        sim.disk().open(Path::new(name), disk::Open::CREATE).unwrap();
+    }
+    drop(open(&sim).unwrap());
+    assert_eq!(sim.disk().list(Path::new("")).unwrap(), ["db", "db.other"]);
+}
+
+#[test]
+fn removed_revisions_are_not_walked_before_they_leave_the_file() {
+    let sim = SimDisk::new(1);
+    let mut backend = open(&sim).unwrap();
+    (1..=4).for_each(|index| apply(&mut backend, index));
+    backend.commit().unwrap();
+    apply(&mut backend, 5);
+    let mut txn = backend.begin_maintenance();
+    txn.delete(Table::Key, &key(2));
+    txn.delete(Table::Key, &key(5));
+    txn.finish();
+    let left = vec![key(1), key(3), key(4)];
+    assert_eq!(keys(&backend.reader().view(), Table::Key), left);
+    let job = backend.freeze().unwrap();
+    assert_eq!(keys(&backend.reader().view(), Table::Key), left);
+    let done = job.run().unwrap();
+    backend.complete(done);
+    assert_eq!(keys(&backend.reader().view(), Table::Key), left);
+}
+
+#[test]
+fn a_transaction_goes_back_to_its_savepoint() {
+    let sim = SimDisk::new(1);
+    let mut backend = open(&sim).unwrap();
+    let mut txn = backend.begin();
+    txn.put(Table::Key, &key(1), "kept".into());
+    txn.put(Table::Lease, b"a", "kept".into());
+    let savepoint = txn.savepoint();
+    txn.put(Table::Key, &key(2), "undone".into());
+    txn.put(Table::Lease, b"a", "undone".into());
+    txn.delete(Table::Key, &key(1));
+    txn.undo_to(savepoint);
+    assert_eq!(txn.get(Table::Lease, b"a").unwrap(), "kept");
+    txn.finish(EntryId { term: 1, index: 1 });
+    assert_eq!(keys(&backend.reader().view(), Table::Key), [key(1)]);
+}
+
+#[test]
+fn the_backend_is_full_from_its_limit_on() {
+    let sim = SimDisk::new(1);
+    let options = Options { pending_bytes_max: 200, ..options() };
+    let mut backend = Backend::open(sim.disk(), Path::new("db"), options).unwrap();
+    apply(&mut backend, 1);
+    assert!(!backend.is_full());
+    (2..=4).for_each(|index| apply(&mut backend, index));
+    assert!(backend.is_full());
+    let job = backend.freeze().unwrap();
+    assert!(!backend.is_full());
+    backend.complete(job.run().unwrap());
+    assert_eq!(backend.durable().index, 4);
 }
