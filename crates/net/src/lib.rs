@@ -1,1 +1,12 @@
-//! Real sockets: the handler seam, our HTTP/2 engine for gRPC, and HTTP/1.1 beside it.
+//! Real sockets: the seam that handlers see, and the adapter that serves gRPC and HTTP behind it.
+//!
+//! Handlers know no transport: a call is a method, metadata, bytes and a [`rpc::Responder`]; a reply
+//! is bytes, given from whichever thread has it. What stands behind the seam now is hyper, with
+//! gRPC's framing done here; an engine of our own can take its place without touching a handler.
+
+mod frame;
+pub mod http;
+pub mod rpc;
+mod serve;
+
+pub use serve::{Config, Server};
