@@ -48,10 +48,6 @@ impl Deframer {
         self.buffer.advance(HEADER_LEN);
         Ok(Some(self.buffer.split_to(len).freeze()))
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
-    }
 }
 
 /// A message's five bytes in front.
@@ -117,7 +113,6 @@ mod tests {
         assert_eq!(deframer.next(10).unwrap().unwrap(), "abc");
         assert_eq!(deframer.next(10).unwrap().unwrap(), "");
         assert_eq!(deframer.next(10), Ok(None));
-        assert!(!deframer.is_empty());
         assert_eq!(deframer.next(8).unwrap_err().code, Code::ResourceExhausted);
     }
 
