@@ -1,7 +1,7 @@
 //! Plain HTTP as handlers see it: everything that is no gRPC call.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+pub use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::net::SocketAddr;
 
 /// A request with its whole body.

@@ -1,1 +1,29 @@
 //! Everything around a replica: bootstrap, driver threads, timers, handlers, health, metrics.
+//!
+//! ```text
+//! rpc, web        what clients ask, in their shape; knows gRPC codes and JSON
+//! drive           the threads: core, log, apply, commit, watch, and a pool for long reads
+//! shared          what handlers see of the member without asking a thread
+//! ```
+//! A proposal leaves a waiter behind, goes to the core thread, through the log thread, and comes
+//! back on the apply thread, which answers the waiter.
+
+mod drive;
+mod ids;
+mod mailbox;
+mod member;
+mod metrics;
+mod rpc;
+mod shared;
+mod waiters;
+mod web;
+
+pub use member::{Config, Member, StartError};
+pub use net::Server as NetServer;
+
+pub use replica::{Options as ReplicaOptions, apply, disk, wal};
+
+/// The version that this server takes the place of.
+pub const VERSION: &str = "3.7.1";
+/// The cluster version that a cluster of such servers has.
+pub const CLUSTER_VERSION: &str = "3.7.0";

@@ -106,6 +106,22 @@ impl<T> Mailbox<T> {
         Woken::Messages
     }
 
+    /// Takes the first message, for readers that share the work; waits for ever.
+    pub(crate) fn take_one(&self, into: &mut Vec<T>) -> Woken {
+        let mut state = self.inner.state.lock();
+        while state.queue.is_empty() {
+            if state.closed {
+                return Woken::Closed;
+            }
+            state.reader_waits = true;
+            self.inner.ready.wait(&mut state);
+        }
+        into.push(state.queue.remove(0));
+        // Others may wait as well.
+        state.reader_waits = true;
+        Woken::Messages
+    }
+
     /// Refuses further messages; the reader still gets those that are there.
     pub(crate) fn close(&self) {
         self.inner.state.lock().closed = true;

@@ -1,23 +1,9 @@
 //! Who waits for which applied entry.
 
-use apply::{Refusal, Reply};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::time::Instant;
-
-/// What became of a proposal.
-pub(crate) type Applied = Result<Reply, Refusal>;
-
-
-/// Why a waiter gets no result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Abandoned {
-    /// The time is over.
-    TimedOut,
-    /// The member stops.
-    Stopped,
-}
 
 /// At most this many requests may be on their way through the log at once.
 pub(crate) const WAITERS_MAX: usize = 100_000;

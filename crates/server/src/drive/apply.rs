@@ -1,0 +1,354 @@
+//! The apply thread: entries into the state machine, replies to their waiters, and what time asks
+//! for: commits, compaction, leases.
+
+use super::{ApplyEvent, CoreEvent, Failed, HubEvent, LogEvent, Waiter, for_client};
+use crate::mailbox::{Mailbox, Woken};
+use crate::rpc::Error;
+use crate::shared::Shared;
+use ::apply::envelope::Kind;
+use ::apply::mvcc::Progress;
+use ::apply::{Effect, Machine, Outcome, Reply};
+use net::rpc::Responder;
+use prost::Message;
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
+use proto::raftpb::Entry;
+use replica::{Applier, Fault};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Changes that make a commit due at once.
+const BATCH_OPS_MAX: usize = 10_000;
+/// Buffered bytes that make a commit due at once.
+const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How often expired leases are looked for.
+const LEASE_SCAN: Duration = Duration::from_millis(500);
+/// Leases revoked in one scan.
+const REVOKES_MAX: usize = 500;
+/// A revoke that has not been applied after this long is proposed again, in milliseconds.
+const REVOKE_RETRY_MS: u64 = 3000;
+
+/// How the apply thread works.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) batch_interval: Duration,
+    pub(crate) election_timeout: Duration,
+}
+
+type AfterCommit = Box<dyn FnOnce(&Arc<Shared>) + Send>;
+
+/// The applier with its clock and its callers.
+pub(crate) struct ApplyDriver {
+    pub(crate) applier: Applier,
+    pub(crate) shared: Arc<Shared>,
+    log: Mailbox<LogEvent>,
+    failed: Failed,
+    timing: Timing,
+    next_commit: Instant,
+    next_lease_scan: Instant,
+    /// To be run when a commit that began after they came is done.
+    after_commit: Vec<AfterCommit>,
+    after_this_commit: Vec<AfterCommit>,
+    /// Who waits for a compaction to be done in the file.
+    compaction_waiters: Vec<(Responder, i64)>,
+    defragment_waiters: Vec<Responder>,
+    /// Lease -> when its revocation was proposed.
+    revoking: HashMap<i64, u64>,
+}
+
+impl ApplyDriver {
+    pub(crate) fn new(
+        applier: Applier,
+        shared: Arc<Shared>,
+        log: Mailbox<LogEvent>,
+        failed: Failed,
+        timing: Timing,
+    ) -> ApplyDriver {
+        let now = Instant::now();
+        ApplyDriver {
+            applier,
+            shared,
+            log,
+            failed,
+            timing,
+            next_commit: now + timing.batch_interval,
+            next_lease_scan: now,
+            after_commit: Vec::new(),
+            after_this_commit: Vec::new(),
+            compaction_waiters: Vec::new(),
+            defragment_waiters: Vec::new(),
+            revoking: HashMap::new(),
+        }
+    }
+
+    /// The state machine.
+    pub(crate) fn machine(&mut self) -> &mut Machine {
+        &mut self.applier.machine
+    }
+
+    /// Runs until the mailbox is closed; then commits what is left.
+    pub(crate) fn run(mut self) {
+        let mut events = Vec::new();
+        loop {
+            events.clear();
+            let deadline = self.deadline();
+            let woken = self.shared.apply.clone().drain(&mut events, Some(deadline));
+            let result = match woken {
+                Woken::Closed => {
+                    if let Err(fault) = self.commit_last() {
+                        (self.failed)(fault);
+                    }
+                    return;
+                }
+                Woken::Messages | Woken::Deadline => self.turn(&mut events),
+            };
+            if let Err(fault) = result {
+                (self.failed)(fault);
+                return;
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        if self.applier.machine.store.is_compacting() {
+            return Instant::now();
+        }
+        self.next_commit.min(self.next_lease_scan)
+    }
+
+    fn turn(&mut self, events: &mut Vec<ApplyEvent>) -> Result<(), Fault> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for event in events.drain(..) {
+            match event {
+                ApplyEvent::Entries(more) => entries.extend(more),
+                other => {
+                    // Everything is done in the order it came.
+                    self.apply(&std::mem::take(&mut entries))?;
+                    self.other(other)?;
+                }
+            }
+        }
+        self.apply(&entries)?;
+        if self.applier.machine.store.is_compacting()
+            && self.applier.compaction_step() == Progress::Done
+        {
+            self.compaction_done();
+        }
+        self.commit_if_due();
+        self.scan_leases();
+        Ok(())
+    }
+
+    fn other(&mut self, event: ApplyEvent) -> Result<(), Fault> {
+        match event {
+            ApplyEvent::Entries(entries) => self.apply(&entries)?,
+            ApplyEvent::Do(act) => act(self),
+            ApplyEvent::Committed(done) => {
+                if let Some(due) = self.applier.complete(done?) {
+                    self.log.send(LogEvent::Snapshot(due));
+                }
+                self.publish_sizes();
+                for act in std::mem::take(&mut self.after_this_commit) {
+                    act(&self.shared);
+                }
+                self.begin_defragment();
+            }
+            ApplyEvent::Defragmented(done) => {
+                let result = self.applier.complete_defragment(done);
+                self.publish_sizes();
+                for reply in std::mem::take(&mut self.defragment_waiters) {
+                    match &result {
+                        Ok(()) => reply.reply(bytes::Bytes::new()),
+                        Err(fault) => reply.fail(net::rpc::Status::new(
+                            net::rpc::Code::Unknown,
+                            fault.to_string(),
+                        )),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ---- entries ---------------------------------------------------------------------------
+
+    fn apply(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let applied = self.applier.apply(entries, |id| shared.waiters.contains(id))?;
+        let gauges = &shared.gauges;
+        gauges.applied.store(applied.index, Ordering::Relaxed);
+        gauges.applied_term.store(applied.term, Ordering::Relaxed);
+        let (index, conf_changes) = (applied.index, applied.conf_changes);
+        shared.core.send(CoreEvent::Applied { index, conf_changes });
+        let mut changes = Vec::new();
+        let mut answers = Vec::with_capacity(applied.outcomes.len());
+        for mut outcome in applied.outcomes {
+            changes.extend(outcome.change.take());
+            answers.push(outcome);
+        }
+        if !changes.is_empty() {
+            shared.metrics.count_changes(&changes);
+            // Watchers are on their way before the writer knows that it has written.
+            shared.hub.send(HubEvent::Changes(changes, applied.term));
+        }
+        for outcome in answers {
+            self.answer(outcome);
+        }
+        let alarms = self.applier.machine.alarms();
+        gauges.no_space.store(alarms.is_raised(AlarmType::Nospace), Ordering::Relaxed);
+        gauges.corrupt.store(alarms.is_raised(AlarmType::Corrupt), Ordering::Relaxed);
+        gauges.leases.store(self.applier.machine.lessor.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn answer(&mut self, outcome: Outcome) {
+        if outcome.id == 0 {
+            return;
+        }
+        let Some(waiter) = self.shared.waiters.take(outcome.id) else { return };
+        if outcome.effect == Effect::OutOfSpace
+            && let Waiter::Client(reply) = waiter
+        {
+            return self.raise_no_space(reply);
+        }
+        match (waiter, for_client(outcome.result)) {
+            (Waiter::Client(reply), Ok(result)) => self.reply(reply, &result),
+            (Waiter::Physical(reply), Ok(Reply::Compaction { revision })) => {
+                self.compaction_waiters.push((reply, revision));
+            }
+            (Waiter::NoSpace(reply), _) => reply.fail(Error::NoSpace),
+            (Waiter::Own(act), result) => act(result),
+            (Waiter::Physical(reply), Ok(result)) => self.reply(reply, &result),
+            (waiter, Err(error)) => waiter.fail(error),
+        }
+    }
+
+    fn reply(&self, reply: Responder, result: &Reply) {
+        let revision = result.revision().unwrap_or_else(|| self.shared.reader.revision());
+        reply.reply(result.encode(&self.shared.header(revision)));
+    }
+
+    /// The write is in the log and applied; the client hears of the full disk when everyone does.
+    fn raise_no_space(&self, reply: Responder) {
+        let alarm = AlarmRequest {
+            action: AlarmAction::Activate as i32,
+            member_id: self.shared.member_id,
+            alarm: AlarmType::Nospace as i32,
+        };
+        self.shared.propose(Kind::Alarm, &alarm.encode_to_vec(), Waiter::NoSpace(reply));
+    }
+
+    // ---- commits ---------------------------------------------------------------------------
+
+    /// Runs `act` when everything applied so far is in the file.
+    pub(crate) fn after_commit(&mut self, act: impl FnOnce(&Arc<Shared>) + Send + 'static) {
+        self.after_commit.push(Box::new(act));
+        self.next_commit = Instant::now();
+    }
+
+    fn commit_if_due(&mut self) {
+        let backend = &self.applier.machine.backend;
+        let full =
+            backend.pending_ops() >= BATCH_OPS_MAX || backend.pending_bytes() >= BATCH_BYTES_MAX;
+        let now = Instant::now();
+        if now < self.next_commit && !full {
+            return;
+        }
+        self.next_commit = now + self.timing.batch_interval;
+        if backend.job_is_out() {
+            return;
+        }
+        match self.applier.freeze() {
+            Some(job) => {
+                self.after_this_commit = std::mem::take(&mut self.after_commit);
+                let (shared, begun) = (Arc::clone(&self.shared), now);
+                self.shared.on_file(move || {
+                    let done = job.run();
+                    shared.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
+                    shared.apply.send(ApplyEvent::Committed(done));
+                });
+            }
+            None => {
+                for act in std::mem::take(&mut self.after_commit) {
+                    act(&self.shared);
+                }
+            }
+        }
+    }
+
+    fn commit_last(&mut self) -> Result<(), Fault> {
+        if !self.applier.machine.backend.job_is_out() {
+            self.applier.machine.backend.commit()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn publish_sizes(&self) {
+        let backend = &self.applier.machine.backend;
+        self.shared.gauges.db_size.store(backend.size(), Ordering::Relaxed);
+        self.shared.gauges.db_size_in_use.store(backend.size_in_use(), Ordering::Relaxed);
+    }
+
+    /// Defragments as soon as no commit is under way; `reply` hears of it.
+    pub(crate) fn defragment(&mut self, reply: Responder) {
+        self.defragment_waiters.push(reply);
+        self.begin_defragment();
+    }
+
+    fn begin_defragment(&mut self) {
+        if self.defragment_waiters.is_empty() {
+            return;
+        }
+        if let Some(job) = self.applier.defragment() {
+            let shared = Arc::clone(&self.shared);
+            self.shared.on_file(move || {
+                let done = job.run();
+                shared.apply.send(ApplyEvent::Defragmented(done));
+            });
+        }
+    }
+
+    fn compaction_done(&mut self) {
+        for (reply, revision) in std::mem::take(&mut self.compaction_waiters) {
+            self.after_commit(move |shared| {
+                let result = Reply::Compaction { revision };
+                reply.reply(result.encode(&shared.header(revision)));
+            });
+        }
+    }
+
+    // ---- leases ----------------------------------------------------------------------------
+
+    fn scan_leases(&mut self) {
+        let now = Instant::now();
+        if now < self.next_lease_scan {
+            return;
+        }
+        self.next_lease_scan = now + LEASE_SCAN;
+        let now_ms = self.shared.now_ms();
+        let leads = self.shared.may_read();
+        let extend_ms = self.timing.election_timeout.as_millis() as u64;
+        let lessor = &mut self.applier.machine.lessor;
+        match (leads, lessor.is_primary()) {
+            (true, false) => lessor.promote(now_ms, extend_ms),
+            (false, true) => lessor.demote(),
+            _ => {}
+        }
+        lessor.tick(now_ms);
+        self.revoking.retain(|_, since| now_ms < *since + REVOKE_RETRY_MS);
+        for id in lessor.expired(now_ms, REVOKES_MAX) {
+            if self.revoking.contains_key(&id) {
+                continue;
+            }
+            self.revoking.insert(id, now_ms);
+            let revoke = LeaseRevokeRequest { id }.encode_to_vec();
+            self.shared.metrics.leases_expired.inc();
+            self.shared.propose(Kind::LeaseRevoke, &revoke, Waiter::Own(Box::new(|_| {})));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The log thread: everything waiting goes to the disk in one write with one sync.
+
+use super::{CoreEvent, Failed, LogEvent};
+use crate::mailbox::{Mailbox, Woken};
+use crate::shared::Shared;
+use replica::{Fault, LogWriter, Persist};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Runs until its mailbox is closed or the disk fails.
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    mut log: LogWriter,
+    mailbox: &Mailbox<LogEvent>,
+    failed: &Failed,
+) {
+    let mut events = Vec::new();
+    loop {
+        events.clear();
+        if mailbox.drain(&mut events, None) == Woken::Closed {
+            return;
+        }
+        if let Err(fault) = work(shared, &mut log, &mut events) {
+            failed(fault);
+            return;
+        }
+    }
+}
+
+fn work(shared: &Shared, log: &mut LogWriter, events: &mut Vec<LogEvent>) -> Result<(), Fault> {
+    let mut batches: Vec<Persist> = Vec::new();
+    let mut snapshots = Vec::new();
+    for event in events.drain(..) {
+        match event {
+            LogEvent::Persist(persist) => batches.push(persist),
+            LogEvent::Snapshot(due) => snapshots.push(due),
+        }
+    }
+    if !batches.is_empty() {
+        let begun = Instant::now();
+        let done = log.persist(&batches)?;
+        shared.metrics.wal_fsync.observe(begun.elapsed().as_secs_f64());
+        shared.metrics.wal_bytes.inc_by(done.bytes);
+        if done.index > 0 {
+            shared.core.send(CoreEvent::Persisted { index: done.index, term: done.term });
+        }
+        log.prepare()?;
+    }
+    for due in snapshots {
+        log.save_snapshot(due)?;
+    }
+    Ok(())
+}

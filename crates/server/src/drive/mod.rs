@@ -1,0 +1,81 @@
+//! The driver threads: they give the replica's parts time, disk and company.
+
+mod apply;
+mod core;
+mod hub;
+mod log;
+
+pub(crate) use self::apply::{ApplyDriver, Timing};
+pub(crate) use self::core::run as run_core;
+pub(crate) use self::hub::run as run_hub;
+pub(crate) use self::log::run as run_log;
+
+use crate::rpc::Error;
+use ::apply::backend::{self, Committed, Defragmented};
+use ::apply::mvcc::Change;
+use ::apply::{Refusal, Reply};
+use bytes::Bytes;
+use net::rpc::Responder;
+use proto::raftpb::{ConfChange, Entry};
+use replica::{Fault, Persist, SnapshotDue};
+
+/// Work for the pool.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// For the core thread.
+pub(crate) enum CoreEvent {
+    Propose { id: u64, data: Bytes },
+    Persisted { index: u64, term: u64 },
+    Applied { index: u64, conf_changes: Vec<ConfChange> },
+}
+
+/// For the log thread.
+pub(crate) enum LogEvent {
+    Persist(Persist),
+    Snapshot(SnapshotDue),
+}
+
+/// For the apply thread.
+pub(crate) enum ApplyEvent {
+    Entries(Vec<Entry>),
+    Committed(Result<Committed, backend::Fault>),
+    Defragmented(Result<Defragmented, backend::Fault>),
+    Do(Box<dyn FnOnce(&mut ApplyDriver) + Send>),
+}
+
+/// For the watch thread.
+pub(crate) enum HubEvent {
+    Changes(Vec<Change>, u64),
+    Do(Box<dyn FnOnce(&mut replica::watch::Hub) + Send>),
+}
+
+/// Who waits for an applied entry.
+pub(crate) enum Waiter {
+    /// A client, who gets the reply.
+    Client(Responder),
+    /// A client whose compaction must be done in the file as well.
+    Physical(Responder),
+    /// A client who will hear that there is no space, once the alarm is raised.
+    NoSpace(Responder),
+    /// This server.
+    Own(Box<dyn FnOnce(Result<Reply, Error>) + Send>),
+}
+
+impl Waiter {
+    /// The entry will not be applied, or not in time.
+    pub(crate) fn fail(self, error: Error) {
+        match self {
+            Waiter::Client(reply) | Waiter::Physical(reply) => reply.fail(error),
+            Waiter::NoSpace(reply) => reply.fail(Error::NoSpace),
+            Waiter::Own(act) => act(Err(error)),
+        }
+    }
+}
+
+/// Why the member cannot go on.
+pub(crate) type Failed = std::sync::Arc<dyn Fn(Fault) + Send + Sync>;
+
+/// What an entry's result is for a client.
+pub(crate) fn for_client(result: Result<Reply, Refusal>) -> Result<Reply, Error> {
+    result.map_err(Error::from)
+}

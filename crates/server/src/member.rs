@@ -1,0 +1,306 @@
+//! A running member: opened, driven by threads, published, served, stopped.
+
+use crate::VERSION;
+use crate::drive::{
+    ApplyDriver, Failed, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
+};
+use crate::ids::RequestIds;
+use crate::mailbox::{Mailbox, Woken};
+use crate::metrics::Metrics;
+use crate::rpc::{Error, Service};
+use crate::shared::{Gauges, Limits, Shared};
+use crate::waiters::Waiters;
+use crate::web::{Promise, Web};
+use apply::envelope::Kind;
+use apply::quota::Quota;
+use disk::Disk;
+use net::Server as NetServer;
+use prost::Message;
+use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
+use replica::watch::{self, Hub};
+use replica::{Fault, disk};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use thiserror::Error as ThisError;
+
+/// Threads for reads that take their time.
+const POOL_THREADS: usize = 2;
+/// How long a member may take to lead itself and to publish its name.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How to run a member.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How to open its data.
+    pub replica: replica::Options,
+    /// Where clients reach it, as it tells them.
+    pub advertise_client_urls: Vec<String>,
+    /// The length of a tick.
+    pub heartbeat_interval: Duration,
+    /// After how long a silent leader is given up.
+    pub election_timeout: Duration,
+    /// How often changes are committed to the database file.
+    pub batch_interval: Duration,
+    /// Operations in a transaction.
+    pub txn_ops_max: usize,
+    /// Bytes in a request.
+    pub request_bytes_max: usize,
+    /// Streams at once on one connection.
+    pub concurrent_streams_max: u32,
+    /// How often a silent connection is asked whether it lives.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer.
+    pub keepalive_timeout: Duration,
+    /// How often watchers hear of progress.
+    pub progress_interval: Duration,
+    /// Threads that serve connections.
+    pub net_threads: usize,
+}
+
+/// Why a member did not start.
+#[derive(Debug, ThisError)]
+pub enum StartError {
+    /// Its data.
+    #[error(transparent)]
+    Replica(#[from] Fault),
+    /// Its sockets or threads.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// It did not come to lead itself.
+    #[error("the member could not publish itself: {0}")]
+    Publish(&'static str),
+}
+
+/// A running member.
+pub struct Member {
+    shared: Arc<Shared>,
+    log: Mailbox<LogEvent>,
+    threads: Vec<JoinHandle<()>>,
+    net: Option<NetServer>,
+    failure: Arc<Promise<Fault>>,
+    /// Whether it began without data.
+    pub is_new: bool,
+}
+
+impl Member {
+    /// Opens the data and starts the threads; clients are not served yet.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(disk: Arc<dyn Disk>, config: &Config) -> Result<Member, StartError> {
+        let parts = replica::open(disk, &config.replica)?;
+        let identity = parts.identity;
+        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
+        let shared = Arc::new(Shared {
+            cluster_id: identity.cluster_id,
+            member_id: identity.member_id,
+            ids: RequestIds::new(identity.member_id, unix_ms as u64),
+            limits: Limits {
+                txn_ops_max: config.txn_ops_max,
+                request_bytes_max: config.request_bytes_max,
+                request_timeout: timeout,
+            },
+            quota: Quota::from_flag(config.replica.apply.quota_bytes),
+            reader: parts.reader.clone(),
+            backend: parts.backend_reader,
+            waiters: Waiters::new(),
+            core: Mailbox::new(),
+            apply: Mailbox::new(),
+            hub: Mailbox::new(),
+            pool: Mailbox::new(),
+            file_jobs: Mailbox::new(),
+            gauges: Gauges::default(),
+            metrics: Metrics::new(identity.member_id),
+            started: Instant::now(),
+            next_stream: AtomicU64::new(1),
+        });
+        let failure = Promise::new();
+        let failed: Failed = {
+            let failure = Arc::clone(&failure);
+            Arc::new(move |fault| failure.give(fault))
+        };
+        let log = Mailbox::new();
+        let mut member = Member {
+            shared: Arc::clone(&shared),
+            log: log.clone(),
+            threads: Vec::new(),
+            net: None,
+            failure,
+            is_new: parts.is_new,
+        };
+        let limits = watch::Limits {
+            fragment_bytes: config.request_bytes_max + 512 * 1024,
+            progress_interval_ms: config.progress_interval.as_millis() as u64,
+        };
+        let hub = Hub::new(parts.reader, limits, identity.cluster_id, identity.member_id);
+        let timing = Timing {
+            batch_interval: config.batch_interval,
+            election_timeout: config.election_timeout,
+        };
+        let driver = ApplyDriver::new(
+            parts.applier,
+            Arc::clone(&shared),
+            log.clone(),
+            Arc::clone(&failed),
+            timing,
+        );
+        driver.publish_sizes();
+        let (core, log_writer, tick) = (parts.core, parts.log_writer, config.heartbeat_interval);
+        let inner = Arc::clone(&shared);
+        let for_core = log.clone();
+        member.spawn("core", move || run_core(&inner, core, &for_core, tick))?;
+        let inner = Arc::clone(&shared);
+        member.spawn("log", move || run_log(&inner, log_writer, &log, &failed))?;
+        member.spawn("apply", move || driver.run())?;
+        let inner = Arc::clone(&shared);
+        member.spawn("watch", move || run_hub(&inner, hub))?;
+        let jobs = shared.file_jobs.clone();
+        member.spawn("file", move || run_jobs(&jobs))?;
+        for _ in 0..POOL_THREADS {
+            let jobs = shared.pool.clone();
+            member.spawn("pool", move || run_jobs(&jobs))?;
+        }
+        Ok(member)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+        let thread =
+            thread.map_err(|source| StartError::Io { what: "cannot start a thread", source })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Tells the cluster the member's name and client URLs, and sets the cluster's version.
+    ///
+    /// # Errors
+    /// Where the member does not come to lead in time, or fails meanwhile.
+    pub fn publish(&self, config: &Config) -> Result<(), StartError> {
+        let until = Instant::now() + PUBLISH_TIMEOUT;
+        while !self.shared.may_read() {
+            if self.failure.is_given() {
+                return Err(StartError::Publish("its data or disk failed"));
+            }
+            if Instant::now() > until {
+                return Err(StartError::Publish("it has no leader"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let attributes = ClusterMemberAttrSetRequest {
+            member_id: self.shared.member_id,
+            member_attributes: Some(Attributes {
+                name: config.replica.name.clone(),
+                client_urls: config.advertise_client_urls.clone(),
+            }),
+        };
+        self.propose_own(Kind::ClusterMemberAttrSet, &attributes)?;
+        if self.cluster_version().as_deref() != Some(crate::CLUSTER_VERSION) {
+            let version = ClusterVersionSetRequest { ver: crate::CLUSTER_VERSION.into() };
+            self.propose_own(Kind::ClusterVersionSet, &version)?;
+        }
+        Ok(())
+    }
+
+    fn propose_own(&self, kind: Kind, request: &impl Message) -> Result<(), StartError> {
+        let promise = Promise::new();
+        let promised = Arc::clone(&promise);
+        let waiter = Waiter::Own(Box::new(move |result| promised.give(result.map(|_| ()))));
+        self.shared.propose(kind, &request.encode_to_vec(), waiter);
+        match promise.wait(PUBLISH_TIMEOUT) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(StartError::Publish(error.code_and_text().1)),
+            None => Err(StartError::Publish("its proposal was not applied")),
+        }
+    }
+
+    /// The cluster's version, once it is set.
+    pub fn cluster_version(&self) -> Option<String> {
+        let promise = Promise::new();
+        let promised = Arc::clone(&promise);
+        self.shared.on_apply(move |driver| {
+            promised.give(driver.machine().members.cluster_version().map(str::to_owned));
+        });
+        promise.wait(PUBLISH_TIMEOUT).flatten()
+    }
+
+    /// Serves clients on these sockets.
+    ///
+    /// # Errors
+    /// Those of the sockets.
+    pub fn serve(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        config: &Config,
+    ) -> Result<(), StartError> {
+        let service = Service::new(Arc::clone(&self.shared));
+        let web = Web { shared: Arc::clone(&self.shared), counts: Arc::clone(&service.counts) };
+        let net = net::Config {
+            listeners,
+            threads: config.net_threads,
+            recv_max_bytes: config.request_bytes_max + 512 * 1024,
+            concurrent_streams_max: config.concurrent_streams_max,
+            keepalive_interval: config.keepalive_interval,
+            keepalive_timeout: config.keepalive_timeout,
+        };
+        let started = NetServer::start(net, Arc::new(service), Arc::new(web));
+        self.net = Some(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
+        Ok(())
+    }
+
+    /// Waits a while for a failure.
+    pub fn wait_failure(&self, limit: Duration) -> Option<Fault> {
+        self.failure.wait(limit)
+    }
+
+    /// The member's id and the cluster's.
+    pub fn ids(&self) -> (u64, u64) {
+        (self.shared.member_id, self.shared.cluster_id)
+    }
+
+    /// The version of this server.
+    pub fn version(&self) -> &'static str {
+        VERSION
+    }
+
+    /// Stops: no more calls, then no more threads; what was applied is committed.
+    pub fn stop(mut self, grace: Duration) {
+        if let Some(net) = self.net.take() {
+            net.stop(grace);
+        }
+        let shared = &self.shared;
+        for waiter in shared.waiters.take_all() {
+            waiter.fail(Error::Stopped);
+        }
+        shared.core.close();
+        self.log.close();
+        shared.apply.close();
+        shared.hub.close();
+        shared.file_jobs.close();
+        shared.pool.close();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run_jobs(jobs: &Mailbox<Job>) {
+    let mut batch = Vec::new();
+    loop {
+        if jobs.take_one(&mut batch) == Woken::Closed {
+            return;
+        }
+        for job in batch.drain(..) {
+            job();
+        }
+    }
+}

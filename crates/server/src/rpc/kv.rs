@@ -1,0 +1,216 @@
+//! KV: reads are answered here, writes go through the log.
+
+use super::pump::{Producer, Pump};
+use super::{Error, Refused, check, decode};
+use crate::drive::Waiter;
+use crate::shared::Shared;
+use apply::envelope::Kind;
+use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
+use apply::{Reply, TxnReply, quota};
+use bytes::{Bytes, BytesMut};
+use net::rpc::{Responder, StreamHandler, StreamSender};
+use prost::Message;
+use proto::etcdserverpb as pb;
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Ranges of at most this many keys are read on the thread that brought them.
+const SHORT_RANGE_KEYS: i64 = 256;
+/// The first piece of a streamed range has this many keys.
+const FIRST_CHUNK_KEYS: i64 = 10;
+
+/// `KV.Range`.
+pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
+    let (request, reply) = decode::<pb::RangeRequest>(body, reply)?;
+    if let Err(error) = check::range(&request) {
+        return Err(Refused::new(reply, error));
+    }
+    if !request.serializable && !shared.may_read() {
+        return Err(Refused::new(reply, Error::NoLeader));
+    }
+    let is_short = request.range_end.is_empty() || (1..=SHORT_RANGE_KEYS).contains(&request.limit);
+    if is_short {
+        Shared::answer(reply, read(shared, &request));
+    } else {
+        let inner = Arc::clone(shared);
+        shared.in_pool(move || Shared::answer(reply, read(&inner, &request)));
+    }
+    Ok(())
+}
+
+fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
+    shared.metrics.ranges.inc();
+    let result = shared.reader.read().range(&apply::range_options(request))?;
+    let header = shared.header(result.revision);
+    Ok(Reply::Range(result).encode(&header))
+}
+
+/// `KV.Put`.
+pub(super) fn put(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
+    let (request, reply) = decode::<pb::PutRequest>(body, reply)?;
+    let Some(reply) = admit(shared, quota::put_cost(&request), reply) else { return Ok(()) };
+    if let Err(error) = check::put(&request) {
+        return Err(Refused::new(reply, error));
+    }
+    shared.propose(Kind::Put, body, Waiter::Client(reply));
+    Ok(())
+}
+
+/// `KV.DeleteRange`.
+pub(super) fn delete_range(
+    shared: &Arc<Shared>,
+    body: &Bytes,
+    reply: Responder,
+) -> Result<(), Refused> {
+    let (request, reply) = decode::<pb::DeleteRangeRequest>(body, reply)?;
+    if let Err(error) = check::delete(&request) {
+        return Err(Refused::new(reply, error));
+    }
+    shared.propose(Kind::DeleteRange, body, Waiter::Client(reply));
+    Ok(())
+}
+
+/// `KV.Txn`: one that only reads is answered here.
+pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
+    let (request, reply) = decode::<pb::TxnRequest>(body, reply)?;
+    let Some(reply) = admit(shared, quota::txn_cost(&request), reply) else { return Ok(()) };
+    if let Err(error) = check::txn(&request, shared.limits.txn_ops_max) {
+        return Err(Refused::new(reply, error));
+    }
+    if !apply::is_read_only(&request) {
+        shared.propose(Kind::Txn, body, Waiter::Client(reply));
+        return Ok(());
+    }
+    if !apply::is_serializable(&request) && !shared.may_read() {
+        return Err(Refused::new(reply, Error::NoLeader));
+    }
+    let inner = Arc::clone(shared);
+    shared.in_pool(move || {
+        let result = apply::read_txn(&inner.reader.read(), &request);
+        Shared::answer(reply, result.map(|txn| encode_txn(&inner, txn)).map_err(Error::from));
+    });
+    Ok(())
+}
+
+fn encode_txn(shared: &Shared, txn: TxnReply) -> Bytes {
+    let header = shared.header(txn.revision);
+    Reply::Txn(txn).encode(&header)
+}
+
+/// `KV.Compact`.
+pub(super) fn compact(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
+    let (request, reply) = decode::<pb::CompactionRequest>(body, reply)?;
+    let waiter = if request.physical { Waiter::Physical(reply) } else { Waiter::Client(reply) };
+    shared.propose(Kind::Compaction, body, waiter);
+    Ok(())
+}
+
+/// Hands the responder back where the request fits the quota. Where not, the alarm is raised and
+/// the client told.
+pub(super) fn admit(shared: &Arc<Shared>, cost: u64, reply: Responder) -> Option<Responder> {
+    if shared.quota.admits(shared.gauges.db_size.load(Ordering::Relaxed), cost) {
+        return Some(reply);
+    }
+    let alarm = pb::AlarmRequest {
+        action: AlarmAction::Activate as i32,
+        member_id: shared.member_id,
+        alarm: pb::AlarmType::Nospace as i32,
+    };
+    shared.propose(Kind::Alarm, &alarm.encode_to_vec(), Waiter::NoSpace(reply));
+    None
+}
+
+// ---- RangeStream -------------------------------------------------------------------------------
+
+/// `KV.RangeStream`: a range in pieces, all at one revision.
+pub(super) fn range_stream(shared: Arc<Shared>, out: StreamSender) -> Box<dyn StreamHandler> {
+    let begin = move |shared: &Arc<Shared>, body: Bytes| -> Result<RangePieces, Error> {
+        let request = pb::RangeRequest::decode(body).map_err(|_| Error::Malformed)?;
+        check::range_stream(&request)?;
+        if !request.serializable && !shared.may_read() {
+            return Err(Error::NoLeader);
+        }
+        RangePieces::new(Arc::clone(shared), &request)
+    };
+    Pump::open(shared, out, begin)
+}
+
+struct RangePieces {
+    shared: Arc<Shared>,
+    read: ReadTxn,
+    options: RangeOptions,
+    /// Keys still wanted.
+    left: i64,
+    sent: i64,
+    done: bool,
+}
+
+impl RangePieces {
+    fn new(shared: Arc<Shared>, request: &pb::RangeRequest) -> Result<RangePieces, Error> {
+        let read = shared.reader.read();
+        let mut options = apply::range_options(request);
+        if options.revision <= 0 {
+            options.revision = read.revision();
+        }
+        let left = if request.limit <= 0 { i64::MAX } else { request.limit };
+        options.limit = FIRST_CHUNK_KEYS.min(left);
+        Ok(RangePieces { shared, read, options, left, sent: 0, done: false })
+    }
+
+    fn encode(&self, result: RangeResult, is_last: bool, count: i64) -> Bytes {
+        let response = pb::RangeResponse {
+            header: is_last.then(|| self.shared.header_message(self.read.revision())),
+            kvs: Vec::new(),
+            more: is_last && result.more,
+            count: if is_last { count } else { 0 },
+        };
+        let mut inner = BytesMut::new();
+        for kv in &result.kvs {
+            prost::encoding::encode_key(2, prost::encoding::WireType::LengthDelimited, &mut inner);
+            prost::encoding::encode_varint(kv.encoded().len() as u64, &mut inner);
+            inner.extend_from_slice(kv.encoded());
+        }
+        response.encode_raw(&mut inner);
+        let mut out = BytesMut::with_capacity(inner.len() + 8);
+        prost::encoding::encode_key(1, prost::encoding::WireType::LengthDelimited, &mut out);
+        prost::encoding::encode_varint(inner.len() as u64, &mut out);
+        out.extend_from_slice(&inner);
+        out.freeze()
+    }
+}
+
+impl Producer for RangePieces {
+    fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        let result = self.read.range(&self.options)?;
+        if self.options.count_only {
+            self.done = true;
+            let count = result.count;
+            return Ok(Some(self.encode(result, true, count)));
+        }
+        let taken = result.kvs.len() as i64;
+        self.left -= taken;
+        let is_last = !result.more || self.left == 0;
+        let size: usize = result.kvs.iter().map(|kv| kv.encoded().len()).sum();
+        let count = self.sent + result.count;
+        self.sent += taken;
+        if let Some(last) = result.kvs.last() {
+            let mut next = last.decode().key.to_vec();
+            next.push(0);
+            self.options.key = next.into();
+        }
+        // Pieces near the size of a request: too small costs round trips, too large memory.
+        let target = self.shared.limits.request_bytes_max;
+        if size < target / 2 {
+            self.options.limit = self.options.limit.saturating_mul(2);
+        } else if size > target * 2 {
+            self.options.limit = (self.options.limit / 2).max(1);
+        }
+        self.options.limit = self.options.limit.min(self.left.max(1));
+        self.done = is_last;
+        Ok(Some(self.encode(result, is_last, count)))
+    }
+}

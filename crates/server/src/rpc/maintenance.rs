@@ -1,0 +1,177 @@
+//! Maintenance: alarms, status, hashes, defragmentation, snapshots.
+
+use super::pump::{Producer, Pump};
+use super::{Error, Refused, decode};
+use crate::drive::Waiter;
+use crate::shared::Shared;
+use crate::web::Promise;
+use apply::backend::Snapshot;
+use apply::envelope::Kind;
+use bytes::Bytes;
+use net::rpc::{Responder, StreamHandler, StreamSender};
+use prost::Message;
+use proto::etcdserverpb as pb;
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Bytes of the database in one message of a snapshot.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// A snapshot waits this long for everything applied to be in the file.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// `Maintenance.Alarm`. An action that does not exist is refused before the log.
+pub(super) fn alarm(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
+    let (request, reply) = decode::<pb::AlarmRequest>(body, reply)?;
+    if AlarmAction::try_from(request.action).is_err() {
+        return Err(Refused::new(reply, Error::UnknownAlarmAction));
+    }
+    shared.propose(Kind::Alarm, body, Waiter::Client(reply));
+    Ok(())
+}
+
+/// `Maintenance.Status`.
+pub(super) fn status(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused> {
+    shared.on_apply(move |driver| {
+        let shared = Arc::clone(&driver.shared);
+        driver.publish_sizes();
+        let gauges = &shared.gauges;
+        let machine = driver.machine();
+        let members = &machine.members;
+        let mut errors = Vec::new();
+        if gauges.leader.load(Ordering::Relaxed) == 0 {
+            errors.push(Error::NoLeader.code_and_text().1.to_owned());
+        }
+        errors.extend(machine.alarms().list(0).iter().map(alarm_text));
+        let downgrade = members.downgrade();
+        let response = pb::StatusResponse {
+            header: Some(shared.header_message(shared.reader.revision())),
+            version: crate::VERSION.into(),
+            db_size: gauges.db_size.load(Ordering::Relaxed) as i64,
+            leader: gauges.leader.load(Ordering::Relaxed),
+            raft_index: gauges.committed.load(Ordering::Relaxed),
+            raft_term: gauges.term.load(Ordering::Relaxed),
+            raft_applied_index: gauges.applied.load(Ordering::Relaxed),
+            errors,
+            db_size_in_use: gauges.db_size_in_use.load(Ordering::Relaxed) as i64,
+            is_learner: members.get(shared.member_id).is_some_and(|member| member.is_learner),
+            storage_version: members.cluster_version().unwrap_or_default().to_owned(),
+            db_size_quota: shared.quota.limit_bytes().unwrap_or(0) as i64,
+            downgrade_info: Some(pb::DowngradeInfo {
+                enabled: downgrade.enabled,
+                target_version: downgrade.target_version.clone(),
+            }),
+        };
+        reply.reply(response.encode_to_vec().into());
+    });
+    Ok(())
+}
+
+/// An alarm as Go prints its message.
+fn alarm_text(alarm: &pb::AlarmMember) -> String {
+    let name = match pb::AlarmType::try_from(alarm.alarm) {
+        Ok(kind) => kind.as_str_name().to_owned(),
+        Err(_) => alarm.alarm.to_string(),
+    };
+    format!("memberID:{} alarm:{name}", alarm.member_id)
+}
+
+/// `Maintenance.Defragment`: reads and writes go on meanwhile.
+pub(super) fn defragment(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused> {
+    shared.on_apply(move |driver| driver.defragment(reply));
+    Ok(())
+}
+
+/// `Maintenance.Hash`: of everything applied so far.
+pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused> {
+    shared.on_apply(move |driver| {
+        driver.after_commit(move |shared| {
+            let inner = Arc::clone(shared);
+            shared.in_pool(move || {
+                let response = pb::HashResponse {
+                    header: Some(inner.header_message(inner.reader.revision())),
+                    hash: inner.backend.snapshot().hash(),
+                };
+                reply.reply(response.encode_to_vec().into());
+            });
+        });
+    });
+    Ok(())
+}
+
+/// `Maintenance.HashKV`.
+pub(super) fn hash_kv(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
+    let (request, reply) = decode::<pb::HashKvRequest>(body, reply)?;
+    let inner = Arc::clone(shared);
+    shared.in_pool(move || {
+        let hashed = inner.reader.read().hash_kv(request.revision);
+        let result = hashed.map(|found| {
+            let response = pb::HashKvResponse {
+                header: Some(inner.header_message(found.revision)),
+                hash: found.hash,
+                compact_revision: found.compact_revision,
+                hash_revision: found.hash_revision,
+            };
+            response.encode_to_vec().into()
+        });
+        Shared::answer(reply, result.map_err(Error::from));
+    });
+    Ok(())
+}
+
+// ---- Snapshot ----------------------------------------------------------------------------------
+
+/// `Maintenance.Snapshot`: the database file with its SHA-256 behind.
+pub(super) fn snapshot(shared: Arc<Shared>, out: StreamSender) -> Box<dyn StreamHandler> {
+    Pump::open(shared, out, |shared, _| SnapshotPieces::new(shared))
+}
+
+struct SnapshotPieces {
+    snapshot: Snapshot,
+    offset: u64,
+    sum: Option<Sha256>,
+    version: String,
+}
+
+impl SnapshotPieces {
+    /// Waits until everything applied is in the file; on a thread of the pool.
+    fn new(shared: &Arc<Shared>) -> Result<SnapshotPieces, Error> {
+        let promise = Promise::new();
+        let promised = Arc::clone(&promise);
+        shared.on_apply(move |driver| {
+            let version = driver.machine().members.cluster_version().unwrap_or_default().to_owned();
+            driver.after_commit(move |shared| {
+                promised.give((shared.backend.snapshot(), version));
+            });
+        });
+        let (snapshot, version) = promise.wait(COMMIT_TIMEOUT).ok_or(Error::Timeout)?;
+        Ok(SnapshotPieces { snapshot, offset: 0, sum: Some(Sha256::new()), version })
+    }
+}
+
+impl Producer for SnapshotPieces {
+    fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let left = self.snapshot.size() - self.offset;
+        let Some(sum) = &mut self.sum else { return Ok(None) };
+        let blob = if left == 0 {
+            let sum = self.sum.take().expect("it was just there");
+            sum.finalize().to_vec()
+        } else {
+            let mut chunk = vec![0; CHUNK_BYTES.min(left as usize)];
+            let n = self.snapshot.read_at(self.offset, &mut chunk);
+            chunk.truncate(n);
+            sum.update(&chunk);
+            self.offset += n as u64;
+            chunk
+        };
+        let response = pb::SnapshotResponse {
+            header: None,
+            remaining_bytes: self.snapshot.size() - self.offset,
+            blob: blob.into(),
+            version: self.version.clone(),
+        };
+        Ok(Some(response.encode_to_vec().into()))
+    }
+}

@@ -1,0 +1,155 @@
+//! What handlers see of the member.
+
+use crate::drive::{ApplyEvent, CoreEvent, HubEvent, Job, Waiter};
+use crate::ids::RequestIds;
+use crate::mailbox::Mailbox;
+use crate::metrics::Metrics;
+use crate::rpc::Error;
+use crate::waiters::Waiters;
+use apply::envelope::{self, Kind};
+use apply::quota::Quota;
+use apply::{Header, backend, mvcc};
+use bytes::Bytes;
+use net::rpc::Responder;
+use proto::etcdserverpb::RequestHeader;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Proposals are refused while this many committed entries wait to be applied.
+const COMMIT_APPLY_GAP_MAX: u64 = 5000;
+
+/// Figures that the driver threads keep up to date.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    pub(crate) term: AtomicU64,
+    pub(crate) applied_term: AtomicU64,
+    pub(crate) applied: AtomicU64,
+    pub(crate) committed: AtomicU64,
+    pub(crate) leader: AtomicU64,
+    /// What is applied here is all that was ever acknowledged, so reads need not ask anyone.
+    pub(crate) may_read: AtomicBool,
+    pub(crate) db_size: AtomicU64,
+    pub(crate) db_size_in_use: AtomicU64,
+    pub(crate) no_space: AtomicBool,
+    pub(crate) corrupt: AtomicBool,
+    pub(crate) leases: AtomicU64,
+    pub(crate) watchers: AtomicI64,
+    pub(crate) slow_watchers: AtomicI64,
+    pub(crate) watch_streams: AtomicI64,
+}
+
+/// Limits on requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) txn_ops_max: usize,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) request_timeout: Duration,
+}
+
+/// The member as handlers see it.
+pub(crate) struct Shared {
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
+    pub(crate) ids: RequestIds,
+    pub(crate) limits: Limits,
+    pub(crate) quota: Quota,
+    pub(crate) reader: mvcc::Reader,
+    pub(crate) backend: backend::Reader,
+    pub(crate) waiters: Waiters<Waiter>,
+    pub(crate) core: Mailbox<CoreEvent>,
+    pub(crate) apply: Mailbox<ApplyEvent>,
+    pub(crate) hub: Mailbox<HubEvent>,
+    pub(crate) pool: Mailbox<Job>,
+    /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.
+    pub(crate) file_jobs: Mailbox<Job>,
+    pub(crate) gauges: Gauges,
+    pub(crate) metrics: Metrics,
+    pub(crate) started: Instant,
+    pub(crate) next_stream: AtomicU64,
+}
+
+impl Shared {
+    /// Milliseconds since the member started: the time that cores see.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// A response's header with this revision.
+    pub(crate) fn header(&self, revision: i64) -> Header {
+        Header {
+            cluster_id: self.cluster_id,
+            member_id: self.member_id,
+            revision,
+            term: self.gauges.applied_term.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The same as a message.
+    pub(crate) fn header_message(&self, revision: i64) -> proto::etcdserverpb::ResponseHeader {
+        let header = self.header(revision);
+        proto::etcdserverpb::ResponseHeader {
+            cluster_id: header.cluster_id,
+            member_id: header.member_id,
+            revision: header.revision,
+            raft_term: header.term,
+        }
+    }
+
+    /// Proposes a request; `waiter` hears what became of it.
+    pub(crate) fn propose(&self, kind: Kind, request: &[u8], waiter: Waiter) {
+        let gap = self
+            .gauges
+            .committed
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.gauges.applied.load(Ordering::Relaxed));
+        if gap > COMMIT_APPLY_GAP_MAX {
+            return waiter.fail(Error::TooManyRequests);
+        }
+        let id = self.ids.next();
+        let header = RequestHeader { id, ..RequestHeader::default() };
+        let data = envelope::encode(kind, request, &header);
+        if data.len() > self.limits.request_bytes_max {
+            return waiter.fail(Error::RequestTooLarge);
+        }
+        let deadline = Instant::now() + self.limits.request_timeout;
+        if let Err(waiter) = self.waiters.insert(id, deadline, waiter) {
+            return waiter.fail(Error::TooManyRequests);
+        }
+        if !self.core.send(CoreEvent::Propose { id, data })
+            && let Some(waiter) = self.waiters.take(id)
+        {
+            waiter.fail(Error::Stopped);
+        }
+    }
+
+    /// Whether a linearizable read may be answered from what is applied.
+    pub(crate) fn may_read(&self) -> bool {
+        self.gauges.may_read.load(Ordering::Acquire)
+    }
+
+    /// Runs on the apply thread, in order with what is applied.
+    pub(crate) fn on_apply(
+        &self,
+        act: impl FnOnce(&mut crate::drive::ApplyDriver) + Send + 'static,
+    ) {
+        self.apply.send(ApplyEvent::Do(Box::new(act)));
+    }
+
+    /// Runs on a thread that may take its time.
+    pub(crate) fn in_pool(&self, job: impl FnOnce() + Send + 'static) {
+        self.pool.send(Box::new(job));
+    }
+
+    /// Runs on the thread that writes the database file.
+    pub(crate) fn on_file(&self, job: impl FnOnce() + Send + 'static) {
+        self.file_jobs.send(Box::new(job));
+    }
+
+    /// Answers, or fails, a call.
+    pub(crate) fn answer(reply: Responder, result: Result<Bytes, Error>) {
+        match result {
+            Ok(message) => reply.reply(message),
+            Err(error) => reply.fail(error),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Health: `/health`, and `/livez` and `/readyz` with a page for each check
+//! (reference: `server/etcdserver/api/etcdhttp/health.go`).
+
+use super::response;
+use crate::shared::Shared;
+use apply::mvcc::RangeOptions;
+use net::http::HttpResponse;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// One check by its name: what is wrong, if anything.
+type Check = (&'static str, fn(&Shared) -> Result<(), String>);
+
+const LIVEZ: &[Check] = &[("serializable_read", serializable_read)];
+const READYZ: &[Check] = &[
+    ("data_corruption", data_corruption),
+    ("serializable_read", serializable_read),
+    ("linearizable_read", linearizable_read),
+    ("non_learner", non_learner),
+];
+
+/// `/health`: alarms, then the leader, then a read.
+pub(super) fn health(shared: &Arc<Shared>, query: &str) -> HttpResponse {
+    let asks = |name: &str| query.split('&').any(|pair| pair == name);
+    let excludes = |alarm: &str| asks(&format!("exclude={alarm}"));
+    let gauges = &shared.gauges;
+    let reason = if gauges.no_space.load(Ordering::Relaxed) && !excludes("NOSPACE") {
+        Some("ALARM NOSPACE".to_owned())
+    } else if gauges.corrupt.load(Ordering::Relaxed) && !excludes("CORRUPT") {
+        Some("ALARM CORRUPT".to_owned())
+    } else if !asks("serializable=true") && gauges.leader.load(Ordering::Relaxed) == 0 {
+        Some("RAFT NO LEADER".to_owned())
+    } else {
+        serializable_read(shared).err().map(|error| format!("RANGE ERROR:{error}"))
+    };
+    let healthy = reason.is_none();
+    let body = format!(r#"{{"health":"{healthy}","reason":"{}"}}"#, reason.unwrap_or_default());
+    if healthy {
+        shared.metrics.health_successes.inc();
+        response(200, "application/json", body)
+    } else {
+        shared.metrics.health_failures.inc();
+        response(503, PLAIN, body + "\n")
+    }
+}
+
+/// `/livez`, `/readyz` and their pages.
+pub(super) fn checks(shared: &Arc<Shared>, path: &str, query: &str) -> HttpResponse {
+    let mut parts = path.trim_start_matches('/').splitn(2, '/');
+    let root = parts.next().unwrap_or_default();
+    let all = match root {
+        "livez" => LIVEZ,
+        "readyz" => READYZ,
+        _ => return response(404, PLAIN, "404 page not found\n"),
+    };
+    let chosen: Vec<&Check> = match parts.next() {
+        None => {
+            let excluded = |name: &str| query.split('&').any(|p| p == format!("exclude={name}"));
+            all.iter().filter(|(name, _)| !excluded(name)).collect()
+        }
+        Some(page) => all.iter().filter(|(name, _)| *name == page).collect(),
+    };
+    if chosen.is_empty() && path.matches('/').count() > 1 {
+        return response(404, PLAIN, "404 page not found\n");
+    }
+    let verbose = query.split('&').any(|pair| pair == "verbose" || pair.starts_with("verbose="));
+    let mut lines = String::new();
+    let mut failed = false;
+    for (name, check) in chosen {
+        match check(shared) {
+            Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
+            Err(error) => {
+                failed = true;
+                lines.push_str(&format!("[-]{name} failed: {error}\n"));
+            }
+        }
+    }
+    let mut answer = if failed {
+        response(503, PLAIN, lines)
+    } else if verbose {
+        response(200, PLAIN, lines + "ok\n")
+    } else {
+        response(200, PLAIN, "ok\n")
+    };
+    let nosniff = net::http::HeaderValue::from_static("nosniff");
+    answer.headers.insert("x-content-type-options", nosniff);
+    answer
+}
+
+fn serializable_read(shared: &Shared) -> Result<(), String> {
+    let one = RangeOptions { limit: 1, keys_only: true, ..RangeOptions::default() };
+    shared.reader.read().range(&one).map(|_| ()).map_err(|refusal| format!("{refusal:?}"))
+}
+
+fn linearizable_read(shared: &Shared) -> Result<(), String> {
+    if shared.may_read() { serializable_read(shared) } else { Err("etcdserver: no leader".into()) }
+}
+
+fn data_corruption(shared: &Shared) -> Result<(), String> {
+    if shared.gauges.corrupt.load(Ordering::Relaxed) {
+        return Err("alarm activated: CORRUPT".into());
+    }
+    Ok(())
+}
+
+/// A cluster of one has no learner.
+fn non_learner(_: &Shared) -> Result<(), String> {
+    Ok(())
+}

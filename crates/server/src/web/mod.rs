@@ -1,0 +1,131 @@
+//! Plain HTTP: version, health, metrics.
+
+mod health;
+
+use crate::metrics::MethodCounts;
+use crate::shared::Shared;
+use bytes::Bytes;
+use net::http::{HttpRequest, HttpResponse, HttpService};
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a question to the apply thread may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// Everything served over plain HTTP.
+pub(crate) struct Web {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counts: Arc<Vec<MethodCounts>>,
+}
+
+impl HttpService for Web {
+    fn call(&self, request: HttpRequest) -> HttpResponse {
+        if request.method == "OPTIONS" {
+            return with_cors(response(200, "text/plain; charset=utf-8", ""), &request);
+        }
+        let path = request.path.trim_end_matches('/');
+        let answer = match path {
+            "/version" => get(&request, || self.version()),
+            "/metrics" => get(&request, || {
+                let text = self.shared.metrics.text(&self.shared, &self.counts);
+                response(200, "text/plain; version=0.0.4; charset=utf-8", text)
+            }),
+            "/health" => get(&request, || health::health(&self.shared, &request.query)),
+            _ if path.starts_with("/livez") || path.starts_with("/readyz") => {
+                get(&request, || health::checks(&self.shared, path, &request.query))
+            }
+            _ => response(404, "text/plain; charset=utf-8", "404 page not found\n"),
+        };
+        with_cors(answer, &request)
+    }
+}
+
+impl Web {
+    fn version(&self) -> HttpResponse {
+        let promise = Promise::new();
+        let promised = Arc::clone(&promise);
+        self.shared.on_apply(move |driver| {
+            promised.give(driver.machine().members.cluster_version().map(str::to_owned));
+        });
+        let version = promise.wait(ANSWER_TIMEOUT).flatten();
+        let body = serde_json::json!({
+            "etcdserver": crate::VERSION,
+            "etcdcluster": version.as_deref().unwrap_or("not_decided"),
+            "storage": version.as_deref().unwrap_or("unknown"),
+        });
+        response(200, "application/json", body.to_string())
+    }
+}
+
+fn get(request: &HttpRequest, answer: impl FnOnce() -> HttpResponse) -> HttpResponse {
+    if request.method == "GET" || request.method == "HEAD" {
+        return answer();
+    }
+    let mut refused = response(405, "text/plain; charset=utf-8", "Method Not Allowed\n");
+    refused.headers.insert("allow", http_value("GET"));
+    refused
+}
+
+fn http_value(text: &'static str) -> net::http::HeaderValue {
+    net::http::HeaderValue::from_static(text)
+}
+
+/// A response with a body of one kind.
+pub(crate) fn response(
+    status: u16,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> HttpResponse {
+    let mut headers = net::http::HeaderMap::new();
+    headers.insert("content-type", http_value(content_type));
+    let status = net::http::StatusCode::from_u16(status).expect("a status of ours is sound");
+    HttpResponse { status, headers, body: body.into() }
+}
+
+fn with_cors(mut response: HttpResponse, request: &HttpRequest) -> HttpResponse {
+    if request.headers.contains_key("origin") {
+        let headers = &mut response.headers;
+        headers
+            .insert("access-control-allow-methods", http_value("POST, GET, OPTIONS, PUT, DELETE"));
+        headers.insert("access-control-allow-origin", http_value("*"));
+        headers.insert(
+            "access-control-allow-headers",
+            http_value("accept, content-type, authorization"),
+        );
+    }
+    response
+}
+
+/// A value that another thread will give.
+pub(crate) struct Promise<T> {
+    slot: Mutex<Option<T>>,
+    given: Condvar,
+}
+
+impl<T> Promise<T> {
+    /// Nothing given yet.
+    pub(crate) fn new() -> Arc<Promise<T>> {
+        Arc::new(Promise { slot: Mutex::new(None), given: Condvar::new() })
+    }
+
+    /// Gives the value.
+    pub(crate) fn give(&self, value: T) {
+        *self.slot.lock() = Some(value);
+        self.given.notify_all();
+    }
+
+    /// Whether it was given and not taken.
+    pub(crate) fn is_given(&self) -> bool {
+        self.slot.lock().is_some()
+    }
+
+    /// Waits for it.
+    pub(crate) fn wait(&self, limit: Duration) -> Option<T> {
+        let mut slot = self.slot.lock();
+        if slot.is_none() {
+            self.given.wait_for(&mut slot, limit);
+        }
+        slot.take()
+    }
+}
