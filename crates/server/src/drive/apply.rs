@@ -5,10 +5,11 @@ use super::{ApplyEvent, CoreEvent, Failed, HubEvent, LogEvent, Waiter, for_clien
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
+use ::apply::backend::DefragResult;
 use ::apply::envelope::Kind;
 use ::apply::mvcc::Progress;
 use ::apply::{Effect, Machine, Outcome, Reply};
-use net::rpc::Responder;
+use net::rpc::{Code, Responder, Status};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
@@ -156,15 +157,14 @@ impl ApplyDriver {
                 self.begin_defragment();
             }
             ApplyEvent::Defragmented(done) => {
-                let result = self.applier.complete_defragment(done);
+                let result = self.applier.complete_defragment(done)?;
                 self.publish_sizes();
                 for reply in std::mem::take(&mut self.defragment_waiters) {
                     match &result {
-                        Ok(()) => reply.reply(bytes::Bytes::new()),
-                        Err(fault) => reply.fail(net::rpc::Status::new(
-                            net::rpc::Code::Unknown,
-                            fault.to_string(),
-                        )),
+                        DefragResult::Done => reply.reply(bytes::Bytes::new()),
+                        DefragResult::NotDone(why) => {
+                            reply.fail(Status::new(Code::Unknown, why.to_string()));
+                        }
                     }
                 }
             }

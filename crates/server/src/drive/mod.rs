@@ -39,7 +39,7 @@ pub(crate) enum LogEvent {
 pub(crate) enum ApplyEvent {
     Entries(Vec<Entry>),
     Committed(Result<Committed, backend::Fault>),
-    Defragmented(Result<Defragmented, backend::Fault>),
+    Defragmented(Defragmented),
     Do(Box<dyn FnOnce(&mut ApplyDriver) + Send>),
 }
 

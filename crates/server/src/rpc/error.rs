@@ -88,7 +88,7 @@ impl From<Refusal> for Error {
             Refusal::Corrupt => Error::Corrupt,
             Refusal::UnknownAlarmAction => Error::UnknownAlarmAction,
             Refusal::MemberExists => Error::MemberExists,
-            Refusal::MemberNotFound => Error::MemberNotFound,
+            Refusal::MemberRemoved | Refusal::MemberNotFound => Error::MemberNotFound,
             Refusal::PeerUrlExists => Error::PeerUrlExists,
             Refusal::MemberNotLearner => Error::MemberNotLearner,
             Refusal::TooManyLearners => Error::TooManyLearners,
