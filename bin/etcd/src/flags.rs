@@ -1,0 +1,392 @@
+//! One row for each setting: flag, environment variable and key of the configuration file follow.
+//!
+//! A flag may be written with one dash or two. The variable of `some-flag` is `ETCD_SOME_FLAG`.
+//! With a configuration file, flags and variables are not looked at.
+
+use clap::{Arg, ArgAction, Command};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A setting.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) default: &'static str,
+    is_switch: bool,
+    section: &'static str,
+    help: &'static str,
+}
+
+const fn row(
+    section: &'static str,
+    name: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Row {
+    Row { name, default, is_switch: false, section, help }
+}
+
+const fn switch(
+    section: &'static str,
+    name: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Row {
+    Row { name, default, is_switch: true, section, help }
+}
+
+const MEMBER: &str = "Member";
+const CLUSTERING: &str = "Clustering";
+const LOGGING: &str = "Logging";
+const FEATURES: &str = "Features";
+const UNSAFE: &str = "Unsafe";
+
+/// Every setting that this version has.
+#[rustfmt::skip]
+pub(crate) const ROWS: &[Row] = &[
+    row(MEMBER, "name", "default", "Human-readable name for this member."),
+    row(MEMBER, "data-dir", "", "Path to the data directory; <name>.etcd where it is empty."),
+    row(MEMBER, "wal-dir", "", "Path to a directory for the log alone."),
+    row(MEMBER, "snapshot-count", "10000", "Applied entries between snapshots."),
+    row(MEMBER, "heartbeat-interval", "100", "Time of a heartbeat interval, in milliseconds."),
+    row(MEMBER, "election-timeout", "1000", "Time for an election to time out, in milliseconds."),
+    row(MEMBER, "listen-peer-urls", "http://localhost:2380", "URLs to listen on for other members."),
+    row(MEMBER, "listen-client-urls", "http://localhost:2379", "URLs to listen on for clients."),
+    row(MEMBER, "max-snapshots", "5", "Snapshot files to keep."),
+    row(MEMBER, "max-wals", "5", "Log files to keep."),
+    row(MEMBER, "quota-backend-bytes", "0", "Database quota in bytes; 0 means 2 GiB, negative none."),
+    row(MEMBER, "backend-bbolt-freelist-type", "map", "Accepted for etcd's sake; both types write the same file."),
+    row(MEMBER, "backend-batch-interval", "0", "Longest time between database commits; 0 means 100ms."),
+    row(MEMBER, "max-txn-ops", "128", "Operations in a transaction."),
+    row(MEMBER, "max-request-bytes", "1572864", "Bytes in a request."),
+    row(MEMBER, "max-concurrent-streams", "4294967295", "Streams at once on a connection."),
+    row(MEMBER, "grpc-keepalive-interval", "2h", "How often a silent connection is asked whether it lives; 0 never."),
+    row(MEMBER, "grpc-keepalive-timeout", "20s", "How long it may take to answer."),
+    row(CLUSTERING, "initial-advertise-peer-urls", "http://localhost:2380", "This member's peer URLs, for the cluster."),
+    row(CLUSTERING, "advertise-client-urls", "http://localhost:2379", "This member's client URLs, for the public."),
+    row(CLUSTERING, "initial-cluster", "", "Members to begin with, name=url,...; this member alone where it is empty."),
+    row(CLUSTERING, "initial-cluster-state", "new", "'new'; 'existing' needs a cluster of several members."),
+    row(CLUSTERING, "initial-cluster-token", "etcd-cluster", "Distinguishes clusters with the same members."),
+    switch(CLUSTERING, "pre-vote", "true", "Accepted for etcd's sake; a cluster of one has no rival."),
+    switch(CLUSTERING, "strict-reconfig-check", "true", "Accepted for etcd's sake."),
+    row(LOGGING, "logger", "zap", "Accepted for etcd's sake; the shape of log lines is zap's."),
+    row(LOGGING, "log-outputs", "default", "'default' or 'stderr'."),
+    row(LOGGING, "log-level", "info", "debug, info, warn, error."),
+    row(LOGGING, "log-format", "json", "'json'."),
+    row(FEATURES, "watch-progress-notify-interval", "0", "How often watchers hear of progress; 0 means 10m."),
+    switch(UNSAFE, "unsafe-no-fsync", "false", "Never sync: a crash loses acknowledged writes."),
+];
+
+/// Settings that etcd has and this version does not yet: told apart from mistyped ones.
+const NOT_YET: &[&str] = &[
+    "auth-token",
+    "auth-token-ttl",
+    "auto-compaction-mode",
+    "auto-compaction-retention",
+    "auto-tls",
+    "backend-batch-limit",
+    "bcrypt-cost",
+    "bootstrap-defrag-threshold-megabytes",
+    "cert-file",
+    "cipher-suites",
+    "client-cert-auth",
+    "client-cert-file",
+    "client-crl-file",
+    "client-key-file",
+    "compact-hash-check-time",
+    "compaction-batch-limit",
+    "compaction-sleep-interval",
+    "cors",
+    "corrupt-check-time",
+    "discovery-srv",
+    "discovery-token",
+    "discovery-endpoints",
+    "downgrade-check-time",
+    "enable-distributed-tracing",
+    "enable-grpc-gateway",
+    "enable-pprof",
+    "feature-gates",
+    "force-new-cluster",
+    "grpc-keepalive-min-time",
+    "host-whitelist",
+    "initial-election-tick-advance",
+    "key-file",
+    "listen-client-http-urls",
+    "listen-metrics-urls",
+    "log-rotation-config-json",
+    "enable-log-rotation",
+    "max-learners",
+    "memory-mlock",
+    "metrics",
+    "peer-auto-tls",
+    "peer-cert-file",
+    "peer-client-cert-auth",
+    "peer-key-file",
+    "peer-trusted-ca-file",
+    "raft-read-timeout",
+    "raft-write-timeout",
+    "self-signed-cert-validity",
+    "snapshot-catchup-entries",
+    "socket-reuse-address",
+    "socket-reuse-port",
+    "tls-max-version",
+    "tls-min-version",
+    "trusted-ca-file",
+    "v2-deprecation",
+    "warning-apply-duration",
+    "warning-unary-request-duration",
+];
+
+/// The values in force.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    values: BTreeMap<String, String>,
+    /// Names that were set by the user.
+    given: Vec<String>,
+    /// To be logged when the log is open.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Settings {
+    /// A setting's value.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.values.get(name).expect("every row has a value")
+    }
+
+    /// Whether the user set it.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|given| given == name)
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// To run with these settings.
+    Run(Settings),
+    /// To print this and stop.
+    Print(String),
+}
+
+/// What is wrong with it.
+#[derive(Debug)]
+pub(crate) struct FlagError(String);
+
+impl fmt::Display for FlagError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads flags and variables, or the configuration file that they name.
+///
+/// # Errors
+/// Unknown flags, with a hint; a flag and its variable at once; an unreadable file.
+pub(crate) fn read(
+    args: &[String],
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Outcome, FlagError> {
+    let env: BTreeMap<String, String> = env.filter(|(_, value)| !value.is_empty()).collect();
+    let two_dashes = args.iter().map(|arg| normalize(arg));
+    let matches =
+        match command().try_get_matches_from(std::iter::once("etcd".into()).chain(two_dashes)) {
+            Ok(matches) => matches,
+            Err(error) => return explain(&error),
+        };
+    if matches.get_flag("version") {
+        return Ok(Outcome::Print(version_text()));
+    }
+    let flag = |name: &str| matches.get_one::<String>(name).cloned();
+    let file = flag("config-file").or_else(|| env.get("ETCD_CONFIG_FILE").cloned());
+    let mut settings = Settings::default();
+    for row in ROWS {
+        settings.values.insert(row.name.into(), row.default.into());
+    }
+    if let Some(path) = file {
+        read_file(&path, &mut settings)?;
+        return Ok(Outcome::Run(settings));
+    }
+    for row in ROWS {
+        let variable = variable_of(row.name);
+        let value = match (flag(row.name), env.get(&variable)) {
+            (Some(_), Some(_)) => {
+                return Err(FlagError(format!(
+                    "conflicting environment variable {variable:?} is shadowed by corresponding \
+                     command-line flag (either unset environment variable or disable flag)"
+                )));
+            }
+            (Some(value), None) => value,
+            (None, Some(value)) => value.clone(),
+            (None, None) => continue,
+        };
+        settings.set(row.name, value);
+    }
+    for name in env.keys().filter(|name| name.starts_with("ETCD_")) {
+        let known = ROWS.iter().any(|row| variable_of(row.name) == **name);
+        if !known && name != "ETCD_CONFIG_FILE" {
+            settings.warnings.push(format!("unrecognized environment variable {name}"));
+        }
+    }
+    Ok(Outcome::Run(settings))
+}
+
+impl Settings {
+    fn set(&mut self, name: &str, value: String) {
+        self.values.insert(name.into(), value);
+        self.given.push(name.into());
+    }
+}
+
+fn variable_of(flag: &str) -> String {
+    format!("ETCD_{}", flag.to_uppercase().replace('-', "_"))
+}
+
+/// Go takes `-flag` as well as `--flag`.
+fn normalize(arg: &str) -> String {
+    match arg.strip_prefix('-') {
+        Some(rest) if rest.len() > 1 && !rest.starts_with('-') => format!("--{rest}"),
+        _ => arg.to_owned(),
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new("etcd")
+        .about("A durable key-value store: etcd's APIs, files and command line.")
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .action(ArgAction::SetTrue)
+                .help("Print the version and exit."),
+        )
+        .arg(Arg::new("config-file").long("config-file").help(
+            "Path to a configuration file in YAML; other flags and variables are ignored then.",
+        ));
+    for row in ROWS {
+        let mut arg = Arg::new(row.name)
+            .long(row.name)
+            .help(format!(
+                "{} [default: {}]",
+                row.help,
+                if row.default.is_empty() { "''" } else { row.default }
+            ))
+            .help_heading(row.section)
+            .allow_hyphen_values(true)
+            .overrides_with(row.name);
+        if row.is_switch {
+            arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+        }
+        command = command.arg(arg);
+    }
+    command
+}
+
+fn explain(error: &clap::Error) -> Result<Outcome, FlagError> {
+    use clap::error::{ContextKind, ErrorKind};
+    if error.kind() == ErrorKind::DisplayHelp {
+        return Ok(Outcome::Print(error.to_string()));
+    }
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(name) = error.get(ContextKind::InvalidArg).map(ToString::to_string)
+    {
+        let bare = name.trim_start_matches('-').split('=').next().unwrap_or_default().to_owned();
+        let hint = if NOT_YET.contains(&bare.as_str()) {
+            "etcd has this flag, this version does not yet; leave it out".to_owned()
+        } else {
+            match error.get(ContextKind::SuggestedArg) {
+                Some(near) => format!("did you mean {near}? See 'etcd --help'"),
+                None => "see 'etcd --help'".to_owned(),
+            }
+        };
+        return Err(FlagError(format!("flag provided but not defined: -{bare}\n{hint}")));
+    }
+    Err(FlagError(error.to_string()))
+}
+
+fn version_text() -> String {
+    format!("etcd Version: {}\nHoldfast: {}", server::VERSION, env!("CARGO_PKG_VERSION"))
+}
+
+/// The keys of the file are the flags' names; lists may be written as lists.
+fn read_file(path: &str, settings: &mut Settings) -> Result<(), FlagError> {
+    let bad = |what: String| FlagError(format!("error loading configuration file {path}: {what}"));
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let file: BTreeMap<String, serde_json::Value> =
+        serde_saphyr::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    for (key, value) in file {
+        if !ROWS.iter().any(|row| row.name == key) {
+            return Err(bad(format!("unknown key {key:?}; keys are the names of flags")));
+        }
+        let value = match value {
+            serde_json::Value::String(text) => text,
+            serde_json::Value::Array(items) => {
+                let items = items.iter().map(|item| item.as_str().unwrap_or_default());
+                items.collect::<Vec<_>>().join(",")
+            }
+            serde_json::Value::Null => continue,
+            other => other.to_string(),
+        };
+        settings.set(&key, value);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
+        let args: Vec<String> = args.iter().map(|&arg| arg.into()).collect();
+        let env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        match read(&args, env) {
+            Ok(Outcome::Run(settings)) => Ok(settings),
+            Ok(Outcome::Print(text)) => Err(text),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn flags_come_in_every_form_of_go() {
+        let settings = run(
+            &["-name", "a", "--data-dir=d", "-max-wals=3", "--pre-vote", "--unsafe-no-fsync=true"],
+            &[],
+        )
+        .unwrap();
+        assert_eq!(settings.get("name"), "a");
+        assert_eq!((settings.get("data-dir"), settings.get("max-wals")), ("d", "3"));
+        assert_eq!(settings.get("unsafe-no-fsync"), "true");
+        assert_eq!(settings.get("heartbeat-interval"), "100");
+        let negative = run(&["--quota-backend-bytes", "-1"], &[]).unwrap();
+        assert_eq!(negative.get("quota-backend-bytes"), "-1");
+    }
+
+    #[test]
+    fn variables_count_and_conflicts_are_told() {
+        let settings = run(&[], &[("ETCD_NAME", "x"), ("ETCD_DATA_DIR", ""), ("ETCD_FOO", "1")]);
+        let settings = settings.unwrap();
+        assert_eq!((settings.get("name"), settings.get("data-dir")), ("x", ""));
+        assert_eq!(settings.warnings, ["unrecognized environment variable ETCD_FOO"]);
+        let both = run(&["--name", "a"], &[("ETCD_NAME", "b")]).unwrap_err();
+        assert!(both.contains("shadowed"), "{both}");
+    }
+
+    #[test]
+    fn unknown_flags_get_a_hint() {
+        let near = run(&["--data-dirr", "x"], &[]).unwrap_err();
+        assert!(near.contains("-data-dirr") && near.contains("--data-dir"), "{near}");
+        let known = run(&["--cert-file", "x"], &[]).unwrap_err();
+        assert!(known.contains("does not yet"), "{known}");
+        assert!(run(&["--help"], &[]).unwrap_err().contains("--listen-client-urls"));
+    }
+
+    #[test]
+    fn a_file_replaces_flags() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yml");
+        std::fs::write(&path, "name: f\nmax-wals: 7\nlog-outputs: [stderr]\n").unwrap();
+        let path = path.to_str().unwrap();
+        let settings = run(&["--config-file", path, "--name", "ignored"], &[]).unwrap();
+        assert_eq!((settings.get("name"), settings.get("max-wals")), ("f", "7"));
+        std::fs::write(path, "nmae: f\n").unwrap();
+        assert!(run(&["--config-file", path], &[]).unwrap_err().contains("nmae"));
+    }
+}
