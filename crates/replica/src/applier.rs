@@ -1,7 +1,7 @@
 //! The applier: committed entries into the state machine, and everything that follows in time.
 
 use crate::Fault;
-use apply::backend::{CommitJob, Committed, DefragJob, Defragmented};
+use apply::backend::{CommitJob, Committed, DefragJob, DefragResult, Defragmented};
 use apply::mvcc::Progress;
 use apply::{Effect, Machine, Outcome};
 use proto::raftpb::{ConfChange, ConfState, Entry};
@@ -99,12 +99,9 @@ impl Applier {
     /// Takes the result of a defragmentation.
     ///
     /// # Errors
-    /// That of the job.
-    pub fn complete_defragment(
-        &mut self,
-        result: Result<Defragmented, apply::backend::Fault>,
-    ) -> Result<(), Fault> {
-        Ok(self.machine.backend.complete_defragment(result)?)
+    /// It is not known which file a restart would find: the member must stop.
+    pub fn complete_defragment(&mut self, done: Defragmented) -> Result<DefragResult, Fault> {
+        Ok(self.machine.backend.complete_defragment(done)?)
     }
 
     /// Does a bounded part of the compaction under way.
