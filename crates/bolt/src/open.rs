@@ -84,7 +84,8 @@ fn create(disk: &dyn Disk, file: &dyn File, path: &Path, page_size: usize) -> io
         file.sync_all()?;
     }
     // No commit has made this file longer, so perhaps nothing has made its name durable either.
-    path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))
+    let here = |dir: &Path| dir == Path::new("");
+    path.parent().map_or(Ok(()), |dir| disk.sync_dir(if here(dir) { Path::new(".") } else { dir }))
 }
 
 /// Whether some sectors of the first pages have been written, and nothing else.
