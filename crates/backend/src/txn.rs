@@ -32,6 +32,14 @@ impl<'b> ApplyTxn<'b> {
         }
     }
 
+    /// Hands a key's value, own writes included, to `see` where it lies.
+    pub fn with<T>(&self, table: Table, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        match self.backend.writes.get(table, key) {
+            Some(own) => own.as_deref().map(see),
+            None => self.backend.view().with(table, key, see),
+        }
+    }
+
     /// A place to come back to with [`ApplyTxn::undo_to`].
     pub fn savepoint(&self) -> Savepoint {
         self.backend.writes.savepoint()

@@ -60,6 +60,13 @@ impl View {
         std::iter::once(&self.active).chain(&self.frozen)
     }
 
+    /// The highest key of the key table, or what was the highest before a compaction removed it.
+    pub fn last_revision_key(&self) -> Option<Vec<u8>> {
+        let last = self.active.layer.read().keys.last().map(|(key, _)| *key);
+        let last = last.unwrap_or(self.active.after);
+        Some(last.as_slice().to_vec()).filter(|key| !key.is_empty())
+    }
+
     /// The key table, for many look-ups.
     pub fn keys(&self) -> Keys<'_> {
         Keys { view: self, bucket: self.committed.bucket(Table::Key.name().as_bytes()) }

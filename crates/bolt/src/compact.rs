@@ -1,86 +1,102 @@
 //! Copying a database without its free space.
 
 use crate::bucket::Bucket;
+use crate::bucket_mut::BucketMut;
+use crate::cursor::{Cursor, Item};
+use crate::write::WriteTxn;
 use crate::{Db, Error};
 
+/// As etcd leaves its pages when it defragments: room for a few later changes.
 const FILL_PERCENT: f32 = 0.9;
 
-/// Copies every bucket of `source` into the empty database `target`, in key order, committing
-/// after about `txn_max_bytes` of keys and values.
+/// Copies every bucket of `source` with its sequence into the empty database `target`, in key
+/// order, in transactions of about `txn_max_bytes` of keys and values (0: in one).
+///
+/// The copy is durable when this returns, not before: a target that was interrupted is worthless.
 ///
 /// # Errors
 /// Those of writing to `target`.
 pub fn compact(source: &Db, target: &Db, txn_max_bytes: u64) -> Result<(), Error> {
     let from = source.begin_read();
-    let mut copy = Copy { target, path: Vec::new(), batch: Vec::new(), bytes: 0, txn_max_bytes };
+    let mut copy = Copy { target, txn: None, path: Vec::new(), bytes: 0, txn_max_bytes };
     let mut names = from.buckets();
     let mut next = names.first();
-    while let Some((name, value)) = next {
-        if value.is_none() {
-            let bucket = from.bucket(name).expect("the cursor just showed it");
-            copy.bucket(name, bucket)?;
-        }
+    while let Some((name, _)) = next {
+        let bucket = from.bucket(name).expect("nothing but buckets is outside of buckets");
+        copy.bucket(name, bucket)?;
         next = names.next();
     }
-    Ok(())
+    copy.commit()?;
+    target.sync()
 }
 
-struct Copy<'d> {
+struct Copy<'s, 'd> {
     target: &'d Db,
+    txn: Option<WriteTxn<'d>>,
     /// The buckets from the outermost to the one being copied.
-    path: Vec<Vec<u8>>,
-    batch: Vec<(Vec<u8>, Vec<u8>)>,
+    path: Vec<&'s [u8]>,
+    /// Bytes copied in this transaction.
     bytes: u64,
     txn_max_bytes: u64,
 }
 
-impl Copy<'_> {
-    fn bucket(&mut self, name: &[u8], bucket: Bucket<'_>) -> Result<(), Error> {
-        self.path.push(name.to_vec());
-        self.flush(Some(bucket.sequence()))?;
+impl<'s> Copy<'s, '_> {
+    fn bucket(&mut self, name: &'s [u8], bucket: Bucket<'s>) -> Result<(), Error> {
+        self.path.push(name);
+        self.opened()?.set_sequence(bucket.sequence());
         let mut cursor = bucket.cursor();
         let mut next = cursor.first();
-        while let Some((key, value)) = next {
-            match value {
-                Some(value) => {
-                    self.bytes += (key.len() + value.len()) as u64;
-                    self.batch.push((key.to_vec(), value.to_vec()));
-                    if self.bytes >= self.txn_max_bytes {
-                        self.flush(None)?;
-                    }
-                }
-                None => {
-                    self.flush(None)?;
-                    self.bucket(key, bucket.bucket(key).expect("the cursor just showed it"))?;
-                }
+        while next.is_some() {
+            next = self.keys(&mut cursor, next)?;
+            if let Some((name, None)) = next {
+                let nested = bucket.bucket(name).expect("the cursor just showed it");
+                self.bucket(name, nested)?;
+                next = cursor.next();
             }
-            next = cursor.next();
         }
-        self.flush(None)?;
         self.path.pop();
         Ok(())
     }
 
-    /// Writes what has been collected for the current bucket, in a transaction of its own.
-    fn flush(&mut self, sequence: Option<u64>) -> Result<(), Error> {
-        if self.batch.is_empty() && sequence.is_none() {
-            return Ok(());
+    /// Copies from `next` on up to a nested bucket or the end, or until the transaction is full;
+    /// gives what comes then.
+    fn keys(
+        &mut self,
+        cursor: &mut Cursor<'s>,
+        mut next: Option<Item<'s>>,
+    ) -> Result<Option<Item<'s>>, Error> {
+        let max = if self.txn_max_bytes == 0 { u64::MAX } else { self.txn_max_bytes };
+        let mut bytes = self.bytes;
+        let mut bucket = self.opened()?;
+        while let Some((key, Some(value))) = next.filter(|_| bytes < max) {
+            bucket.put_new(key, value)?;
+            bytes += (key.len() + value.len()) as u64;
+            next = cursor.next();
         }
-        let mut txn = self.target.begin_write()?;
+        self.bytes = bytes;
+        if bytes >= max {
+            self.commit()?;
+        }
+        Ok(next)
+    }
+
+    /// The bucket being copied, in the target.
+    fn opened(&mut self) -> Result<BucketMut<'_>, Error> {
+        let txn = match &mut self.txn {
+            Some(txn) => txn,
+            none => none.insert(self.target.begin_write()?),
+        };
         let (outer, rest) = self.path.split_first().expect("a bucket is being copied");
         let mut bucket = txn.create_bucket_if_not_exists(outer)?;
         for name in rest {
-            bucket = bucket.into_created_or_existing(name)?;
+            bucket = bucket.into_created(name, true)?;
         }
         bucket.set_fill_percent(FILL_PERCENT);
-        if let Some(sequence) = sequence {
-            bucket.set_sequence(sequence);
-        }
-        for (key, value) in self.batch.drain(..) {
-            bucket.put_new(&key, &value)?;
-        }
+        Ok(bucket)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
         self.bytes = 0;
-        txn.commit()?;
-        Ok(())
+        self.txn.take().map_or(Ok(()), |txn| txn.commit_with(false).map(|_| ()))
     }
 }

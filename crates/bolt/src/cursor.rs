@@ -1,147 +1,205 @@
 //! Walking a bucket in key order.
 
 use crate::bucket::Bucket;
-use crate::page::{BUCKET_FLAG, Page};
+use crate::stack::Stack;
 
 /// A key with its value; `None` for a bucket.
 pub type Item<'t> = (&'t [u8], Option<&'t [u8]>);
 
-/// A place in a bucket. Moving past either end leaves it there and gives `None`.
+/// A tree that can be walked: of pages, or of pages and what a transaction has changed.
+pub(crate) trait Walk {
+    /// A page, or one taken into memory.
+    type Level: Copy;
+
+    fn root(&self) -> Self::Level;
+    fn is_leaf(&self, level: Self::Level) -> bool;
+    fn count(&self, level: Self::Level) -> usize;
+    fn child(&self, level: Self::Level, index: usize) -> Self::Level;
+    /// The child under which a key belongs.
+    fn child_index(&self, level: Self::Level, key: &[u8]) -> usize;
+    /// The first element of a leaf whose key is not below `key`.
+    fn search(&self, level: Self::Level, key: &[u8]) -> usize;
+}
+
+/// The way from the root to an element of a leaf.
+///
+/// The element's index is its leaf's count only after a search that found nothing.
+pub(crate) struct Way<L: Copy> {
+    stack: Stack<(L, usize)>,
+}
+
+impl<L: Copy> Way<L> {
+    pub(crate) fn new() -> Way<L> {
+        Way { stack: Stack::new() }
+    }
+
+    pub(crate) fn first(&mut self, tree: &impl Walk<Level = L>) -> Option<(L, usize)> {
+        self.stack.truncate(0);
+        self.descend_first(tree, tree.root());
+        self.here_or_forward(tree)
+    }
+
+    pub(crate) fn last(&mut self, tree: &impl Walk<Level = L>) -> Option<(L, usize)> {
+        self.stack.truncate(0);
+        self.descend_last(tree, tree.root());
+        while self.here(tree).is_none() {
+            if !self.step_back(tree) {
+                return None;
+            }
+        }
+        self.here(tree)
+    }
+
+    pub(crate) fn seek(&mut self, tree: &impl Walk<Level = L>, key: &[u8]) -> Option<(L, usize)> {
+        self.stack.truncate(0);
+        let mut level = tree.root();
+        while !tree.is_leaf(level) {
+            let index = tree.child_index(level, key);
+            self.stack.push((level, index));
+            level = tree.child(level, index);
+        }
+        self.stack.push((level, tree.search(level, key)));
+        self.here_or_forward(tree)
+    }
+
+    pub(crate) fn next(&mut self, tree: &impl Walk<Level = L>) -> Option<(L, usize)> {
+        let (leaf, index) = self.stack.last_mut()?;
+        if *index + 1 < tree.count(*leaf) {
+            *index += 1;
+            return Some((*leaf, *index));
+        }
+        let end = self.stack.clone();
+        while self.step_forward(tree) {
+            if let Some(here) = self.here(tree) {
+                return Some(here);
+            }
+        }
+        self.stack = end;
+        None
+    }
+
+    pub(crate) fn prev(&mut self, tree: &impl Walk<Level = L>) -> Option<(L, usize)> {
+        let (leaf, index) = self.stack.last_mut()?;
+        if *index > 0 {
+            *index -= 1;
+            return Some((*leaf, *index));
+        }
+        let end = self.stack.clone();
+        while self.step_back(tree) {
+            if let Some(here) = self.here(tree) {
+                return Some(here);
+            }
+        }
+        self.stack = end;
+        None
+    }
+
+    fn here(&self, tree: &impl Walk<Level = L>) -> Option<(L, usize)> {
+        self.stack.last().filter(|&(leaf, index)| index < tree.count(leaf))
+    }
+
+    /// This element, or the next one where the leaf ends before it or is empty.
+    fn here_or_forward(&mut self, tree: &impl Walk<Level = L>) -> Option<(L, usize)> {
+        while self.here(tree).is_none() {
+            if !self.step_forward(tree) {
+                return None;
+            }
+        }
+        self.here(tree)
+    }
+
+    fn descend_first(&mut self, tree: &impl Walk<Level = L>, mut level: L) {
+        while !tree.is_leaf(level) {
+            self.stack.push((level, 0));
+            level = tree.child(level, 0);
+        }
+        self.stack.push((level, 0));
+    }
+
+    fn descend_last(&mut self, tree: &impl Walk<Level = L>, mut level: L) {
+        while !tree.is_leaf(level) {
+            let last = tree.count(level) - 1;
+            self.stack.push((level, last));
+            level = tree.child(level, last);
+        }
+        self.stack.push((level, tree.count(level).saturating_sub(1)));
+    }
+
+    /// The lowest branch on the way that is as wanted; what is below it is dropped then.
+    fn lowest_branch(&mut self, is_wanted: impl Fn((L, usize)) -> bool) -> Option<&mut (L, usize)> {
+        let branches = self.stack.len() - 1;
+        let at = (0..branches).rev().find(|&at| is_wanted(*self.stack.at_mut(at)))?;
+        self.stack.truncate(at + 1);
+        self.stack.last_mut()
+    }
+
+    /// To the first element of the next leaf; stays where there is none.
+    fn step_forward(&mut self, tree: &impl Walk<Level = L>) -> bool {
+        let has_next = |(level, index)| index + 1 < tree.count(level);
+        let Some((level, index)) = self.lowest_branch(has_next) else {
+            return false;
+        };
+        *index += 1;
+        let child = tree.child(*level, *index);
+        self.descend_first(tree, child);
+        true
+    }
+
+    /// To the last element of the leaf before; stays where there is none.
+    fn step_back(&mut self, tree: &impl Walk<Level = L>) -> bool {
+        let Some((level, index)) = self.lowest_branch(|(_, index)| index > 0) else {
+            return false;
+        };
+        *index -= 1;
+        let child = tree.child(*level, *index);
+        self.descend_last(tree, child);
+        true
+    }
+}
+
+/// A place in a bucket.
+///
+/// Moving past either end gives `None` and leaves it on the element there. It is not on any
+/// element before it is placed, nor after [`Cursor::seek`] found nothing; from there
+/// [`Cursor::prev`] goes to the last one.
 pub struct Cursor<'t> {
     bucket: Bucket<'t>,
-    /// From the root to a leaf: a page and the element taken in it.
-    stack: Vec<(Page<'t>, usize)>,
+    way: Way<crate::page::Page<'t>>,
 }
 
 impl<'t> Cursor<'t> {
     pub(crate) fn new(bucket: Bucket<'t>) -> Cursor<'t> {
-        Cursor { bucket, stack: Vec::new() }
+        Cursor { bucket, way: Way::new() }
     }
 
     /// The first key.
     pub fn first(&mut self) -> Option<Item<'t>> {
-        self.stack.clear();
-        self.descend_first(self.bucket.root());
-        self.skip_empty_forward()
+        let (leaf, index) = self.way.first(&self.bucket)?;
+        Some(self.bucket.item(leaf, index))
     }
 
     /// The last key.
     pub fn last(&mut self) -> Option<Item<'t>> {
-        self.stack.clear();
-        self.descend_last(self.bucket.root());
-        self.skip_empty_backward()
+        let (leaf, index) = self.way.last(&self.bucket)?;
+        Some(self.bucket.item(leaf, index))
     }
 
     /// The first key that is not below `key`.
     pub fn seek(&mut self, key: &[u8]) -> Option<Item<'t>> {
-        self.stack.clear();
-        let mut page = self.bucket.root();
-        while !page.is_leaf() {
-            let index = page.child_index(key);
-            self.stack.push((page, index));
-            page = self.bucket.page(page.child(index));
-        }
-        self.stack.push((page, page.search(key).0));
-        self.skip_empty_forward()
+        let (leaf, index) = self.way.seek(&self.bucket, key)?;
+        Some(self.bucket.item(leaf, index))
     }
 
     /// The next key.
     #[allow(clippy::should_implement_trait)] // it borrows from the transaction, not from itself
     pub fn next(&mut self) -> Option<Item<'t>> {
-        let (page, index) = self.stack.last_mut()?;
-        if *index < page.count() {
-            *index += 1;
-        }
-        self.skip_empty_forward()
+        let (leaf, index) = self.way.next(&self.bucket)?;
+        Some(self.bucket.item(leaf, index))
     }
 
     /// The key before.
     pub fn prev(&mut self) -> Option<Item<'t>> {
-        let (_, index) = self.stack.last_mut()?;
-        if *index == 0 {
-            return if self.step_back() { self.skip_empty_backward() } else { None };
-        }
-        *index -= 1;
-        self.item()
-    }
-
-    fn item(&self) -> Option<Item<'t>> {
-        let &(page, index) = self.stack.last()?;
-        if index >= page.count() {
-            return None;
-        }
-        let (key, value) = page.leaf(index);
-        let is_bucket = page.leaf_flags(index) & BUCKET_FLAG != 0;
-        Some((key, (!is_bucket).then_some(value)))
-    }
-
-    fn descend_first(&mut self, mut page: Page<'t>) {
-        while !page.is_leaf() {
-            self.stack.push((page, 0));
-            page = self.bucket.page(page.child(0));
-        }
-        self.stack.push((page, 0));
-    }
-
-    fn descend_last(&mut self, mut page: Page<'t>) {
-        while !page.is_leaf() {
-            let last = page.count() - 1;
-            self.stack.push((page, last));
-            page = self.bucket.page(page.child(last));
-        }
-        self.stack.push((page, page.count().saturating_sub(1)));
-    }
-
-    /// From behind a leaf's last element to the next leaf that has one.
-    fn skip_empty_forward(&mut self) -> Option<Item<'t>> {
-        while let Some(&(page, index)) = self.stack.last() {
-            if index < page.count() {
-                return self.item();
-            }
-            if !self.step_forward() {
-                return None;
-            }
-        }
-        None
-    }
-
-    fn skip_empty_backward(&mut self) -> Option<Item<'t>> {
-        while self.item().is_none() {
-            if !self.step_back() {
-                return None;
-            }
-        }
-        self.item()
-    }
-
-    /// To the first element of the next leaf; stays where there is none.
-    fn step_forward(&mut self) -> bool {
-        let branches = self.stack.len() - 1;
-        let Some(level) = (0..branches)
-            .rev()
-            .find(|&level| self.stack[level].1 + 1 < self.stack[level].0.count())
-        else {
-            return false;
-        };
-        self.stack.truncate(level + 1);
-        let (page, index) = &mut self.stack[level];
-        *index += 1;
-        let child = page.child(*index);
-        self.descend_first(self.bucket.page(child));
-        true
-    }
-
-    /// To the last element of the leaf before; stays where there is none.
-    fn step_back(&mut self) -> bool {
-        let branches = self.stack.len() - 1;
-        let Some(level) = (0..branches).rev().find(|&level| self.stack[level].1 > 0) else {
-            return false;
-        };
-        self.stack.truncate(level + 1);
-        let (page, index) = &mut self.stack[level];
-        *index -= 1;
-        let child = page.child(*index);
-        self.descend_last(self.bucket.page(child));
-        true
+        let (leaf, index) = self.way.prev(&self.bucket)?;
+        Some(self.bucket.item(leaf, index))
     }
 }

@@ -42,6 +42,9 @@ pub enum Error {
     /// Keys must not be empty.
     #[error("key required")]
     KeyRequired,
+    /// The names of buckets must not be empty.
+    #[error("bucket name required")]
+    BucketNameRequired,
     /// The key is longer than [`crate::KEY_MAX`].
     #[error("key too large")]
     KeyTooLarge,

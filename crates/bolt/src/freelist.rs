@@ -1,20 +1,43 @@
 //! Which pages are free, and which will be when old readers have gone.
+//!
+//! ```text
+//! stored freelist, after the page header:
+//! count < 0xffff:   | page id u64 | page id u64 | ...
+//! count = 0xffff:   | count u64 | page id u64 | ...
+//! ```
+//! A page that transaction `a` took and transaction `f` gave up is seen by the readers of the
+//! states `a..f`. It can be used again as soon as none of those is open, whether or not readers
+//! of older states are.
+//!
+//! Reference: `internal/freelist/shared.go`.
 
-use crate::page::{FREELIST, HEADER_LEN, PageId, u64_at};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::page::{FREELIST, HEADER_LEN, Page, PageId, Run, u64_at};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Runs of free pages, found by place and by length.
+/// Free pages, and pages that wait for readers.
 ///
-/// Always true: runs neither overlap nor touch, and both indexes hold the same runs.
+/// Always true: free runs neither overlap nor touch, and both indexes hold the same runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FreePages {
     /// First page -> number of pages.
     by_start: BTreeMap<PageId, u64>,
     by_len: BTreeSet<(u64, PageId)>,
     count: u64,
-    /// Freed by transaction -> runs; still read by readers older than it.
-    pending: BTreeMap<u64, Vec<(PageId, u64)>>,
+    /// Transaction -> what it gave up.
+    pending: BTreeMap<u64, Pending>,
     pending_count: u64,
+    /// First page of a run -> the transaction that took it. A run that is not here was taken
+    /// before any reader that is open now began.
+    taken: HashMap<PageId, u64>,
+}
+
+/// What one transaction gave up.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    /// Each run with the transaction that took it; 0 where that is long ago.
+    runs: Vec<(Run, u64)>,
+    /// The newest reader that could see any of them, when that was last looked at.
+    newest_reader: Option<u64>,
 }
 
 impl FreePages {
@@ -42,6 +65,10 @@ impl FreePages {
             self.remove(start + len, after_len);
             len += after_len;
         }
+        self.insert(start, len);
+    }
+
+    fn insert(&mut self, start: PageId, len: u64) {
         self.by_start.insert(start, len);
         self.by_len.insert((len, start));
     }
@@ -51,52 +78,78 @@ impl FreePages {
         self.by_len.remove(&(len, start));
     }
 
-    /// Takes `len` pages in a row: from the shortest run that holds them.
-    pub(crate) fn allocate(&mut self, len: u64) -> Option<PageId> {
+    /// Takes `len` pages in a row for a transaction: from the shortest run that holds them, so
+    /// that the pages of one commit mostly lie side by side.
+    pub(crate) fn allocate(&mut self, txid: u64, len: u64) -> Option<PageId> {
         let &(run, start) = self.by_len.range((len, 0)..).next()?;
         self.remove(start, run);
         if run > len {
-            self.by_start.insert(start + len, run - len);
-            self.by_len.insert((run - len, start + len));
+            self.insert(start + len, run - len);
         }
         self.count -= len;
+        self.note_taken(txid, start);
         Some(start)
     }
 
-    /// Notes that a transaction no longer uses these pages.
-    pub(crate) fn free(&mut self, txid: u64, start: PageId, len: u64) {
-        self.pending.entry(txid).or_default().push((start, len));
-        self.pending_count += len;
+    /// Notes that a transaction took a run, free before or never used.
+    pub(crate) fn note_taken(&mut self, txid: u64, start: PageId) {
+        self.taken.insert(start, txid);
     }
 
-    /// Frees what no reader can see: everything given up by transactions up to `oldest_reader`.
-    pub(crate) fn release(&mut self, oldest_reader: u64) {
-        let later = self.pending.split_off(&(oldest_reader.saturating_add(1)));
-        for (start, len) in std::mem::replace(&mut self.pending, later).into_values().flatten() {
+    /// Notes that a transaction no longer uses these pages.
+    pub(crate) fn free(&mut self, txid: u64, run: Run) {
+        let taken_by = self.taken.remove(&run.0).unwrap_or(0);
+        self.pending.entry(txid).or_default().runs.push((run, taken_by));
+        self.pending_count += run.1;
+    }
+
+    /// Frees what none of the open readers can see. `readers` are the transactions they read, in
+    /// ascending order; `last` is the last one committed.
+    pub(crate) fn release(&mut self, readers: &[u64], last: u64) {
+        let oldest = readers.first().copied().unwrap_or(u64::MAX);
+        let later = self.pending.split_off(&oldest.saturating_add(1));
+        let seen_by_nobody = std::mem::replace(&mut self.pending, later);
+        let mut freed: Vec<Run> =
+            seen_by_nobody.into_values().flat_map(|p| p.runs).map(|(run, _)| run).collect();
+        self.pending.retain(|&freed_by, pending| {
+            let older = readers.partition_point(|&reader| reader < freed_by);
+            let newest = older.checked_sub(1).map(|at| readers[at]);
+            if newest != pending.newest_reader {
+                pending.newest_reader = newest;
+                let unseen = |(_, taken_by): &mut (Run, u64)| newest < Some(*taken_by);
+                freed.extend(pending.runs.extract_if(.., unseen).map(|(run, _)| run));
+            }
+            !pending.runs.is_empty()
+        });
+        for (start, len) in freed {
             self.pending_count -= len;
             self.add(start, len);
         }
+        if oldest >= last {
+            // Nobody reads, or ever will, a state older than all these.
+            self.taken.clear();
+        }
     }
 
-    /// Every free and pending page, in order, as a stored freelist holds them.
-    fn all(&self) -> Vec<PageId> {
-        let runs = self.by_start.iter().map(|(&start, &len)| (start, len));
-        let pending = self.pending.values().flatten().copied();
-        let mut pages: Vec<PageId> =
-            runs.chain(pending).flat_map(|(start, len)| start..start + len).collect();
-        pages.sort_unstable();
-        pages
+    /// Free runs in order, then waiting ones in no order.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+        let free = self.by_start.iter().map(|(&start, &len)| (start, len));
+        let pending = self.pending.values().flat_map(|pending| &pending.runs);
+        free.chain(pending.map(|&(run, _)| run))
     }
 
-    /// How many bytes the stored list takes with its header, `extra` pages more included.
-    pub(crate) fn stored_len(&self, extra: u64) -> usize {
-        let count = (self.count + self.pending_count + extra) as usize;
+    /// How many bytes the stored list takes with its header.
+    pub(crate) fn stored_len(&self) -> usize {
+        let count = (self.count + self.pending_count) as usize;
         HEADER_LEN + 8 * (count + usize::from(count >= 0xffff))
     }
 
-    /// The stored list: `pages` pages from `id` on.
+    /// The stored list: `pages` pages from `id` on. Waiting pages are in it too, for no reader
+    /// outlives the process.
     pub(crate) fn encode(&self, id: PageId, pages: u64, page_size: usize) -> Vec<u8> {
-        let all = self.all();
+        let mut all: Vec<PageId> =
+            self.runs().flat_map(|(start, len)| start..start + len).collect();
+        all.sort_unstable();
         let mut out = Vec::with_capacity(pages as usize * page_size);
         let short = u16::try_from(all.len()).ok().filter(|&count| count < 0xffff);
         out.extend(id.to_le_bytes());
@@ -114,7 +167,7 @@ impl FreePages {
 }
 
 /// The page ids of a stored freelist; `None` where it does not fit its page.
-pub(crate) fn decode(page: crate::page::Page<'_>) -> Option<Vec<PageId>> {
+pub(crate) fn decode(page: Page<'_>) -> Option<Vec<PageId>> {
     let body = &page.bytes()[HEADER_LEN..];
     let (count, from) = match page.count() {
         0xffff => (usize::try_from(u64_at(body.get(..8)?, 0)).ok()?, 8_usize),
@@ -135,37 +188,80 @@ mod tests {
         free.add(14, 1);
         free.add(12, 2);
         assert_eq!(free.count(), 5);
-        assert_eq!(free.allocate(5), Some(10));
-        assert_eq!(free.allocate(1), None);
+        assert_eq!(free.allocate(1, 5), Some(10));
+        assert_eq!(free.allocate(1, 1), None);
         free.add(20, 1);
         free.add(30, 8);
-        assert_eq!(free.allocate(1), Some(20), "the shortest run that fits");
-        assert_eq!(free.allocate(3), Some(30));
+        assert_eq!(free.allocate(1, 1), Some(20), "the shortest run that fits");
+        assert_eq!(free.allocate(1, 3), Some(30));
         assert_eq!(free.count(), 5);
     }
 
     #[test]
     fn freed_pages_wait_for_older_readers() {
         let mut free = FreePages::default();
-        free.free(7, 3, 1);
-        free.free(9, 4, 2);
-        free.release(6);
+        free.free(7, (3, 1));
+        free.free(9, (4, 2));
+        free.release(&[6], 9);
         assert_eq!((free.count(), free.pending_count()), (0, 3));
-        free.release(7);
+        free.release(&[7], 9);
         assert_eq!((free.count(), free.pending_count()), (1, 2));
-        free.release(u64::MAX);
+        free.release(&[], 9);
         assert_eq!((free.count(), free.pending_count()), (3, 0));
     }
 
     #[test]
-    fn a_stored_list_reads_back() {
+    fn pages_that_came_and_went_after_a_reader_do_not_wait_for_it() {
         let mut free = FreePages::default();
-        free.add(5, 70_000);
-        free.free(2, 100_000, 1);
-        let pages = free.stored_len(0).div_ceil(4096) as u64;
-        let bytes = free.encode(9, pages, 4096);
-        let page = crate::page::Page::try_at(&[vec![0; 9 * 4096], bytes].concat(), 4096, 9)
-            .map(|page| (page.id(), page.flags(), decode(page).map(|ids| ids.len())));
-        assert_eq!(page, Some((9, FREELIST, Some(70_001))));
+        free.add(10, 10);
+        let readers = [5];
+        let old = (2, 1);
+        let taken = (free.allocate(6, 2).unwrap(), 2);
+        free.free(7, old);
+        free.free(7, taken);
+        free.release(&readers, 7);
+        assert_eq!((free.count(), free.pending_count()), (10, 1));
+        // A reader between the two does see it.
+        let taken = (free.allocate(8, 2).unwrap(), 2);
+        free.free(10, taken);
+        free.release(&[5, 9], 10);
+        assert_eq!((free.count(), free.pending_count()), (8, 3));
+        // When it goes, only what the oldest reader sees stays.
+        free.release(&readers, 10);
+        assert_eq!((free.count(), free.pending_count()), (10, 1));
+        // A reader of the very state that freed the run does not see it.
+        let taken = (free.allocate(11, 2).unwrap(), 2);
+        free.free(12, taken);
+        free.release(&[5, 12], 12);
+        assert_eq!((free.count(), free.pending_count()), (10, 1));
+        free.release(&[], 12);
+        assert_eq!((free.count(), free.pending_count()), (11, 0));
+    }
+
+    #[test]
+    fn a_stored_list_reads_back() {
+        for (count, pages) in [(0, 1), (3, 1), (0xfffd, 128), (0xfffe, 129), (70_000, 137)] {
+            let mut free = FreePages::default();
+            if count > 0 {
+                free.add(5, count);
+            }
+            free.free(2, (100_000, 1));
+            assert_eq!(free.stored_len().div_ceil(4096) as u64, pages);
+            let bytes = [vec![0; 9 * 4096], free.encode(9, pages, 4096)].concat();
+            let page = Page::try_at(&bytes, 4096, 9).unwrap();
+            assert_eq!((page.run(), page.flags()), ((9, pages), FREELIST));
+            let expected: Vec<PageId> = (5..5 + count).chain([100_000]).collect();
+            assert_eq!(decode(page), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_list_longer_than_its_page_is_refused() {
+        let mut bytes = FreePages::default().encode(0, 1, 4096);
+        bytes[10..12].copy_from_slice(&600_u16.to_le_bytes());
+        assert_eq!(decode(Page::inline(&bytes)), None);
+        bytes[10..12].copy_from_slice(&0xffff_u16.to_le_bytes());
+        bytes[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(decode(Page::inline(&bytes)), None);
     }
 }

@@ -17,6 +17,7 @@
 //! Reference: go.etcd.io/bbolt v1.5.0 (`internal/common`, `freelist.go`, `node.go`, `tx.go`).
 
 mod bucket;
+mod bucket_mut;
 mod check;
 mod compact;
 mod cursor;
@@ -25,19 +26,27 @@ mod error;
 mod freelist;
 mod meta;
 mod node;
+mod open;
+mod output;
 mod page;
+mod pending;
 mod read;
+mod rebalance;
 mod spill;
+mod stack;
+mod store;
 mod write;
 
 pub use bucket::Bucket;
+pub use bucket_mut::BucketMut;
 pub use check::CheckError;
 pub use compact::compact;
 pub use cursor::{Cursor, Item};
 pub use db::{Db, Freelist, Options, Stats};
 pub use error::Error;
+pub use pending::PendingCursor;
 pub use read::ReadTxn;
-pub use write::{BucketMut, CommitStats, WriteTxn};
+pub use write::{CommitStats, WriteTxn};
 
 /// The longest key, in bytes.
 pub const KEY_MAX: usize = 32768;

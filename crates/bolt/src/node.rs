@@ -1,58 +1,27 @@
 //! A page taken into memory to be changed.
 //!
 //! Only the way from the root to what changes is taken; everything else stays a page number. A
-//! node's keys and values are slices of the mapping until they are replaced.
+//! node's keys and values are spans of the mapping until they are replaced.
 
-use crate::page::{BRANCH, ELEMENT_LEN, HEADER_LEN, LEAF, Page, PageId};
+use crate::page::{ELEMENT_LEN, HEADER_LEN, Page, PageId, Run, compare};
+use crate::store::{Span, Store};
 
-/// Bytes in the mapping, or new ones.
-#[derive(Debug)]
-pub(crate) enum Slice {
-    Mapped { start: usize, len: usize },
-    Owned(Box<[u8]>),
-}
-
-impl Slice {
-    pub(crate) fn get<'s>(&'s self, data: &'s [u8]) -> &'s [u8] {
-        match self {
-            Slice::Mapped { start, len } => &data[*start..start + len],
-            Slice::Owned(bytes) => bytes,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Slice::Mapped { len, .. } => *len,
-            Slice::Owned(bytes) => bytes.len(),
-        }
-    }
-
-    fn mapped(base: usize, range: std::ops::Range<usize>) -> Slice {
-        Slice::Mapped { start: base + range.start, len: range.len() }
-    }
-}
-
-impl Clone for Slice {
-    fn clone(&self) -> Slice {
-        match self {
-            Slice::Mapped { start, len } => Slice::Mapped { start: *start, len: *len },
-            Slice::Owned(bytes) => Slice::Owned(bytes.clone()),
-        }
-    }
-}
+/// A node of more entries is split in memory before something is put into its middle, so that
+/// many puts in one transaction do not move ever longer arrays.
+const ENTRIES_MAX: usize = if cfg!(test) { 8 } else { 512 };
 
 /// A key and value in a leaf.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct LeafEntry {
     pub(crate) flags: u32,
-    pub(crate) key: Slice,
-    pub(crate) value: Slice,
+    pub(crate) span: Span,
 }
 
-/// A child of a branch. `key` is not above any key in it.
+/// A child of a branch. The key is not above any key in it, but for the first child, under which
+/// lower keys may have been put.
 #[derive(Debug)]
 pub(crate) struct BranchEntry {
-    pub(crate) key: Slice,
+    pub(crate) key: Span,
     pub(crate) child: Tree,
 }
 
@@ -70,17 +39,21 @@ pub(crate) enum Tree {
     Node(Box<Node>),
 }
 
-/// A page run: first page and number of pages.
-pub(crate) type Run = (PageId, u64);
-
 /// A changed page.
 #[derive(Debug)]
 pub(crate) struct Node {
     /// Where it was read from; free once it is written elsewhere.
     pub(crate) origin: Option<Run>,
     pub(crate) entries: Entries,
-    /// Something was removed, so it may have become too small.
+    /// Something was removed here or below, so it may have become too small.
     pub(crate) shrunk: bool,
+}
+
+impl LeafEntry {
+    /// Bytes it takes in a page.
+    pub(crate) fn size(&self) -> usize {
+        ELEMENT_LEN + self.span.len()
+    }
 }
 
 impl Node {
@@ -88,24 +61,24 @@ impl Node {
         Node { origin: None, entries: Entries::Leaf(Vec::new()), shrunk: false }
     }
 
-    /// Takes a page into memory. `base` is its place in the data.
+    /// Takes a page into memory. `base` is its place in the mapping.
     pub(crate) fn read(page: Page<'_>, base: usize, origin: Option<Run>) -> Node {
+        let count = page.count();
         let entries = if page.is_leaf() {
-            let leaf = |index| {
-                let (key, value) = page.leaf_ranges(index);
-                LeafEntry {
-                    flags: page.leaf_flags(index),
-                    key: Slice::mapped(base, key),
-                    value: Slice::mapped(base, value),
-                }
+            let leaf = |index| LeafEntry {
+                flags: page.leaf_flags(index),
+                span: Span::mapped(base, page.leaf_place(index)),
             };
-            Entries::Leaf((0..page.count()).map(leaf).collect())
+            // Most nodes are taken to put a little into them.
+            let mut entries = Vec::with_capacity(count + 4);
+            entries.extend((0..count).map(leaf));
+            Entries::Leaf(entries)
         } else {
             let branch = |index| BranchEntry {
-                key: Slice::mapped(base, page.branch_range(index)),
+                key: Span::mapped(base, page.branch_place(index)),
                 child: Tree::Page(page.child(index)),
             };
-            Entries::Branch((0..page.count()).map(branch).collect())
+            Entries::Branch((0..count).map(branch).collect())
         };
         Node { origin, entries, shrunk: false }
     }
@@ -119,33 +92,54 @@ impl Node {
 
     /// Bytes it takes as a page.
     pub(crate) fn size(&self) -> usize {
-        HEADER_LEN
-            + match &self.entries {
-                Entries::Leaf(entries) => entries.iter().map(LeafEntry::size).sum::<usize>(),
-                Entries::Branch(entries) => entries.iter().map(BranchEntry::size).sum(),
+        let elements: usize = match &self.entries {
+            Entries::Leaf(entries) => entries.iter().map(LeafEntry::size).sum(),
+            Entries::Branch(entries) => entries.iter().map(|e| ELEMENT_LEN + e.key.len()).sum(),
+        };
+        HEADER_LEN + elements
+    }
+
+    /// Takes the upper half of a long node out of it, with its first key.
+    fn split(&mut self) -> BranchEntry {
+        let middle = self.len() / 2;
+        let (key, entries) = match &mut self.entries {
+            Entries::Leaf(entries) => {
+                let upper = entries.split_off(middle);
+                (upper[0].span.only_key(), Entries::Leaf(upper))
+            }
+            Entries::Branch(entries) => {
+                let upper = entries.split_off(middle);
+                (upper[0].key, Entries::Branch(upper))
+            }
+        };
+        let node = Node { origin: None, entries, shrunk: self.shrunk };
+        BranchEntry { key, child: Tree::Node(Box::new(node)) }
+    }
+
+    /// Whether putting `key` into it would move much.
+    fn is_long_for(&self, key: &[u8], store: &Store) -> bool {
+        self.len() > ENTRIES_MAX
+            && match &self.entries {
+                Entries::Leaf(entries) => {
+                    entries.last().is_some_and(|last| key < store.key(last.span))
+                }
+                Entries::Branch(_) => true,
             }
     }
 }
 
-impl LeafEntry {
-    pub(crate) fn size(&self) -> usize {
-        ELEMENT_LEN + self.key.len() + self.value.len()
-    }
-}
-
-impl BranchEntry {
-    pub(crate) fn size(&self) -> usize {
-        ELEMENT_LEN + self.key.len()
-    }
-}
-
 impl Tree {
+    /// A tree without a key.
+    pub(crate) fn empty() -> Tree {
+        Tree::Node(Box::new(Node::empty_leaf()))
+    }
+
     /// The subtree as a node, taken into memory where it is not yet.
-    pub(crate) fn node(&mut self, data: &[u8], page_size: usize) -> &mut Node {
+    pub(crate) fn node(&mut self, store: &Store) -> &mut Node {
         if let Tree::Page(id) = *self {
-            let page = Page::at(data, page_size, id);
-            let origin = Some((id, page.overflow() + 1));
-            *self = Tree::Node(Box::new(Node::read(page, id as usize * page_size, origin)));
+            let page = store.page(id);
+            let base = id as usize * store.page_size;
+            *self = Tree::Node(Box::new(Node::read(page, base, Some(page.run()))));
         }
         match self {
             Tree::Node(node) => node,
@@ -153,140 +147,170 @@ impl Tree {
         }
     }
 
-    /// The value and flags of a key.
-    pub(crate) fn get<'t>(
-        &'t self,
-        key: &[u8],
-        data: &'t [u8],
-        page_size: usize,
-    ) -> Option<(u32, &'t [u8])> {
-        match self {
-            Tree::Page(id) => {
-                let mut page = Page::at(data, page_size, *id);
-                while !page.is_leaf() {
-                    page = Page::at(data, page_size, page.child(page.child_index(key)));
-                }
-                let (index, exact) = page.search(key);
-                exact.then(|| (page.leaf_flags(index), page.leaf(index).1))
+    /// The flags of a key, and where it lies with its value.
+    pub(crate) fn find(&self, key: &[u8], store: &Store) -> Option<(u32, Span)> {
+        let mut tree = self;
+        loop {
+            match tree {
+                Tree::Page(id) => return find_in_page(*id, key, store),
+                Tree::Node(node) => match &node.entries {
+                    Entries::Branch(entries) => {
+                        tree = &entries.get(child_index(entries, key, store))?.child;
+                    }
+                    Entries::Leaf(entries) => {
+                        let entry = &entries[search(entries, key, store).ok()?];
+                        return Some((entry.flags, entry.span));
+                    }
+                },
             }
-            Tree::Node(node) => match &node.entries {
-                Entries::Branch(entries) => {
-                    let index = child_index(entries, key, data);
-                    entries.get(index)?.child.get(key, data, page_size)
-                }
-                Entries::Leaf(entries) => {
-                    let found = entries.binary_search_by(|entry| entry.key.get(data).cmp(key));
-                    let entry = &entries[found.ok()?];
-                    Some((entry.flags, entry.value.get(data)))
-                }
-            },
         }
     }
 
     /// Sets a key.
-    pub(crate) fn put(&mut self, flags: u32, key: &[u8], value: &[u8], data: &[u8], page: usize) {
-        let node = self.node(data, page);
-        match &mut node.entries {
-            Entries::Branch(entries) => {
-                let index = child_index(entries, key, data);
-                let entry = &mut entries[index];
-                if key < entry.key.get(data) {
-                    entry.key = Slice::Owned(key.into());
-                }
-                entry.child.put(flags, key, value, data, page);
-            }
-            Entries::Leaf(entries) => {
-                let value = Slice::Owned(value.into());
-                // Keys mostly come in order.
-                let at_end = entries.last().is_none_or(|last| last.key.get(data) < key);
-                let found = if at_end {
-                    Err(entries.len())
-                } else {
-                    entries.binary_search_by(|entry| entry.key.get(data).cmp(key))
-                };
-                match found {
-                    Ok(index) => {
-                        entries[index].flags = flags;
-                        entries[index].value = value;
+    pub(crate) fn put(&mut self, flags: u32, key: &[u8], value: &[u8], store: &mut Store) {
+        if self.node(store).is_long_for(key, store) {
+            let mut lower = std::mem::replace(self, Tree::empty());
+            let node = lower.node(store);
+            let (upper, shrunk) = (node.split(), node.shrunk);
+            let entries = vec![BranchEntry { key: Span::EMPTY, child: lower }, upper];
+            let entries = Entries::Branch(entries);
+            *self = Tree::Node(Box::new(Node { origin: None, entries, shrunk }));
+        }
+        let mut node = self.node(store);
+        loop {
+            match &mut node.entries {
+                Entries::Branch(entries) => {
+                    let mut index = child_index(entries, key, store);
+                    let child = entries[index].child.node(store);
+                    if child.is_long_for(key, store) {
+                        let upper = child.split();
+                        let is_above = store.key(upper.key) <= key;
+                        entries.insert(index + 1, upper);
+                        index += usize::from(is_above);
                     }
-                    Err(index) => {
-                        let key = Slice::Owned(key.into());
-                        entries.insert(index, LeafEntry { flags, key, value });
-                    }
+                    node = entries[index].child.node(store);
                 }
+                Entries::Leaf(entries) => return put_in_leaf(entries, flags, key, value, store),
             }
         }
     }
 
     /// Removes a key that is there.
-    pub(crate) fn delete(&mut self, key: &[u8], data: &[u8], page_size: usize) {
-        let node = self.node(data, page_size);
-        node.shrunk = true;
-        match &mut node.entries {
-            Entries::Branch(entries) => {
-                let index = child_index(entries, key, data);
-                entries[index].child.delete(key, data, page_size);
+    pub(crate) fn delete(&mut self, key: &[u8], store: &Store) {
+        let mut node = self.node(store);
+        loop {
+            node.shrunk = true;
+            match &mut node.entries {
+                Entries::Branch(entries) => {
+                    let index = child_index(entries, key, store);
+                    node = entries[index].child.node(store);
+                }
+                Entries::Leaf(entries) => {
+                    if let Ok(index) = search(entries, key, store) {
+                        entries.remove(index);
+                    }
+                    return;
+                }
             }
-            Entries::Leaf(entries) => {
-                let found = entries.binary_search_by(|entry| entry.key.get(data).cmp(key));
-                if let Ok(index) = found {
-                    entries.remove(index);
+        }
+    }
+
+    /// Hands every page of the tree to `see`.
+    pub(crate) fn for_each_run(&self, store: &Store, see: &mut impl FnMut(Run)) {
+        match self {
+            Tree::Page(id) => {
+                let page = store.page(*id);
+                see(page.run());
+                if !page.is_leaf() {
+                    for index in 0..page.count() {
+                        Tree::Page(page.child(index)).for_each_run(store, see);
+                    }
+                }
+            }
+            Tree::Node(node) => {
+                node.origin.into_iter().for_each(&mut *see);
+                if let Entries::Branch(entries) = &node.entries {
+                    entries.iter().for_each(|entry| entry.child.for_each_run(store, see));
                 }
             }
         }
     }
 }
 
+fn find_in_page(root: PageId, key: &[u8], store: &Store) -> Option<(u32, Span)> {
+    let mut id = root;
+    let mut page = store.page(id);
+    while !page.is_leaf() {
+        id = page.child(page.child_index(key));
+        page = store.page(id);
+    }
+    let (index, exact) = page.search(key);
+    let base = id as usize * store.page_size;
+    exact.then(|| (page.leaf_flags(index), Span::mapped(base, page.leaf_place(index))))
+}
+
+fn put_in_leaf(
+    entries: &mut Vec<LeafEntry>,
+    flags: u32,
+    key: &[u8],
+    value: &[u8],
+    store: &mut Store,
+) {
+    // Keys mostly come in order.
+    let is_last = entries
+        .last()
+        .is_none_or(|last| compare(store.key(last.span), key) == std::cmp::Ordering::Less);
+    let found = if is_last { Err(entries.len()) } else { search(entries, key, store) };
+    match found {
+        Ok(index) => {
+            let span = store.overwrite(entries[index].span, key, value);
+            entries[index] = LeafEntry { flags, span };
+        }
+        Err(index) => entries.insert(index, LeafEntry { flags, span: store.add(key, value) }),
+    }
+}
+
+pub(crate) fn search(entries: &[LeafEntry], key: &[u8], store: &Store) -> Result<usize, usize> {
+    entries.binary_search_by(|entry| compare(store.key(entry.span), key))
+}
+
 /// The child under which a key belongs.
-fn child_index(entries: &[BranchEntry], key: &[u8], data: &[u8]) -> usize {
-    if entries.last().is_some_and(|last| last.key.get(data) <= key) {
+pub(crate) fn child_index(entries: &[BranchEntry], key: &[u8], store: &Store) -> usize {
+    let not_above = |entry: &BranchEntry| compare(store.key(entry.key), key).is_le();
+    if entries.last().is_some_and(not_above) {
         return entries.len() - 1;
     }
-    entries.partition_point(|entry| entry.key.get(data) <= key).saturating_sub(1)
+    entries.partition_point(not_above).saturating_sub(1)
 }
 
-/// Writes a leaf page of these entries into `out`, which is as long as its pages.
-pub(crate) fn write_leaf(entries: &[LeafEntry], id: PageId, data: &[u8], out: &mut [u8]) {
-    write_header(id, LEAF, entries.len(), out);
-    let mut at = HEADER_LEN + entries.len() * ELEMENT_LEN;
-    for (index, entry) in entries.iter().enumerate() {
-        let element = HEADER_LEN + index * ELEMENT_LEN;
-        let (key, value) = (entry.key.get(data), entry.value.get(data));
-        put_u32(out, element, entry.flags);
-        put_u32(out, element + 4, (at - element) as u32);
-        put_u32(out, element + 8, key.len() as u32);
-        put_u32(out, element + 12, value.len() as u32);
-        out[at..at + key.len()].copy_from_slice(key);
-        at += key.len();
-        out[at..at + value.len()].copy_from_slice(value);
-        at += value.len();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use disk::Mapping;
+
+    #[test]
+    fn many_keys_in_any_order_split_the_tree_in_memory() {
+        let mut store = Store::new(Mapping::copied([0; 0]), 1024);
+        let mut tree = Tree::empty();
+        let key = |n: u32| n.wrapping_mul(2_654_435_761).to_be_bytes();
+        for n in 0..20_000 {
+            tree.put(0, &key(n), &n.to_le_bytes(), &mut store);
+        }
+        for n in 0..20_000 {
+            let (flags, span) = tree.find(&key(n), &store).unwrap();
+            assert_eq!((flags, store.value(span)), (0, &n.to_le_bytes()[..]));
+        }
+        assert!(tree.find(&key(20_000), &store).is_none());
+        // Putting at the end of a node costs nothing, so some grow beyond the limit for a while.
+        assert!(longest(&tree) <= 4 * ENTRIES_MAX, "{}", longest(&tree));
     }
-}
 
-/// Writes a branch page of keys and page numbers into `out`.
-pub(crate) fn write_branch(entries: &[(Slice, PageId)], id: PageId, data: &[u8], out: &mut [u8]) {
-    write_header(id, BRANCH, entries.len(), out);
-    let mut at = HEADER_LEN + entries.len() * ELEMENT_LEN;
-    for (index, (key, child)) in entries.iter().enumerate() {
-        let element = HEADER_LEN + index * ELEMENT_LEN;
-        let key = key.get(data);
-        put_u32(out, element, (at - element) as u32);
-        put_u32(out, element + 4, key.len() as u32);
-        out[element + 8..element + 16].copy_from_slice(&child.to_le_bytes());
-        out[at..at + key.len()].copy_from_slice(key);
-        at += key.len();
+    fn longest(tree: &Tree) -> usize {
+        let Tree::Node(node) = tree else { panic!("it was never in a file") };
+        let below = match &node.entries {
+            Entries::Leaf(_) => None,
+            Entries::Branch(entries) => entries.iter().map(|entry| longest(&entry.child)).max(),
+        };
+        node.len().max(below.unwrap_or(0))
     }
-}
-
-/// `out` longer than a page means overflow; its length is a multiple of the page size only for
-/// pages of the file, an inline page is as long as it needs.
-fn write_header(id: PageId, flags: u16, count: usize, out: &mut [u8]) {
-    out[0..8].copy_from_slice(&id.to_le_bytes());
-    out[8..10].copy_from_slice(&flags.to_le_bytes());
-    let count = u16::try_from(count).expect("a split leaves fewer elements than a page can count");
-    out[10..12].copy_from_slice(&count.to_le_bytes());
-}
-
-pub(crate) fn put_u32(out: &mut [u8], at: usize, value: u32) {
-    out[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }

@@ -7,12 +7,16 @@
 //! branch element, 16 bytes: | pos u32 | ksize u32 | child page id u64 |
 //! leaf element, 16 bytes:   | flags u32 | pos u32 | ksize u32 | vsize u32 |
 //! ```
-//! `pos` counts from the start of its element to the key; a value follows its key.
+//! `pos` counts from the start of its element to the key; a value follows its key. `overflow` is
+//! the number of pages that follow this one and belong to it.
 
-use std::ops::Range;
+use std::cmp::Ordering;
 
 /// A page's number; its offset is this times the page size.
 pub(crate) type PageId = u64;
+
+/// A run of pages: the first one and how many.
+pub(crate) type Run = (PageId, u64);
 
 pub(crate) const HEADER_LEN: usize = 16;
 pub(crate) const ELEMENT_LEN: usize = 16;
@@ -22,6 +26,12 @@ pub(crate) const META: u16 = 0x04;
 pub(crate) const FREELIST: u16 = 0x10;
 /// A leaf element whose value is a bucket.
 pub(crate) const BUCKET_FLAG: u32 = 0x01;
+/// bbolt keeps `0xffff` to itself, so a page holds fewer elements.
+pub(crate) const ELEMENTS_MAX: usize = 0xfffe;
+
+/// Where `pos` lies in an element; `ksize` follows it.
+const LEAF_POS: usize = 4;
+const BRANCH_POS: usize = 0;
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
@@ -35,8 +45,16 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
+/// Where a key and its value lie, counted from the start of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) key: usize,
+    pub(crate) value: usize,
+    pub(crate) end: usize,
+}
+
 /// A page with its overflow.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Page<'d> {
     bytes: &'d [u8],
 }
@@ -58,7 +76,7 @@ impl<'d> Page<'d> {
         Some(Page { bytes })
     }
 
-    /// A page inside the value of an inline bucket.
+    /// A page inside the value of an inline bucket: as long as it must be, and numbered 0.
     pub(crate) fn inline(bytes: &'d [u8]) -> Page<'d> {
         Page { bytes }
     }
@@ -83,56 +101,85 @@ impl<'d> Page<'d> {
         u64::from(u32_at(self.bytes, 12))
     }
 
+    /// The pages that it takes.
+    pub(crate) fn run(self) -> Run {
+        (self.id(), self.overflow() + 1)
+    }
+
     pub(crate) fn bytes(self) -> &'d [u8] {
         self.bytes
     }
 
-    fn element(self, index: usize) -> usize {
-        HEADER_LEN + index * ELEMENT_LEN
+    fn elements(self) -> &'d [[u8; ELEMENT_LEN]] {
+        let end = HEADER_LEN + self.count() * ELEMENT_LEN;
+        self.bytes[HEADER_LEN..end].as_chunks().0
     }
 
-    /// Where a leaf element's key and value lie in the page.
-    pub(crate) fn leaf_ranges(self, index: usize) -> (Range<usize>, Range<usize>) {
-        let at = self.element(index);
-        let key = at + u32_at(self.bytes, at + 4) as usize;
-        let value = key + u32_at(self.bytes, at + 8) as usize;
-        (key..value, value..value + u32_at(self.bytes, at + 12) as usize)
+    fn leaf_element(self, index: usize) -> (u32, Place) {
+        let element = &self.elements()[index];
+        let key = HEADER_LEN + index * ELEMENT_LEN + u32_at(element, LEAF_POS) as usize;
+        let value = key + u32_at(element, LEAF_POS + 4) as usize;
+        let end = value + u32_at(element, 12) as usize;
+        (u32_at(element, 0), Place { key, value, end })
+    }
+
+    /// Where a leaf element's key and value lie.
+    pub(crate) fn leaf_place(self, index: usize) -> Place {
+        self.leaf_element(index).1
     }
 
     pub(crate) fn leaf_flags(self, index: usize) -> u32 {
-        u32_at(self.bytes, self.element(index))
+        u32_at(&self.elements()[index], 0)
     }
 
-    pub(crate) fn leaf(self, index: usize) -> (&'d [u8], &'d [u8]) {
-        let (key, value) = self.leaf_ranges(index);
-        (&self.bytes[key], &self.bytes[value])
+    /// A leaf element's flags, key and value.
+    pub(crate) fn leaf(self, index: usize) -> (u32, &'d [u8], &'d [u8]) {
+        let (flags, place) = self.leaf_element(index);
+        (flags, &self.bytes[place.key..place.value], &self.bytes[place.value..place.end])
     }
 
-    pub(crate) fn branch_range(self, index: usize) -> Range<usize> {
-        let at = self.element(index);
-        let key = at + u32_at(self.bytes, at) as usize;
-        key..key + u32_at(self.bytes, at + 4) as usize
+    /// Where a branch element's key lies; it has no value.
+    pub(crate) fn branch_place(self, index: usize) -> Place {
+        let element = &self.elements()[index];
+        let key = HEADER_LEN + index * ELEMENT_LEN + u32_at(element, BRANCH_POS) as usize;
+        let end = key + u32_at(element, BRANCH_POS + 4) as usize;
+        Place { key, value: end, end }
     }
 
     pub(crate) fn child(self, index: usize) -> PageId {
-        u64_at(self.bytes, self.element(index) + 8)
+        u64_at(&self.elements()[index], 8)
+    }
+
+    fn place(self, index: usize) -> Place {
+        if self.is_leaf() { self.leaf_place(index) } else { self.branch_place(index) }
     }
 
     pub(crate) fn key(self, index: usize) -> &'d [u8] {
-        let range =
-            if self.is_leaf() { self.leaf_ranges(index).0 } else { self.branch_range(index) };
-        &self.bytes[range]
+        let place = self.place(index);
+        &self.bytes[place.key..place.value]
     }
 
     /// The first element whose key is not below `key`, and whether it is equal.
     pub(crate) fn search(self, key: &[u8]) -> (usize, bool) {
-        let (mut low, mut high) = (0, self.count());
+        if self.is_leaf() {
+            self.search_at::<LEAF_POS>(key)
+        } else {
+            self.search_at::<BRANCH_POS>(key)
+        }
+    }
+
+    fn search_at<const POS: usize>(self, key: &[u8]) -> (usize, bool) {
+        let elements = self.elements();
+        let (mut low, mut high) = (0, elements.len());
         while low < high {
-            let middle = (low + high) / 2;
-            match self.key(middle).cmp(key) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return (middle, true),
-                std::cmp::Ordering::Greater => high = middle,
+            let middle = low.midpoint(high);
+            let element = &elements[middle];
+            let start = HEADER_LEN + middle * ELEMENT_LEN + u32_at(element, POS) as usize;
+            let end = start + u32_at(element, POS + 4) as usize;
+            match compare(&self.bytes[start..end], key) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return (middle, true),
+                Ordering::Greater => high = middle,
             }
         }
         (low, false)
@@ -140,36 +187,123 @@ impl<'d> Page<'d> {
 
     /// The child of a branch page under which `key` belongs.
     pub(crate) fn child_index(self, key: &[u8]) -> usize {
-        let (index, exact) = self.search(key);
+        let (index, exact) = self.search_at::<BRANCH_POS>(key);
         if exact { index } else { index.saturating_sub(1) }
     }
 
     /// Says what makes the page unusable as a branch or leaf, if anything does.
+    ///
+    /// Without a defect, every key and value lies within the page and the keys ascend, so the
+    /// other methods do not panic.
     pub(crate) fn defect(self) -> Option<String> {
+        if self.bytes.len() < HEADER_LEN {
+            return Some("it is shorter than a page's header".into());
+        }
         let flags = self.flags();
         if flags != BRANCH && flags != LEAF {
             return Some(format!("flags {flags:#x} are neither those of a branch nor of a leaf"));
         }
         let count = self.count();
-        if self.element(count) > self.bytes.len() {
+        if HEADER_LEN + count * ELEMENT_LEN > self.bytes.len() {
             return Some(format!("{count} elements do not fit"));
         }
         if flags == BRANCH && count == 0 {
             return Some("a branch without children".into());
         }
+        let mut before: &[u8] = &[];
         for index in 0..count {
-            let end = if flags == LEAF {
-                self.leaf_ranges(index).1.end
-            } else {
-                self.branch_range(index).end
-            };
-            if end > self.bytes.len() {
+            let place = self.place(index);
+            if place.end > self.bytes.len() {
                 return Some(format!("element {index} ends beyond the page"));
             }
-            if index > 0 && self.key(index - 1) >= self.key(index) {
+            let key = &self.bytes[place.key..place.value];
+            // The first key is compared with nothing: so none is empty.
+            if compare(before, key) != Ordering::Less {
                 return Some(format!("key {index} is not above the one before it"));
             }
+            before = key;
         }
         None
+    }
+}
+
+/// The order of keys: that of their bytes.
+///
+/// The first eight bytes are compared as one number, which settles most comparisons between keys
+/// of this crate's main user: revisions, big-endian.
+pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    if let (Some(a_head), Some(b_head)) = (a.first_chunk::<8>(), b.first_chunk::<8>())
+        && a_head != b_head
+    {
+        return u64::from_be_bytes(*a_head).cmp(&u64::from_be_bytes(*b_head));
+    }
+    a.cmp(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_that_of_the_bytes() {
+        let keys: [&[u8]; 8] = [
+            b"",
+            b"\0",
+            b"\0\0\0\0\0\0\0\x01_",
+            b"\0\0\0\0\0\0\x01\0",
+            b"\0\0\0\0\0\0\x01\0_",
+            b"a",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\0",
+        ];
+        for (i, a) in keys.iter().enumerate() {
+            for (j, b) in keys.iter().enumerate() {
+                assert_eq!(compare(a, b), i.cmp(&j), "{a:?} {b:?}");
+            }
+        }
+    }
+
+    /// Two elements, as bbolt lays them out: `a` -> `1`, `bc` -> a bucket's `xyz`.
+    fn leaf() -> Vec<u8> {
+        let mut page = vec![0; 64];
+        page[0] = 7;
+        page[8] = LEAF as u8;
+        page[10] = 2;
+        page[16..32].copy_from_slice(&[0, 0, 0, 0, 32, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
+        page[32..48].copy_from_slice(&[1, 0, 0, 0, 18, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
+        page[48..55].copy_from_slice(b"a1bcxyz");
+        page
+    }
+
+    #[test]
+    fn a_leaf_is_read_in_place() {
+        let bytes = leaf();
+        let page = Page::inline(&bytes);
+        assert_eq!(page.defect(), None);
+        assert_eq!((page.id(), page.count(), page.run()), (7, 2, (7, 1)));
+        assert_eq!(page.leaf(0), (0, &b"a"[..], &b"1"[..]));
+        assert_eq!(page.leaf(1), (1, &b"bc"[..], &b"xyz"[..]));
+        let search = |key: &[u8]| page.search(key);
+        assert_eq!(search(b"a"), (0, true));
+        assert_eq!(search(b"b"), (1, false));
+        assert_eq!(search(b"c"), (2, false));
+    }
+
+    #[test]
+    fn every_defect_has_its_sentence() {
+        let defect = |at: usize, byte: u8| {
+            let mut bytes = leaf();
+            bytes[at] = byte;
+            Page::inline(&bytes).defect().unwrap_or_default()
+        };
+        assert!(defect(8, 3).contains("flags 0x3"));
+        assert!(defect(10, 9).contains("do not fit"));
+        assert!(defect(28, 200).contains("element 0 ends beyond"));
+        assert!(defect(48, b'x').contains("key 1 is not above"));
+        assert!(defect(24, 0).contains("key 0 is not above"), "an empty key");
+        assert!(Page::inline(&leaf()[..10]).defect().is_some());
+        let mut branch = vec![0; 32];
+        branch[8] = BRANCH as u8;
+        assert!(Page::inline(&branch).defect().is_some_and(|what| what.contains("children")));
     }
 }

@@ -25,7 +25,11 @@ impl ReadTxn {
         self.db.inner.page_size
     }
 
-    fn data(&self) -> &[u8] {
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
         let end = self.meta.high_water as usize * self.page_size();
         &self.mapping[..end]
     }
@@ -55,29 +59,27 @@ impl ReadTxn {
         self.data().len() as u64
     }
 
-    /// Everything wrong with this state: nothing, in a sound file.
+    /// Everything wrong with this state, the stored freelist included: nothing, in a sound file.
     pub fn check(&self) -> Vec<CheckError> {
-        check::reachable(self.data(), &self.meta).err().into_iter().collect()
+        check::check(self.data(), &self.meta)
     }
 
     /// Part of the copy that [`ReadTxn::copy_to`] makes, from `offset` on.
     ///
     /// The copy's meta pages both describe this state; the second as one transaction older.
     pub fn copy_at(&self, offset: u64, buf: &mut [u8]) -> usize {
-        let page_size = self.page_size();
-        let head = self.copied_metas();
-        let mut done = 0;
-        while done < buf.len() {
-            let at = offset as usize + done;
-            let source = if at < 2 * page_size { &head[at..] } else { &self.data()[at..] };
-            if source.is_empty() {
-                break;
-            }
-            let n = source.len().min(buf.len() - done);
-            buf[done..done + n].copy_from_slice(&source[..n]);
-            done += n;
+        let from =
+            usize::try_from(offset).map_or(self.data().len(), |at| at.min(self.data().len()));
+        let source = &self.data()[from..];
+        let len = source.len().min(buf.len());
+        buf[..len].copy_from_slice(&source[..len]);
+        let metas = 2 * self.page_size();
+        if from < metas {
+            let head = &self.copied_metas()[from..];
+            let len = head.len().min(len);
+            buf[..len].copy_from_slice(&head[..len]);
         }
-        done
+        len
     }
 
     fn copied_metas(&self) -> Vec<u8> {

@@ -49,22 +49,34 @@ impl Marks {
     }
 }
 
-/// A compaction under way.
+/// A compaction under way, or about to be.
 pub(crate) struct Compacting {
     to: i64,
     place: Place,
     hasher: Hasher,
     /// Only a compaction that follows a finished one hashes every revision since.
     keep_hash: bool,
-    /// Revisions removed so far.
-    removed: u64,
+    /// Some key keeps a revision up to `to`.
+    keeps_any: bool,
 }
 
 enum Place {
-    /// In the index, after this key.
-    Index(Option<Bytes>),
+    /// In the index, from this key on.
+    Index(Box<[u8]>),
     /// In the table, from this key on.
     Table(Vec<u8>),
+}
+
+impl Compacting {
+    pub(crate) fn new(before: i64, to: i64, keep_hash: bool) -> Compacting {
+        Compacting {
+            to,
+            place: Place::Index(Box::default()),
+            hasher: Hasher::new(before, to),
+            keep_hash,
+            keeps_any: false,
+        }
+    }
 }
 
 impl Store {
@@ -85,25 +97,23 @@ impl Store {
             return Err(Refusal::FutureRevision);
         }
         txn.put(Table::Meta, SCHEDULED, Bytes::copy_from_slice(&start_of(revision)));
-        let finished_before = self.compacting.is_none();
         self.shared.compacted.store(revision, Ordering::Release);
-        self.start(before, revision, finished_before);
+        let is_idle = self.compacting.is_none();
+        let compacting = Compacting::new(before, revision, is_idle);
+        if is_idle {
+            self.compacting = Some(compacting);
+        } else {
+            // One that has to wait does the work of those that waited before it.
+            self.compacting_next = Some(compacting);
+        }
         Ok(())
     }
 
-    /// Takes up a compaction that a crash interrupted.
+    /// Takes up a compaction that a crash interrupted; [`Store::open`] has done so already.
     pub fn resume_compaction(&mut self, revision: i64) {
-        self.start(-1, revision, false);
-    }
-
-    fn start(&mut self, before: i64, revision: i64, keep_hash: bool) {
-        self.compacting = Some(Compacting {
-            to: revision,
-            place: Place::Index(None),
-            hasher: Hasher::new(before, revision),
-            keep_hash,
-            removed: 0,
-        });
+        if self.compacting.is_none() {
+            self.compacting = Some(Compacting::new(-1, revision, false));
+        }
     }
 
     /// Whether a compaction is under way.
@@ -111,55 +121,66 @@ impl Store {
         self.compacting.is_some()
     }
 
-    /// Does a bounded part of the compaction under way.
+    /// Does a bounded part of the compaction under way: [`PAGE_KEYS`] keys of the index or
+    /// [`BATCH`] rows of the table.
+    ///
+    /// [`PAGE_KEYS`]: crate::index::PAGE_KEYS
     pub fn compaction_step(&mut self, txn: &mut MaintenanceTxn<'_>) -> Progress {
-        let Some(compacting) = &mut self.compacting else {
+        let Some(mut compacting) = self.compacting.take() else {
             return Progress::Done;
         };
-        match &compacting.place {
-            Place::Index(after) => {
-                let next = self.shared.index.compact_page(compacting.to, after.as_deref());
-                compacting.place = match next {
-                    Some(last) => Place::Index(Some(last)),
-                    None => Place::Table(Vec::new()),
-                };
-                Progress::More
+        let next = match &compacting.place {
+            Place::Index(from) => {
+                let page = self.shared.index.compact_page(compacting.to, from);
+                compacting.keeps_any |= page.keeps_any;
+                Some(page.next.map_or(Place::Table(Vec::new()), Place::Index))
             }
             Place::Table(from) => {
                 let from = from.clone();
-                let end = start_of(compacting.to + 1);
-                let mut seen = 0;
-                let mut last = None;
-                let index = &self.shared.index;
-                let view = self.shared.backend.view();
-                view.range(Table::Key, &from, &end, BATCH, |key, value| {
-                    seen += 1;
-                    last = Some(key.to_vec());
-                    if let Some((revision, is_tombstone)) = Revision::decode(key) {
-                        let kept = index.contains(key_of(value), revision);
-                        compacting.hasher.write(revision, is_tombstone, key, value, || kept);
-                        if !kept {
-                            txn.delete(Table::Key, key);
-                            compacting.removed += 1;
-                        }
-                    }
-                    ControlFlow::Continue(())
-                });
-                if seen == BATCH
-                    && let Some(mut next) = last
-                {
-                    next.push(0);
-                    compacting.place = Place::Table(next);
-                    return Progress::More;
-                }
-                self.finish(txn);
-                Progress::Done
+                self.remove_batch(&mut compacting, &from, txn)
+            }
+        };
+        match next {
+            Some(place) => self.compacting = Some(Compacting { place, ..compacting }),
+            None => {
+                self.finish(compacting, txn);
+                self.compacting = self.compacting_next.take();
             }
         }
+        if self.is_compacting() { Progress::More } else { Progress::Done }
     }
 
-    fn finish(&mut self, txn: &mut MaintenanceTxn<'_>) {
-        let done = self.compacting.take().expect("a compaction is under way");
+    /// Removes what the index does not know from a batch of rows; gives where to go on.
+    fn remove_batch(
+        &self,
+        compacting: &mut Compacting,
+        from: &[u8],
+        txn: &mut MaintenanceTxn<'_>,
+    ) -> Option<Place> {
+        let Compacting { to, ref mut hasher, keeps_any, .. } = *compacting;
+        let (index, view) = (&self.shared.index, self.shared.backend.view());
+        let (mut seen, mut last) = (0, None);
+        view.range(Table::Key, from, &start_of(to + 1), BATCH, |key, value| {
+            seen += 1;
+            if seen == BATCH {
+                last = Some(key.to_vec());
+            }
+            if let Some((revision, is_tombstone)) = Revision::decode(key) {
+                let kept = index.contains(key_of(value), revision);
+                // With nothing to keep, everything counts that earlier compactions have left.
+                hasher.write(revision, is_tombstone, key, value, || kept || !keeps_any);
+                if !kept {
+                    txn.delete(Table::Key, key);
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        let mut next = last?;
+        next.push(0);
+        Some(Place::Table(next))
+    }
+
+    fn finish(&self, done: Compacting, txn: &mut MaintenanceTxn<'_>) {
         txn.put(Table::Meta, FINISHED, Bytes::copy_from_slice(&start_of(done.to)));
         if done.keep_hash {
             let (hash, compact_revision) = done.hasher.finish();

@@ -5,7 +5,8 @@
 //! tombstone exactly at the compacted revision does not, since older versions removed it.
 
 use crate::kv::key_of;
-use crate::store::{ReadTxn, Shared};
+use crate::revision::start_of;
+use crate::store::{ReadTxn, Reader, Shared};
 use crate::{Refusal, Revision};
 use backend::Table;
 use parking_lot::Mutex;
@@ -59,7 +60,7 @@ impl Hasher {
         Hasher { crc: crc32c::crc32c(Table::Key.name().as_bytes()), compacted, to }
     }
 
-    /// Counts a change in where it belongs. `kept` is asked for changes that the last compaction
+    /// Counts a change in where it belongs. `kept` is asked for changes that a compaction has
     /// covered.
     pub(crate) fn write(
         &mut self,
@@ -84,6 +85,23 @@ impl Hasher {
     }
 }
 
+impl Reader {
+    /// The hash of everything up to a revision, 0 for the current one. That of a finished
+    /// compaction's revision is the one computed with the compaction.
+    ///
+    /// # Errors
+    /// [`Refusal::Compacted`], [`Refusal::FutureRevision`].
+    pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Refusal> {
+        loop {
+            match self.read().hash_kv(revision) {
+                // What was current when it began has been compacted meanwhile.
+                Err(Refusal::Compacted) if revision == 0 => {}
+                result => return result,
+            }
+        }
+    }
+}
+
 impl ReadTxn {
     /// The hash of everything up to a revision, 0 for the current one. That of a finished
     /// compaction's revision is the one computed with the compaction.
@@ -102,18 +120,27 @@ impl ReadTxn {
         if revision > current {
             return Err(Refusal::FutureRevision);
         }
-        let to = if revision <= 0 { current } else { revision };
+        let to = if revision == 0 { current } else { revision };
         let mut hasher = Hasher::new(compacted, to);
         let shared: &Shared = &self.shared;
+        // With nothing to keep, everything counts that the compaction has left.
         let keeps_any = shared.index.hashes_any(to);
-        self.view.range(Table::Key, &[], &[], usize::MAX, |key, value| {
+        self.view.range(Table::Key, &[], &start_of(to + 1), usize::MAX, |key, value| {
             if let Some((revision, is_tombstone)) = Revision::decode(key) {
                 hasher.write(revision, is_tombstone, key, value, || {
-                    !keeps_any || shared.index.is_hashed(key_of(value), revision, to)
+                    let name = key_of(value);
+                    if keeps_any {
+                        shared.index.is_hashed(name, revision, to)
+                    } else {
+                        shared.index.contains(name, revision)
+                    }
                 });
             }
             ControlFlow::Continue(())
         });
+        if revision >= 0 && to < self.compacted() {
+            return Err(Refusal::Compacted);
+        }
         let (hash, compact_revision) = hasher.finish();
         Ok(HashKv { hash, compact_revision, hash_revision: to, revision: current })
     }

@@ -27,16 +27,24 @@ pub(crate) struct Generation {
     ended: bool,
 }
 
-/// All generations of a key. Most keys are put once: those cost no allocation, and the box keeps
-/// them small.
-#[allow(clippy::box_collection)]
+/// All generations of a key. Most keys are put once: those cost no allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum History {
-    Once(Revision),
+    /// One put.
+    Once { main: i64, sub: u32 },
+    /// Ascending; never empty.
+    #[allow(clippy::box_collection)] // keeps the other kind, that most keys are of, small
     Many(Box<Vec<Generation>>),
 }
 
+/// A key's whole cost in the index, beside its name and what it points to.
+const _: () = assert!(size_of::<History>() == 16);
+
 impl Generation {
+    fn begun_by(put: Revision) -> Generation {
+        Generation { created: put.main, version: 1, revisions: vec![put], ended: false }
+    }
+
     fn last(&self) -> Revision {
         *self.revisions.last().expect("a generation has a revision")
     }
@@ -48,34 +56,49 @@ impl Generation {
 }
 
 impl History {
+    /// A key that is put for the first time.
+    pub(crate) fn once(revision: Revision) -> History {
+        match u32::try_from(revision.sub) {
+            Ok(sub) => History::Once { main: revision.main, sub },
+            Err(_) => History::one(Generation::begun_by(revision)),
+        }
+    }
+
     /// A key whose first known change is this put.
     pub(crate) fn restored(modified: Revision, created: i64, version: i64) -> History {
         if created == modified.main && version == 1 {
-            return History::Once(modified);
+            return History::once(modified);
         }
-        let revisions = vec![modified];
-        History::Many(Box::new(vec![Generation { created, version, revisions, ended: false }]))
+        History::one(Generation { created, version, revisions: vec![modified], ended: false })
     }
 
     /// A key whose first known change is this tombstone.
     pub(crate) fn restored_tombstone(at: Revision) -> History {
-        let revisions = vec![at];
-        History::Many(Box::new(vec![Generation { created: 0, version: 0, revisions, ended: true }]))
+        History::one(Generation { created: 0, version: 0, revisions: vec![at], ended: true })
+    }
+
+    fn one(generation: Generation) -> History {
+        History::Many(Box::new(vec![generation]))
     }
 
     fn generations(&mut self) -> &mut Vec<Generation> {
-        if let History::Once(revision) = *self {
-            let first = Generation {
-                created: revision.main,
-                version: 1,
-                revisions: vec![revision],
-                ended: false,
-            };
-            *self = History::Many(Box::new(vec![first]));
+        if let History::Once { main, sub } = *self {
+            *self = History::one(Generation::begun_by(Revision { main, sub: sub.into() }));
         }
         match self {
             History::Many(generations) => generations,
-            History::Once(_) => unreachable!("it was just unfolded"),
+            History::Once { .. } => unreachable!("it was just unfolded"),
+        }
+    }
+
+    /// Takes the small form where it is enough.
+    fn fold(&mut self) {
+        let History::Many(generations) = self else { return };
+        if let [only] = generations.as_slice()
+            && let [revision] = only.revisions.as_slice()
+            && *only == Generation::begun_by(*revision)
+        {
+            *self = History::once(*revision);
         }
     }
 
@@ -89,12 +112,7 @@ impl History {
                 (generation.created, generation.version)
             }
             None => {
-                generations.push(Generation {
-                    created: revision.main,
-                    version: 1,
-                    revisions: vec![revision],
-                    ended: false,
-                });
+                generations.push(Generation::begun_by(revision));
                 (revision.main, 1)
             }
         }
@@ -108,12 +126,71 @@ impl History {
         last.ended = true;
     }
 
+    /// Takes back the newest change. `false` means that nothing is left.
+    pub(crate) fn undo(&mut self) -> bool {
+        let History::Many(generations) = self else { return false };
+        let last = generations.last_mut().expect("a history has a generation");
+        last.revisions.pop();
+        if last.ended {
+            last.ended = false;
+        } else {
+            last.version -= 1;
+        }
+        if last.revisions.is_empty() {
+            generations.pop();
+        }
+        let is_left = !generations.is_empty();
+        self.fold();
+        is_left
+    }
+
+    /// Adds what is known of the same key from later revisions. A tombstone that finds the key
+    /// gone already changes nothing.
+    pub(crate) fn join(&mut self, mut later: History) {
+        let later = std::mem::take(later.generations());
+        for generation in later {
+            let generations = self.generations();
+            let last = generations.last_mut().expect("a history has a generation");
+            let is_tombstone_alone = generation.version == 0;
+            if last.ended && is_tombstone_alone {
+                continue;
+            }
+            if last.ended {
+                generations.push(generation);
+                continue;
+            }
+            if !is_tombstone_alone {
+                last.version = generation.version;
+            }
+            last.revisions.extend(generation.revisions);
+            last.ended = generation.ended;
+        }
+    }
+
+    /// Whether the key exists now.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self {
+            History::Once { .. } => true,
+            History::Many(generations) => generations.last().is_some_and(|last| !last.ended),
+        }
+    }
+
+    /// The main revision of its newest change.
+    pub(crate) fn newest(&self) -> i64 {
+        match self {
+            History::Once { main, .. } => *main,
+            History::Many(generations) => {
+                generations.last().expect("a history has a generation").last().main
+            }
+        }
+    }
+
     /// The key as it was at a main revision, if it existed then.
     pub(crate) fn get(&self, at: i64) -> Option<Found> {
         let generations = match self {
-            History::Once(revision) => {
-                let found = Found { modified: *revision, created: revision.main, version: 1 };
-                return (revision.main <= at).then_some(found);
+            &History::Once { main, sub } => {
+                let modified = Revision { main, sub: sub.into() };
+                return (main <= at).then_some(Found { modified, created: main, version: 1 });
             }
             History::Many(generations) => generations,
         };
@@ -148,8 +225,8 @@ impl History {
 
     /// The revision that a hash at `at` counts for this key.
     pub(crate) fn hashed_at(&self, at: i64) -> Option<Revision> {
-        if let History::Once(revision) = self {
-            return (revision.main <= at).then_some(*revision);
+        if let History::Once { main, sub } = *self {
+            return (main <= at).then_some(Revision { main, sub: sub.into() });
         }
         let (chosen, place) = self.needed_at(at)?;
         let History::Many(generations) = self else {
@@ -163,10 +240,20 @@ impl History {
     /// Whether a revision is still known.
     pub(crate) fn contains(&self, revision: Revision) -> bool {
         match self {
-            History::Once(only) => *only == revision,
+            History::Once { main, sub } => {
+                *main == revision.main && i64::from(*sub) == revision.sub
+            }
             History::Many(generations) => generations
                 .iter()
                 .any(|generation| generation.revisions.binary_search(&revision).is_ok()),
+        }
+    }
+
+    /// Whether a compaction at `at` keeps any revision up to it.
+    pub(crate) fn keeps_any(&self, at: i64) -> bool {
+        match self {
+            History::Once { main, .. } => *main <= at,
+            History::Many(_) => self.needed_at(at).is_some(),
         }
     }
 
@@ -185,16 +272,10 @@ impl History {
             first.revisions.drain(..place);
             first.revisions.shrink_to_fit();
         }
-        if let [only] = generations.as_slice()
-            && let [revision] = only.revisions.as_slice()
-            && !only.ended
-            && only.version == 1
-            && only.created == revision.main
-        {
-            *self = History::Once(*revision);
-            return true;
-        }
-        !generations.is_empty()
+        generations.shrink_to_fit();
+        let is_left = !generations.is_empty();
+        self.fold();
+        is_left
     }
 }
 
@@ -208,7 +289,7 @@ mod tests {
 
     /// Puts at 2, 4, 6, deleted at 8, put at 10 and 12.
     fn sample() -> History {
-        let mut history = History::Once(r(2));
+        let mut history = History::once(r(2));
         assert_eq!(history.put(r(4)), (2, 2));
         assert_eq!(history.put(r(6)), (2, 3));
         history.tombstone(r(8));
@@ -258,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_deleted_key_is_forgotten_after_its_tombstone() {
-        let mut history = History::Once(r(2));
+        let mut history = History::once(r(2));
         history.tombstone(r(5));
         assert!(history.compact(5));
         assert_eq!(history, History::restored_tombstone(r(5)).clone_as_ended(2, 1));
@@ -277,11 +358,11 @@ mod tests {
 
     #[test]
     fn a_key_put_once_again_becomes_small() {
-        let mut history = History::Once(r(2));
+        let mut history = History::once(r(2));
         history.tombstone(r(3));
         history.put(r(4));
         history.compact(4);
-        assert_eq!(history, History::Once(r(4)));
+        assert_eq!(history, History::once(r(4)));
     }
 
     impl History {

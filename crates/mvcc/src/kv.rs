@@ -78,16 +78,49 @@ fn put_number(out: &mut BytesMut, field: u8, number: i64) {
     }
 }
 
-/// The key of stored bytes, read without the rest.
-pub(crate) fn key_of(mut stored: &[u8]) -> &[u8] {
-    if stored.first() != Some(&(1 << 3 | 2)) {
-        return &[];
+/// A stored key-value, read where it lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored<'s> {
+    pub(crate) key: &'s [u8],
+    pub(crate) create_revision: i64,
+    pub(crate) version: i64,
+    pub(crate) value: &'s [u8],
+    pub(crate) lease: i64,
+}
+
+impl<'s> Stored<'s> {
+    /// `None` where the bytes are no message. Unknown fields are passed over.
+    pub(crate) fn read(mut bytes: &'s [u8]) -> Option<Stored<'s>> {
+        let mut stored = Stored::default();
+        while !bytes.is_empty() {
+            let tag = decode_varint(&mut bytes).ok()?;
+            match (tag >> 3, tag & 7) {
+                (1, 2) => stored.key = take_bytes(&mut bytes)?,
+                (2, 0) => stored.create_revision = decode_varint(&mut bytes).ok()? as i64,
+                (4, 0) => stored.version = decode_varint(&mut bytes).ok()? as i64,
+                (5, 2) => stored.value = take_bytes(&mut bytes)?,
+                (6, 0) => stored.lease = decode_varint(&mut bytes).ok()? as i64,
+                (_, 0) => _ = decode_varint(&mut bytes).ok()?,
+                (_, 1) => bytes = bytes.get(8..)?,
+                (_, 2) => _ = take_bytes(&mut bytes)?,
+                (_, 5) => bytes = bytes.get(4..)?,
+                _ => return None,
+            }
+        }
+        Some(stored)
     }
-    stored = &stored[1..];
-    let Ok(len) = decode_varint(&mut stored) else {
-        return &[];
-    };
-    stored.get(..len as usize).unwrap_or(&[])
+}
+
+fn take_bytes<'s>(bytes: &mut &'s [u8]) -> Option<&'s [u8]> {
+    let len = usize::try_from(decode_varint(bytes).ok()?).ok()?;
+    let (taken, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+/// The key of stored bytes; empty where there is none.
+pub(crate) fn key_of(stored: &[u8]) -> &[u8] {
+    Stored::read(stored).unwrap_or_default().key
 }
 
 #[cfg(test)]
@@ -115,10 +148,38 @@ mod tests {
             };
             let bytes = encode(&fields);
             assert_eq!(bytes, message.encode_to_vec());
-            assert_eq!(key_of(&bytes), b"key");
+            let read = Stored { key: b"key", create_revision: 300, version: 1, value, lease };
+            assert_eq!(Stored::read(&bytes), Some(read));
             assert_eq!(Kv::new(bytes).decode(), message);
         }
-        assert_eq!(key_of(b""), b"");
-        assert_eq!(key_of(&[10, 200]), b"");
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let put = Fields {
+            key: b"foo",
+            create_revision: 2,
+            mod_revision: 300,
+            version: 3,
+            value: b"bar",
+            lease: 0x1122,
+        };
+        let expected = b"\x0a\x03foo\x10\x02\x18\xac\x02\x20\x03\x2a\x03bar\x30\xa2\x22";
+        assert_eq!(encode(&put), expected[..]);
+        let tombstone = Fields { key: b"foo", ..Fields::default() };
+        assert_eq!(encode(&tombstone), b"\x0a\x03foo"[..]);
+        let negative = Fields { key: b"k", lease: -1, ..Fields::default() };
+        let expected = b"\x0a\x01k\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+        assert_eq!(encode(&negative), expected[..]);
+    }
+
+    #[test]
+    fn damaged_bytes_are_no_message_and_unknown_fields_are_passed_over() {
+        assert_eq!(Stored::read(b""), Some(Stored::default()));
+        for damaged in [&b"\x0a\xc8"[..], b"\x0a", b"\x0b", b"\x08", b"\x10\xff", b"\x39\0\0"] {
+            assert_eq!(Stored::read(damaged), None, "{damaged:?}");
+        }
+        let unknown = b"\x40\x01\x4a\x01x\x51\0\0\0\0\0\0\0\0\x5d\0\0\0\0\x0a\x01k";
+        assert_eq!(key_of(unknown), b"k");
     }
 }

@@ -1,16 +1,18 @@
 //! From the key table back to the index.
+//!
+//! The table is cut into spans of revisions. Each is read by a job of its own, on whichever thread
+//! the caller likes, into an index of its own; the indexes are joined in key order, and packed.
 
 use crate::Revision;
-use crate::compaction;
+use crate::compaction::{Compacting, Marks};
 use crate::hash::HashCache;
 use crate::history::History;
-use crate::index::Index;
+use crate::index::{Index, Tree};
+use crate::kv::Stored;
+use crate::revision::start_of;
 use crate::store::{Shared, Store};
-use backend::{Fault, Table};
+use backend::{Fault, Table, View};
 use bytes::Bytes;
-use prost::Message;
-use proto::mvccpb::KeyValue;
-use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -20,87 +22,158 @@ use std::sync::atomic::AtomicI64;
 pub struct Restored {
     /// Keys that are attached to a lease, with its id.
     pub attachments: Vec<(Bytes, i64)>,
-    /// A compaction that was promised but not finished.
+    /// A compaction that was promised but not finished. It is under way again.
     pub unfinished_compaction: Option<i64>,
 }
 
-#[derive(Default)]
-struct Restoring {
-    keys: HashMap<Box<[u8]>, (History, i64)>,
+/// A span of the key table, to be read on any thread.
+pub struct RestoreJob {
+    view: View,
+    from: Vec<u8>,
+    /// Excluded; empty where there is no end.
+    to: Vec<u8>,
+}
+
+/// What a span held.
+pub struct RestoredPart {
+    from: Vec<u8>,
+    tree: Tree,
     last: i64,
+    /// Puts with a lease.
+    leased: Vec<(Bytes, Revision, i64)>,
     defect: Option<String>,
 }
 
-pub(crate) fn restore(backend: backend::Reader) -> Result<(Store, Restored), Fault> {
+pub(crate) fn restore(
+    backend: backend::Reader,
+    parts: usize,
+    run: impl FnOnce(Vec<RestoreJob>) -> Vec<RestoredPart>,
+) -> Result<(Store, Restored), Fault> {
     let view = backend.view();
-    let marks = compaction::Marks::read(&view);
-    let mut restoring = Restoring::default();
-    view.range(Table::Key, &[], &[], usize::MAX, |key, value| restoring.change(key, value));
-    if let Some(what) = restoring.defect {
+    let marks = Marks::read(&view);
+    let jobs = cut(&view, parts);
+    let count = jobs.len();
+    let mut parts = run(jobs);
+    assert_eq!(parts.len(), count, "every job is run and its result handed back");
+    parts.sort_by(|a, b| a.from.cmp(&b.from));
+    if let Some(what) = parts.iter_mut().find_map(|part| part.defect.take()) {
         return Err(Fault::Corrupt { table: Table::Key.name(), what });
     }
-    let mut attachments = Vec::new();
-    let mut keys = BTreeMap::new();
-    for (key, (history, lease)) in restoring.keys {
-        if lease != 0 {
-            attachments.push((Bytes::copy_from_slice(&key), lease));
-        }
-        keys.insert(key, history);
-    }
-    let index = Index::default();
-    index.restore(keys);
-    let scheduled = marks.scheduled.unwrap_or(0);
-    let finished = marks.finished.unwrap_or(0);
-    let current = restoring.last.max(scheduled).max(finished).max(1);
-    let compacted = marks.finished.max(marks.scheduled).unwrap_or(-1);
+    let last = parts.iter().map(|part| part.last).max().unwrap_or(0);
+    let leased: Vec<_> = parts.iter_mut().flat_map(|part| part.leased.drain(..)).collect();
+    let index = Index::new(Tree::join(parts.into_iter().map(|part| part.tree).collect()));
+    let attachments = attachments(&index, leased);
+
+    // A crash within a compaction may have removed the last revisions; they stay used.
+    let current = last.max(marks.scheduled.unwrap_or(0)).max(marks.finished.unwrap_or(0)).max(1);
+    let finished = marks.finished.unwrap_or(-1);
+    let unfinished_compaction = marks.scheduled.filter(|scheduled| *scheduled > finished);
     let shared = Shared {
         index,
         current: AtomicI64::new(current),
-        compacted: AtomicI64::new(compacted),
+        compacted: AtomicI64::new(unfinished_compaction.unwrap_or(finished)),
         backend,
         hashes: HashCache::default(),
     };
-    let unfinished_compaction = marks.scheduled.filter(|_| marks.scheduled > marks.finished);
-    let store = Store { shared: Arc::new(shared), compacting: None };
+    let store = Store {
+        shared: Arc::new(shared),
+        compacting: unfinished_compaction.map(|to| Compacting::new(finished, to, false)),
+        compacting_next: None,
+    };
     Ok((store, Restored { attachments, unfinished_compaction }))
 }
 
-impl Restoring {
-    fn change(&mut self, key: &[u8], value: &[u8]) -> ControlFlow<()> {
+/// Spans of about as many main revisions each.
+fn cut(view: &View, parts: usize) -> Vec<RestoreJob> {
+    let first = first_revision(view);
+    let last = view.last_revision_key().as_deref().and_then(main_of).unwrap_or(first);
+    let parts = i64::try_from(parts.max(1)).unwrap_or(1);
+    let step = last.saturating_sub(first) / parts + 1;
+    let bound = |part: i64| start_of(first.saturating_add(step.saturating_mul(part))).to_vec();
+    (0..parts)
+        .map(|part| RestoreJob {
+            view: view.clone(),
+            from: if part == 0 { Vec::new() } else { bound(part) },
+            to: if part + 1 == parts { Vec::new() } else { bound(part + 1) },
+        })
+        .collect()
+}
+
+fn first_revision(view: &View) -> i64 {
+    let mut first = None;
+    view.range(Table::Key, &[], &[], 1, |key, _| {
+        first = main_of(key);
+        ControlFlow::Break(())
+    });
+    first.unwrap_or(0)
+}
+
+fn main_of(key: &[u8]) -> Option<i64> {
+    Revision::decode(key).map(|(revision, _)| revision.main).filter(|main| *main >= 0)
+}
+
+/// Those of the puts that are still the newest of their keys.
+fn attachments(index: &Index, leased: Vec<(Bytes, Revision, i64)>) -> Vec<(Bytes, i64)> {
+    let is_newest = |key: &[u8], put: Revision| {
+        index.get(key, i64::MAX).is_some_and(|found| found.modified == put)
+    };
+    let newest = leased.into_iter().filter(|(key, put, _)| is_newest(key, *put));
+    newest.map(|(key, _, lease)| (key, lease)).collect()
+}
+
+impl RestoreJob {
+    /// Reads the span.
+    pub fn run(self) -> RestoredPart {
+        let mut part = RestoredPart {
+            from: self.from,
+            tree: Tree::default(),
+            last: 0,
+            leased: Vec::new(),
+            defect: None,
+        };
+        let from = part.from.clone();
+        self.view.range(Table::Key, &from, &self.to, usize::MAX, |key, value| {
+            match part.add(key, value) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(what) => {
+                    part.defect = Some(what);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        part
+    }
+}
+
+impl RestoredPart {
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let Some((revision, is_tombstone)) = Revision::decode(key) else {
-            self.defect = Some(format!("{} is no revision", key.escape_ascii()));
-            return ControlFlow::Break(());
+            return Err(format!("{} is no revision", key.escape_ascii()));
+        };
+        let Some(stored) = Stored::read(value) else {
+            return Err(format!("revision {revision:?} holds no key-value"));
         };
         self.last = revision.main;
-        let Ok(kv) = KeyValue::decode(value) else {
-            self.defect = Some(format!("revision {revision:?} holds no key-value"));
-            return ControlFlow::Break(());
-        };
         // A restore from a snapshot that bumps the revision leaves an empty one.
-        if kv.key.is_empty() {
-            return ControlFlow::Continue(());
+        if stored.key.is_empty() {
+            return Ok(());
         }
-        match self.keys.get_mut(&kv.key[..]) {
-            Some((history, lease)) if is_tombstone => {
-                // A tombstone of a key that is gone already changes nothing.
-                if history.get(i64::MAX).is_some() {
-                    history.tombstone(revision);
-                }
-                *lease = 0;
-            }
-            Some((history, lease)) => {
-                history.put(revision);
-                *lease = kv.lease;
-            }
-            None => {
-                let history = if is_tombstone {
-                    History::restored_tombstone(revision)
-                } else {
-                    History::restored(revision, kv.create_revision, kv.version)
-                };
-                self.keys.insert(kv.key[..].into(), (history, kv.lease));
-            }
+        if is_tombstone {
+            self.tree.upsert(
+                stored.key,
+                |history| history.join(History::restored_tombstone(revision)),
+                || (History::restored_tombstone(revision), ()),
+            );
+            return Ok(());
         }
-        ControlFlow::Continue(())
+        let put = || History::restored(revision, stored.create_revision, stored.version);
+        let again = |history: &mut History| {
+            history.put(revision);
+        };
+        self.tree.upsert(stored.key, again, || (put(), ()));
+        if stored.lease != 0 {
+            self.leased.push((Bytes::copy_from_slice(stored.key), revision, stored.lease));
+        }
+        Ok(())
     }
 }

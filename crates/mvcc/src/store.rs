@@ -1,14 +1,16 @@
 //! The store: one writer, and readers that each see one revision.
 
+use crate::Revision;
 use crate::compaction::Compacting;
 use crate::hash::HashCache;
 use crate::index::Index;
-use crate::range::{self, RangeOptions, RangeResult, Refusal};
-use crate::restore::{self, Restored};
+use crate::kv::Kv;
+use crate::range::{self, RangeOptions, RangeResult, RangeSummary, Refusal, Source, Window};
+use crate::restore::{self, RestoreJob, Restored, RestoredPart};
 use crate::revision::start_of;
 use crate::write::{Change, WriteTxn};
-use crate::{Kv, Revision};
-use backend::{ApplyTxn, Backend, Fault, Table, View};
+use backend::{ApplyTxn, Backend, Fault, Keys, Table, View};
+use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
     pub(crate) compacting: Option<Compacting>,
+    /// Promised while another one was under way.
+    pub(crate) compacting_next: Option<Compacting>,
 }
 
 /// The reading side; clones share it.
@@ -42,12 +46,26 @@ pub struct ReadTxn {
 }
 
 impl Store {
-    /// Rebuilds the index from the key table.
+    /// Rebuilds the index from the key table. A compaction that a crash interrupted is under way
+    /// again.
     ///
     /// # Errors
-    /// Keys of the table that are no revisions.
+    /// Rows of the table that are no revisions or no key-values.
     pub fn open(backend: &Backend) -> Result<(Store, Restored), Fault> {
-        restore::restore(backend.reader())
+        Store::open_in_parts(backend, 1, |jobs| jobs.into_iter().map(RestoreJob::run).collect())
+    }
+
+    /// As [`Store::open`], the table divided among `parts` jobs that `run` may put on as many
+    /// threads; it gives back their results in any order.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_in_parts(
+        backend: &Backend,
+        parts: usize,
+        run: impl FnOnce(Vec<RestoreJob>) -> Vec<RestoredPart>,
+    ) -> Result<(Store, Restored), Fault> {
+        restore::restore(backend.reader(), parts, run)
     }
 
     /// The reading side.
@@ -113,29 +131,50 @@ impl ReadTxn {
         self.shared.compacted.load(Ordering::Acquire)
     }
 
+    fn window(&self) -> Window {
+        Window { current: self.revision, compacted: self.compacted() }
+    }
+
     /// Reads keys.
     ///
     /// # Errors
     /// A revision that is compacted or does not exist, unknown sort options.
     pub fn range(&self, options: &RangeOptions) -> Result<RangeResult, Refusal> {
-        let shared = &self.shared;
-        let result =
-            range::range(&shared.index, options, self.revision, self.compacted(), |revision| {
-                self.load(revision)
-            })?;
-        // A compaction may have run while the index was walked.
-        range::revision_to_read(options.revision, self.revision, self.compacted())?;
-        Ok(result)
+        let mut kvs = Vec::new();
+        let mut keep = |stored: &[u8]| kvs.push(Kv::new(Bytes::copy_from_slice(stored)));
+        let RangeSummary { revision, more, count } = self.range_with(options, &mut keep)?;
+        Ok(RangeResult { revision, kvs, more, count })
     }
 
-    fn load(&self, revision: Revision) -> Option<Kv> {
-        self.view.get(Table::Key, &revision.encode()).map(Kv::new)
+    /// Reads keys, and hands every key-value's bytes to `see` where they lie: no copy is made, and
+    /// in key order no more than a page is held. Where it fails, what has been handed on means
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`ReadTxn::range`].
+    pub fn range_with(
+        &self,
+        options: &RangeOptions,
+        see: &mut dyn FnMut(&[u8]),
+    ) -> Result<RangeSummary, Refusal> {
+        let keys = self.view.keys();
+        let result = range::range(&self.shared.index, options, self.window(), &keys, see);
+        if !matches!(result, Ok(_) | Err(Refusal::Compacted)) {
+            return result;
+        }
+        // A compaction may have run meanwhile.
+        self.window().revision(options.revision)?;
+        assert_ne!(result, Err(Refusal::Compacted), "what the index knows is in the table");
+        result
     }
 
     /// The key as it was at a revision; `None` too where that has been compacted.
     pub fn get_at(&self, key: &[u8], revision: i64) -> Option<Kv> {
+        if revision < self.compacted() {
+            return None;
+        }
         let found = self.shared.index.get(key, revision)?;
-        self.load(found.modified)
+        self.view.get(Table::Key, &found.modified.encode()).map(Kv::new)
     }
 
     /// Walks all changes from a main revision on, in order, up to this one's revision, until `see`
@@ -159,5 +198,11 @@ impl ReadTxn {
             }
         });
         if from < self.compacted() { Err(Refusal::Compacted) } else { Ok(()) }
+    }
+}
+
+impl Source for Keys<'_> {
+    fn load(&self, revision: Revision, see: &mut dyn FnMut(&[u8])) -> bool {
+        self.with(&revision.encode(), see).is_some()
     }
 }

@@ -1,11 +1,13 @@
 //! Writing: one revision, some changes.
 
+use crate::history::Found;
 use crate::index::KeyRange;
 use crate::kv::{Fields, encode};
-use crate::range::{self, RangeOptions, RangeResult, Refusal};
+use crate::leaf::Key;
+use crate::range::{self, RangeOptions, RangeResult, RangeSummary, Refusal, Source, Window};
 use crate::store::Shared;
 use crate::{Kv, Revision};
-use backend::{ApplyTxn, Table};
+use backend::{ApplyTxn, Savepoint, Table};
 use bytes::Bytes;
 use proto::mvccpb::KeyValue;
 use std::sync::Arc;
@@ -51,10 +53,12 @@ pub struct Deleted {
     pub prev: Vec<Kv>,
 }
 
-/// The next revision, being written.
+/// The next revision, being written. Dropped before [`WriteTxn::end`], it leaves no trace: the
+/// entry is then applied without effect.
 pub struct WriteTxn<'s, 'b> {
     shared: &'s Arc<Shared>,
     txn: &'s mut ApplyTxn<'b>,
+    begun_with: Savepoint,
     begun_at: i64,
     events: Vec<ChangeEvent>,
 }
@@ -62,7 +66,8 @@ pub struct WriteTxn<'s, 'b> {
 impl<'s, 'b> WriteTxn<'s, 'b> {
     pub(crate) fn new(shared: &'s Arc<Shared>, txn: &'s mut ApplyTxn<'b>) -> WriteTxn<'s, 'b> {
         let begun_at = shared.current.load(Ordering::Acquire);
-        WriteTxn { shared, txn, begun_at, events: Vec::new() }
+        let begun_with = txn.savepoint();
+        WriteTxn { shared, txn, begun_with, begun_at, events: Vec::new() }
     }
 
     /// The revision that responses show: the next one as soon as something has changed.
@@ -80,10 +85,12 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
     /// # Errors
     /// As [`crate::ReadTxn::range`].
     pub fn range(&self, options: &RangeOptions) -> Result<RangeResult, Refusal> {
-        let (current, compacted) = (self.revision(), self.compacted());
-        range::range(&self.shared.index, options, current, compacted, |revision| {
-            self.load(revision)
-        })
+        let window = Window { current: self.revision(), compacted: self.compacted() };
+        let mut kvs = Vec::new();
+        let mut keep = |stored: &[u8]| kvs.push(Kv::new(Bytes::copy_from_slice(stored)));
+        let RangeSummary { revision, more, count } =
+            range::range(&self.shared.index, options, window, self, &mut keep)?;
+        Ok(RangeResult { revision, kvs, more, count })
     }
 
     fn load(&self, revision: Revision) -> Option<Kv> {
@@ -132,8 +139,8 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
         let mut deleted = Deleted::default();
         let range = KeyRange { key, end: range_end };
         let mut last_changes = Vec::new();
-        self.shared.index.walk(range, self.begun_at + 1, |key, found| {
-            deleted.keys.push(Bytes::copy_from_slice(key));
+        self.shared.index.walk(range, self.begun_at + 1, &mut |key: Key<'_>, found: Found| {
+            deleted.keys.push(key.to_bytes());
             last_changes.push(found.modified);
             true
         });
@@ -152,9 +159,28 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
     }
 
     /// What changed; `None` where nothing did. It is visible after the `ApplyTxn` is finished and
-    /// the change published.
-    pub fn end(self) -> Option<Change> {
+    /// the change published; both must follow.
+    pub fn end(mut self) -> Option<Change> {
         let revision = self.begun_at + 1;
-        (!self.events.is_empty()).then_some(Change { revision, events: self.events })
+        let events = std::mem::take(&mut self.events);
+        (!events.is_empty()).then_some(Change { revision, events })
+    }
+}
+
+impl Drop for WriteTxn<'_, '_> {
+    fn drop(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        for event in self.events.drain(..).rev() {
+            self.shared.index.undo(&event.key);
+        }
+        self.txn.undo_to(self.begun_with);
+    }
+}
+
+impl Source for WriteTxn<'_, '_> {
+    fn load(&self, revision: Revision, see: &mut dyn FnMut(&[u8])) -> bool {
+        self.txn.with(Table::Key, &revision.encode(), see).is_some()
     }
 }
