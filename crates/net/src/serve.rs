@@ -402,6 +402,20 @@ impl Body for Reply {
     type Data = Bytes;
     type Error = Infallible;
 
+    /// A response that is nothing but its end must end with its headers.
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Reply::Whole(None))
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        match self {
+            Reply::Whole(body) => {
+                hyper::body::SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
+            }
+            _ => hyper::body::SizeHint::default(),
+        }
+    }
+
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -62,25 +62,6 @@ impl<T> Mailbox<T> {
         true
     }
 
-    /// Adds all messages with one wake-up; `false` where the mailbox is closed.
-    pub(crate) fn send_all(&self, messages: &mut Vec<T>) -> bool {
-        if messages.is_empty() {
-            return true;
-        }
-        let mut state = self.inner.state.lock();
-        if state.closed {
-            messages.clear();
-            return false;
-        }
-        state.queue.append(messages);
-        let wake = std::mem::take(&mut state.reader_waits);
-        drop(state);
-        if wake {
-            self.inner.ready.notify_one();
-        }
-        true
-    }
-
     /// Takes everything, waiting until `deadline` (or for ever) for the first message.
     /// `into` must be empty; its storage is reused.
     pub(crate) fn drain(&self, into: &mut Vec<T>, deadline: Option<Instant>) -> Woken {
@@ -127,11 +108,6 @@ impl<T> Mailbox<T> {
         self.inner.state.lock().closed = true;
         self.inner.ready.notify_all();
     }
-
-    /// How many messages wait.
-    pub(crate) fn len(&self) -> usize {
-        self.inner.state.lock().queue.len()
-    }
 }
 
 #[cfg(test)]
@@ -145,10 +121,9 @@ mod tests {
         for n in 0..3 {
             assert!(mailbox.send(n));
         }
-        mailbox.send_all(&mut vec![3, 4]);
         let mut got = Vec::new();
         assert_eq!(mailbox.drain(&mut got, None), Woken::Messages);
-        assert_eq!(got, [0, 1, 2, 3, 4]);
+        assert_eq!(got, [0, 1, 2]);
     }
 
     #[test]

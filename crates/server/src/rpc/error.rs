@@ -30,7 +30,6 @@ errors! {
     LeaseProvided => InvalidArgument, "etcdserver: lease is provided";
     TooManyOps => InvalidArgument, "etcdserver: too many operations in txn request";
     DuplicateKey => InvalidArgument, "etcdserver: duplicate key given in txn request";
-    InvalidClientApiVersion => InvalidArgument, "etcdserver: invalid client api version";
     InvalidSortOption => InvalidArgument, "etcdserver: invalid sort option";
     Compacted => OutOfRange, "etcdserver: mvcc: required revision has been compacted";
     FutureRevision => OutOfRange, "etcdserver: mvcc: required revision is a future revision";
@@ -48,16 +47,9 @@ errors! {
     MemberNotLearner => FailedPrecondition, "etcdserver: can only promote a learner member";
     TooManyLearners => FailedPrecondition, "etcdserver: too many learner members in cluster";
     NoLeader => Unavailable, "etcdserver: no leader";
-    LeaderChanged => Unavailable, "etcdserver: leader changed";
-    NotCapable => FailedPrecondition, "etcdserver: not capable";
     Stopped => Unavailable, "etcdserver: server stopped";
     Timeout => Unavailable, "etcdserver: request timed out";
     Corrupt => DataLoss, "etcdserver: corrupt cluster";
-    BadLeaderTransferee => FailedPrecondition, "etcdserver: bad leader transferee";
-    AuthNotEnabled => FailedPrecondition, "etcdserver: authentication is not enabled";
-    DeadlineExceeded => DeadlineExceeded, "context deadline exceeded";
-    Canceled => Canceled, "context canceled";
-    WatchCanceled => Canceled, "etcdserver: watch canceled";
     StreamSorted => Unimplemented, "RangeStream does not support custom sort orders";
     StreamFiltered => Unimplemented, "RangeStream does not support revision filters";
     UnknownAlarmAction => InvalidArgument,

@@ -1,2 +1,0 @@
-//! The etcdctl program.
-fn main() {}

@@ -1,1 +1,0 @@
-//! The Rust SDK: balancing, failover, safe retries, watch resume, lease keep-alive.
