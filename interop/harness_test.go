@@ -1,0 +1,162 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// ours is the server under test: HOLDFAST_ETCD, or what cargo built.
+func ours(t testing.TB) string {
+	t.Helper()
+	candidates := []string{os.Getenv("HOLDFAST_ETCD"), "../target/release/etcd", "../target/debug/etcd"}
+	for _, path := range candidates {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); err == nil {
+			abs, _ := filepath.Abs(path)
+			return abs
+		}
+	}
+	if os.Getenv("HOLDFAST_REQUIRE") != "" {
+		t.Fatal("there is no server binary; build it with `cargo build -p etcd` or set HOLDFAST_ETCD")
+	}
+	t.Skip("skipped: there is no server binary; build it with `cargo build -p etcd` or set HOLDFAST_ETCD")
+	return ""
+}
+
+// tool is one of the reference's programs, built by build.sh.
+func tool(t testing.TB, name string) string {
+	t.Helper()
+	path, _ := filepath.Abs(filepath.Join("bin", name))
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("HOLDFAST_REQUIRE") != "" {
+			t.Fatalf("%s is missing; run interop/build.sh", path)
+		}
+		t.Skipf("skipped: %s is missing; run interop/build.sh", path)
+	}
+	return path
+}
+
+// ports keeps both ports of a data directory, so that a member keeps its identity.
+type ports struct{ client, peer int }
+
+func freePorts(t testing.TB) ports {
+	t.Helper()
+	var found [2]int
+	for i := range found {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		found[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports{found[0], found[1]}
+}
+
+// server is a running process.
+type server struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	url    string
+	client *clientv3.Client
+}
+
+func start(t testing.TB, bin, dir string, p ports, args ...string) *server {
+	t.Helper()
+	client := fmt.Sprintf("http://127.0.0.1:%d", p.client)
+	peer := fmt.Sprintf("http://127.0.0.1:%d", p.peer)
+	all := append([]string{
+		"--name=m", "--data-dir=" + dir,
+		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
+		"--initial-cluster=m=" + peer,
+	}, args...)
+	cmd := exec.Command(bin, all...)
+	log, err := os.OpenFile(dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log.Close()
+	s := &server{t: t, cmd: cmd, url: client}
+	t.Cleanup(func() { s.kill() })
+	s.await(dir + ".log")
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{client}, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.client = c
+	t.Cleanup(func() { c.Close() })
+	return s
+}
+
+func (s *server) await(log string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		resp, err := http.Get(s.url + "/health")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if s.cmd.Process.Signal(syscall.Signal(0)) != nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	text, _ := os.ReadFile(log)
+	s.t.Fatalf("the server did not become healthy; its log:\n%s", text)
+}
+
+func (s *server) kill() {
+	if s.cmd.ProcessState == nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	}
+}
+
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() { _ = s.cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(15 * time.Second):
+		s.t.Fatal("the server did not stop within 15 s of SIGTERM")
+	}
+}
+
+func ctx(t testing.TB) context.Context {
+	t.Helper()
+	c, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return c
+}
+
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", filepath.Base(name), args, err, out)
+	}
+	return string(out)
+}
