@@ -60,13 +60,13 @@ impl Member {
     fn run(&mut self, sim: &SimDisk) -> Result<(), Fault> {
         while self.backend.applied().index < ENTRIES {
             let index = self.backend.applied().index + 1;
-            if index % 5 == 0
+            if index.is_multiple_of(5)
                 && let Some(job) = self.backend.freeze()
             {
                 self.apply(index);
                 let done = job.run()?;
                 self.backend.complete(done);
-            } else if index % 17 == 0
+            } else if index.is_multiple_of(17)
                 && let Some(job) = self.backend.defragment()
             {
                 self.apply(index);
