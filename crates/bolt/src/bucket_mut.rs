@@ -172,6 +172,19 @@ impl<'t> BucketMut<'t> {
         self.reborrow().into_nested(name)
     }
 
+    /// The bucket inside this one, to walk down a path.
+    pub fn into_bucket(self, name: &[u8]) -> Option<BucketMut<'t>> {
+        self.into_nested(name)
+    }
+
+    /// The bucket inside this one, made where it is missing, to walk down a path.
+    ///
+    /// # Errors
+    /// As [`crate::WriteTxn::create_bucket_if_not_exists`].
+    pub fn into_bucket_if_not_exists(self, name: &[u8]) -> Result<BucketMut<'t>, Error> {
+        self.into_created(name, true)
+    }
+
     /// Removes a bucket inside this one, with all that is in it.
     ///
     /// # Errors

@@ -107,6 +107,24 @@ struct Frame<'d> {
     high: Option<&'d [u8]>,
 }
 
+/// A page number found in another page.
+struct Link<'d> {
+    id: PageId,
+    /// Where it was found.
+    parent: PageId,
+    /// The page's keys are not below this, and below the other.
+    low: Option<&'d [u8]>,
+    high: Option<&'d [u8]>,
+    tree_depth: usize,
+    bucket_depth: usize,
+}
+
+impl Link<'_> {
+    fn root(id: PageId, parent: PageId, bucket_depth: usize) -> Self {
+        Link { id, parent, low: None, high: None, tree_depth: 0, bucket_depth }
+    }
+}
+
 impl<'d> Walk<'d> {
     fn run(data: &'d [u8], meta: &Meta, findings_max: usize) -> Walk<'d> {
         let mut walk = Walk {
@@ -119,7 +137,7 @@ impl<'d> Walk<'d> {
             findings_max,
         };
         walk.used.mark((0, 2));
-        walk.enter(meta.root, None, None, 0, 0);
+        walk.enter(Link::root(meta.root, meta.slot(), 0));
         while walk.findings.len() < findings_max
             && let Some(frame) = walk.stack.last_mut()
         {
@@ -145,9 +163,14 @@ impl<'d> Walk<'d> {
 
     fn child(&mut self, frame: &Frame<'d>, index: usize) {
         let is_last = index + 1 == frame.page.count();
-        let high = if is_last { frame.high } else { Some(frame.page.key(index + 1)) };
-        let (depth, low) = (frame.tree_depth + 1, frame.page.key(index));
-        self.enter(frame.page.child(index), Some(low), high, depth, frame.bucket_depth);
+        self.enter(Link {
+            id: frame.page.child(index),
+            parent: frame.page.id(),
+            low: Some(frame.page.key(index)),
+            high: if is_last { frame.high } else { Some(frame.page.key(index + 1)) },
+            tree_depth: frame.tree_depth + 1,
+            bucket_depth: frame.bucket_depth,
+        });
     }
 
     /// A leaf's element: goes into it where it is a bucket.
@@ -169,24 +192,18 @@ impl<'d> Walk<'d> {
                     self.find(id, format!("element {index} is an inline bucket: {what}"));
                 }
             }
-            root => self.enter(root, None, None, 0, frame.bucket_depth + 1),
+            root => self.enter(Link::root(root, id, frame.bucket_depth + 1)),
         }
     }
 
-    /// Checks a page, whose keys must lie in `[low, high)`, and goes into it.
-    fn enter(
-        &mut self,
-        id: PageId,
-        low: Option<&[u8]>,
-        high: Option<&'d [u8]>,
-        tree_depth: usize,
-        bucket_depth: usize,
-    ) {
+    /// Checks a page, and goes into it where there is more to be seen.
+    fn enter(&mut self, link: Link<'d>) {
+        let Link { id, parent, low, high, tree_depth, bucket_depth } = link;
         let page = match Page::try_at(self.data, self.page_size, id) {
             Some(page) if id >= 2 => page,
             _ => {
-                let what = format!("it lies beyond the {} pages in use", self.high_water);
-                return self.find(id, what);
+                let pages = self.high_water;
+                return self.find(parent, format!("it refers to page {id} of {pages} in use"));
             }
         };
         if page.id() != id {

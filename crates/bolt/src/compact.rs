@@ -89,7 +89,7 @@ impl<'s> Copy<'s, '_> {
         let (outer, rest) = self.path.split_first().expect("a bucket is being copied");
         let mut bucket = txn.create_bucket_if_not_exists(outer)?;
         for name in rest {
-            bucket = bucket.into_created(name, true)?;
+            bucket = bucket.into_bucket_if_not_exists(name)?;
         }
         bucket.set_fill_percent(FILL_PERCENT);
         Ok(bucket)

@@ -7,6 +7,11 @@ use crate::store::{Span, Store};
 use disk::File;
 use std::io;
 
+/// The largest single write. The kernel caches a write in pieces as large as it is, and a later
+/// write of one page costs time in proportion to the piece it falls into: larger writes are a
+/// little cheaper themselves and make every small one after them several times dearer.
+const WRITE_MAX: usize = 64 * 1024;
+
 /// Pages on their way to the file.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
@@ -53,7 +58,9 @@ impl Output {
         for run in self.pages.chunk_by(adjoin) {
             let len: usize = run.iter().map(|page| page.len).sum();
             let from = run[0].from;
-            file.write_at(&self.bytes[from..from + len], place(&run[0]))?;
+            for (n, piece) in self.bytes[from..from + len].chunks(WRITE_MAX).enumerate() {
+                file.write_at(piece, place(&run[0]) + (n * WRITE_MAX) as u64)?;
+            }
         }
         Ok(())
     }

@@ -232,10 +232,11 @@ impl<'d> Page<'d> {
 /// The first eight bytes are compared as one number, which settles most comparisons between keys
 /// of this crate's main user: revisions, big-endian.
 pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    if let (Some(a_head), Some(b_head)) = (a.first_chunk::<8>(), b.first_chunk::<8>())
-        && a_head != b_head
-    {
-        return u64::from_be_bytes(*a_head).cmp(&u64::from_be_bytes(*b_head));
+    if let (Some(a_head), Some(b_head)) = (a.first_chunk(), b.first_chunk()) {
+        let (a_head, b_head) = (u64::from_be_bytes(*a_head), u64::from_be_bytes(*b_head));
+        if a_head != b_head {
+            return a_head.cmp(&b_head);
+        }
     }
     a.cmp(b)
 }

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
-/// Revisions looked at in one step.
-const BATCH: usize = 1000;
+/// Rows looked at in one step, unless [`Store::set_compaction_batch_limit`] says otherwise.
+pub(crate) const BATCH_ROWS: usize = 1000;
 
 const SCHEDULED: &[u8] = b"scheduledCompactRev";
 const FINISHED: &[u8] = b"finishedCompactRev";
@@ -121,10 +121,13 @@ impl Store {
         self.compacting.is_some()
     }
 
-    /// Does a bounded part of the compaction under way: [`PAGE_KEYS`] keys of the index or
-    /// [`BATCH`] rows of the table.
-    ///
-    /// [`PAGE_KEYS`]: crate::index::PAGE_KEYS
+    /// Sets how many rows of the table a step looks at.
+    pub fn set_compaction_batch_limit(&mut self, rows: usize) {
+        self.compaction_batch_rows = rows.max(1);
+    }
+
+    /// Does a bounded part of the compaction under way: some hundred keys of the index, or a batch
+    /// of rows of the table.
     pub fn compaction_step(&mut self, txn: &mut MaintenanceTxn<'_>) -> Progress {
         let Some(mut compacting) = self.compacting.take() else {
             return Progress::Done;
@@ -159,10 +162,10 @@ impl Store {
     ) -> Option<Place> {
         let Compacting { to, ref mut hasher, keeps_any, .. } = *compacting;
         let (index, view) = (&self.shared.index, self.shared.backend.view());
-        let (mut seen, mut last) = (0, None);
-        view.range(Table::Key, from, &start_of(to + 1), BATCH, |key, value| {
+        let (batch_rows, mut seen, mut last) = (self.compaction_batch_rows, 0, None);
+        view.range(Table::Key, from, &start_of(to + 1), batch_rows, |key, value| {
             seen += 1;
-            if seen == BATCH {
+            if seen == batch_rows {
                 last = Some(key.to_vec());
             }
             if let Some((revision, is_tombstone)) = Revision::decode(key) {

@@ -92,13 +92,7 @@ impl Reader {
     /// # Errors
     /// [`Refusal::Compacted`], [`Refusal::FutureRevision`].
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Refusal> {
-        loop {
-            match self.read().hash_kv(revision) {
-                // What was current when it began has been compacted meanwhile.
-                Err(Refusal::Compacted) if revision == 0 => {}
-                result => return result,
-            }
-        }
+        self.read_with(|read| read.hash_kv(revision))
     }
 }
 

@@ -4,7 +4,7 @@
 //! the caller likes, into an index of its own; the indexes are joined in key order, and packed.
 
 use crate::Revision;
-use crate::compaction::{Compacting, Marks};
+use crate::compaction::{BATCH_ROWS, Compacting, Marks};
 use crate::hash::HashCache;
 use crate::history::History;
 use crate::index::{Index, Tree};
@@ -79,6 +79,7 @@ pub(crate) fn restore(
         shared: Arc::new(shared),
         compacting: unfinished_compaction.map(|to| Compacting::new(finished, to, false)),
         compacting_next: None,
+        compaction_batch_rows: BATCH_ROWS,
     };
     Ok((store, Restored { attachments, unfinished_compaction }))
 }

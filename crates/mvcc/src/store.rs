@@ -30,6 +30,7 @@ pub struct Store {
     pub(crate) compacting: Option<Compacting>,
     /// Promised while another one was under way.
     pub(crate) compacting_next: Option<Compacting>,
+    pub(crate) compaction_batch_rows: usize,
 }
 
 /// The reading side; clones share it.
@@ -118,6 +119,24 @@ impl Reader {
         let view = self.shared.backend.view();
         ReadTxn { shared: Arc::clone(&self.shared), view, revision }
     }
+
+    /// Lets `act` read at the current revision, and again where a compaction has overtaken that
+    /// revision meanwhile: who asks for what is current is never told that it is compacted.
+    ///
+    /// # Errors
+    /// What `act` is refused.
+    pub fn read_with<T>(
+        &self,
+        mut act: impl FnMut(&ReadTxn) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        loop {
+            let read = self.read();
+            match act(&read) {
+                Err(Refusal::Compacted) if read.revision() < read.compacted() => {}
+                result => return result,
+            }
+        }
+    }
 }
 
 impl ReadTxn {
@@ -138,7 +157,8 @@ impl ReadTxn {
     /// Reads keys.
     ///
     /// # Errors
-    /// A revision that is compacted or does not exist, unknown sort options.
+    /// A revision that is compacted or does not exist, unknown sort options. Even this
+    /// transaction's own revision may be compacted by now; see [`Reader::read_with`].
     pub fn range(&self, options: &RangeOptions) -> Result<RangeResult, Refusal> {
         let mut kvs = Vec::new();
         let mut keep = |stored: &[u8]| kvs.push(Kv::new(Bytes::copy_from_slice(stored)));

@@ -31,7 +31,8 @@ impl World {
     fn new() -> World {
         let sim = SimDisk::new(1);
         let backend = Backend::open(sim.disk(), Path::new("db"), options()).unwrap();
-        let (store, _) = Store::open(&backend).unwrap();
+        let (mut store, _) = Store::open(&backend).unwrap();
+        store.set_compaction_batch_limit(3);
         World { sim, backend, store, index: 0, model: Model::default() }
     }
 
@@ -116,7 +117,7 @@ impl World {
         drop((backend, store));
         let backend = Backend::open(sim.disk(), Path::new("db"), options()).unwrap();
         let run = |jobs: Vec<RestoreJob>| jobs.into_iter().rev().map(RestoreJob::run).collect();
-        let (store, restored) = Store::open_in_parts(&backend, parts, run).unwrap();
+        let (mut store, restored) = Store::open_in_parts(&backend, parts, run).unwrap();
         assert_eq!(backend.applied().index, index);
         let mut attached = restored.attachments;
         attached.sort();
@@ -126,6 +127,7 @@ impl World {
         assert_eq!(restored.unfinished_compaction, unfinished);
         assert_eq!((store.revision(), store.compacted()), (model.current, model.compacted));
         model.restart();
+        store.set_compaction_batch_limit(3);
         World { sim, backend, store, index, model }
     }
 
