@@ -5,12 +5,14 @@
 
 use backend::{Backend, EntryId, Options};
 use bytes::Bytes;
-use mvcc::{RangeOptions, Store};
+use mvcc::{RangeOptions, RestoreJob, Store};
 use std::path::Path;
 use std::time::Instant;
 
 /// etcd's batch limit.
 const BATCH_OPS: usize = 10_000;
+/// For the restart.
+const THREADS: usize = 2;
 
 fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>().unwrap());
@@ -67,7 +69,7 @@ fn restart(path: &Path) {
     let backend = Backend::open(disk::RealDisk::new(), path, Options::default()).unwrap();
     let opened = begun.elapsed();
     let at = Instant::now();
-    let (store, restored) = Store::open(&backend).unwrap();
+    let (store, restored) = Store::open_in_parts(&backend, THREADS, on_threads).unwrap();
     println!(
         "restart   file {:.3} s, index {:.3} s; revision {}, {} attachments",
         opened.as_secs_f64(),
@@ -77,6 +79,13 @@ fn restart(path: &Path) {
     );
     report("restarted");
     reads(&store);
+}
+
+fn on_threads(jobs: Vec<RestoreJob>) -> Vec<mvcc::RestoredPart> {
+    std::thread::scope(|threads| {
+        let running: Vec<_> = jobs.into_iter().map(|job| threads.spawn(|| job.run())).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 fn reads(store: &Store) {
@@ -96,6 +105,11 @@ fn reads(store: &Store) {
     let bytes: usize =
         reader.read().range(&all).unwrap().kvs.iter().map(|kv| kv.encoded().len()).sum();
     println!("list      {} MB in {:.1} ms", bytes >> 20, at.elapsed().as_secs_f64() * 1e3);
+
+    let at = Instant::now();
+    let mut bytes = Vec::new();
+    reader.read().range_with(&all, &mut |stored| bytes.extend_from_slice(stored)).unwrap();
+    println!("splice    {} MB in {:.1} ms", bytes.len() >> 20, at.elapsed().as_secs_f64() * 1e3);
 
     let at = Instant::now();
     let hash = reader.read().hash_kv(0).unwrap();
