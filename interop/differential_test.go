@@ -156,7 +156,7 @@ func (r *requests) next() (string, proto.Message, proto.Message) {
 	case n < 35:
 		return kv + "Compact", &pb.CompactionRequest{Revision: r.rev - int64(r.Intn(25)), Physical: true}, &pb.CompactionResponse{}
 	case n < 37:
-		return lease + "LeaseGrant", &pb.LeaseGrantRequest{ID: int64(1 + r.Intn(5)), TTL: int64(1000 * r.Intn(9))}, &pb.LeaseGrantResponse{}
+		return lease + "LeaseGrant", &pb.LeaseGrantRequest{ID: int64(1 + r.Intn(5)), TTL: int64(1000 * (1 + r.Intn(8)))}, &pb.LeaseGrantResponse{}
 	case n < 38:
 		return lease + "LeaseRevoke", &pb.LeaseRevokeRequest{ID: int64(1 + r.Intn(5))}, &pb.LeaseRevokeResponse{}
 	case n < 39:

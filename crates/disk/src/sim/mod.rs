@@ -110,7 +110,9 @@ impl SimDisk {
     /// dead, planned faults are gone.
     pub fn restart(&self) {
         let mut state = self.state.lock();
-        let State { names, inodes, rng, .. } = &mut *state;
+        let State { names, inodes, rng, ops, .. } = &mut *state;
+        // Each place of a crash draws its own fates, also for the same seed.
+        rng.mix(*ops);
         names.crash(rng);
         inodes.retain(|id, _| names.refers_to(*id));
         // In the order of ids, so that a seed decides the same every time.
@@ -368,6 +370,11 @@ impl Rng {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn mix(&mut self, number: u64) {
+        self.0 = (self.0 ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93)) | 1;
+        self.next();
     }
 
     /// A number below `n`, which is not 0.

@@ -41,11 +41,16 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
 
 fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
     shared.metrics.ranges.inc();
-    let read = shared.reader.read();
-    let mut response = RangeWriter::new(&shared.header(read.revision()));
     let options = apply::range_options(request);
-    let found = read.range_with(&options, &mut |stored| response.push(stored))?;
-    Ok(response.finish(found.more, found.count))
+    // A compaction that passes while this reads makes it begin anew, at the revision it left.
+    shared
+        .reader
+        .read_with(|read| {
+            let mut response = RangeWriter::new(&shared.header(read.revision()));
+            let found = read.range_with(&options, &mut |stored| response.push(stored))?;
+            Ok(response.finish(found.more, found.count))
+        })
+        .map_err(|refusal: mvcc::Refusal| Error::from(refusal))
 }
 
 /// `KV.Put`.
