@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 [ -x ../interop/bin/etcd ] || ../interop/build.sh
-if [ -z "${HOLDFAST_ETCD:-}" ] && [ ! -x ../target/release/etcd ]; then
-    (cd .. && cargo build --release -p etcd)
+if [ -z "${HOLDFAST_ETCD:-}" ]; then
+    cargo build --release --locked -p etcd
+    target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+    export HOLDFAST_ETCD="$target/release/etcd"
 fi
 mkdir -p out
 go build -o out/bench .

@@ -29,7 +29,7 @@ pub use fault::Fault;
 pub use kv::options as range_options;
 pub use machine::{Config, Effect, Machine, Opened, Outcome};
 pub use refusal::Refusal;
-pub use reply::{Header, Reply, TxnReply};
+pub use reply::{Header, RangeWriter, Reply, TxnReply};
 pub use txn::{is_read_only, is_serializable, read as read_txn};
 
 pub use {backend, lease, membership, mvcc};

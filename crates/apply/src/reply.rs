@@ -146,6 +146,32 @@ impl Reply {
     }
 }
 
+/// A range's response, written while its keys are read.
+pub struct RangeWriter {
+    out: BytesMut,
+}
+
+impl RangeWriter {
+    /// Begins with the header.
+    pub fn new(header: &Header) -> RangeWriter {
+        let mut out = BytesMut::with_capacity(512);
+        write_header(header, &mut out);
+        RangeWriter { out }
+    }
+
+    /// Adds a stored key-value.
+    pub fn push(&mut self, stored: &[u8]) {
+        write_bytes(2, stored, &mut self.out);
+    }
+
+    /// Ends the response.
+    pub fn finish(mut self, more: bool, count: i64) -> Bytes {
+        write_bool(3, more, &mut self.out);
+        write_int(4, count, &mut self.out);
+        self.out.freeze()
+    }
+}
+
 fn range_len(range: &RangeResult) -> usize {
     range.kvs.iter().map(kv_len).sum::<usize>()
         + if range.more { 2 } else { 0 }

@@ -61,6 +61,11 @@ impl Layer {
         found.ok().map(|at| &self.keys[at].1)
     }
 
+    /// What it says about a key of one of the small tables: nothing, removed, or a value.
+    pub(crate) fn get_other(&self, table: Table, key: &[u8]) -> Option<&Option<Bytes>> {
+        if self.others.is_empty() { None } else { self.others.get(&(table, key.to_vec())) }
+    }
+
     /// What it says about one of the small tables, in key order.
     pub(crate) fn changes(&self, table: Table) -> impl Iterator<Item = (&[u8], Option<&Bytes>)> {
         self.others

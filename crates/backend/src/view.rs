@@ -83,10 +83,8 @@ impl View {
             return self.keys().with(key, see);
         }
         for upper in self.layers() {
-            let layer = upper.layer.read();
-            if !layer.others.is_empty()
-                && let Some(value) = layer.others.get(&(table, key.to_vec()))
-            {
+            let change = upper.layer.read().get_other(table, key).cloned();
+            if let Some(value) = change {
                 return value.as_deref().map(see);
             }
         }
@@ -211,7 +209,9 @@ impl Keys<'_> {
     /// may still be found.
     pub fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if let Some(upper) = self.view.layers().find(|upper| upper.may_hold(key)) {
-            return upper.layer.read().get_key(key).map(|value| see(&value[..]));
+            // The lock is gone before anyone looks at the value.
+            let value = upper.layer.read().get_key(key).cloned();
+            return value.map(|value| see(&value));
         }
         self.bucket?.get(key).map(see)
     }

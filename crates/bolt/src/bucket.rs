@@ -9,6 +9,7 @@
 
 use crate::cursor::{Cursor, Item, Walk};
 use crate::page::{BUCKET_FLAG, Page, PageId, u64_at};
+use crate::search::Guess;
 
 /// Bytes of a bucket's value, but for an inline page.
 pub(crate) const BUCKET_HEADER_LEN: usize = 16;
@@ -47,10 +48,13 @@ impl<'t> Bucket<'t> {
 
     fn find(&self, key: &[u8]) -> Option<(u32, &'t [u8])> {
         let mut page = self.root;
+        let mut guess = Guess::NONE;
         while !page.is_leaf() {
-            page = self.page(page.child(page.child_index(key)));
+            let (index, below) = page.child_index(key, guess);
+            page = self.page(page.child(index));
+            guess = below;
         }
-        let (index, exact) = page.search(key);
+        let (index, exact) = page.search(key, guess);
         exact.then(|| {
             let (flags, _, value) = page.leaf(index);
             (flags, value)
@@ -103,12 +107,12 @@ impl<'t> Walk for Bucket<'t> {
         self.page(level.child(index))
     }
 
-    fn child_index(&self, level: Page<'t>, key: &[u8]) -> usize {
-        level.child_index(key)
+    fn child_index(&self, level: Page<'t>, key: &[u8], guess: Guess) -> (usize, Guess) {
+        level.child_index(key, guess)
     }
 
-    fn search(&self, level: Page<'t>, key: &[u8]) -> usize {
-        level.search(key).0
+    fn search(&self, level: Page<'t>, key: &[u8], guess: Guess) -> usize {
+        level.search(key, guess).0
     }
 }
 

@@ -1,6 +1,7 @@
 //! Walking a bucket in key order.
 
 use crate::bucket::Bucket;
+use crate::search::Guess;
 use crate::stack::Stack;
 
 /// A key with its value; `None` for a bucket.
@@ -15,10 +16,10 @@ pub(crate) trait Walk {
     fn is_leaf(&self, level: Self::Level) -> bool;
     fn count(&self, level: Self::Level) -> usize;
     fn child(&self, level: Self::Level, index: usize) -> Self::Level;
-    /// The child under which a key belongs.
-    fn child_index(&self, level: Self::Level, key: &[u8]) -> usize;
+    /// The child under which a key belongs, and where in it.
+    fn child_index(&self, level: Self::Level, key: &[u8], guess: Guess) -> (usize, Guess);
     /// The first element of a leaf whose key is not below `key`.
-    fn search(&self, level: Self::Level, key: &[u8]) -> usize;
+    fn search(&self, level: Self::Level, key: &[u8], guess: Guess) -> usize;
 }
 
 /// The way from the root to an element of a leaf.
@@ -53,12 +54,14 @@ impl<L: Copy> Way<L> {
     pub(crate) fn seek(&mut self, tree: &impl Walk<Level = L>, key: &[u8]) -> Option<(L, usize)> {
         self.stack.truncate(0);
         let mut level = tree.root();
+        let mut guess = Guess::NONE;
         while !tree.is_leaf(level) {
-            let index = tree.child_index(level, key);
+            let (index, below) = tree.child_index(level, key, guess);
             self.stack.push((level, index));
             level = tree.child(level, index);
+            guess = below;
         }
-        self.stack.push((level, tree.search(level, key)));
+        self.stack.push((level, tree.search(level, key, guess)));
         self.here_or_forward(tree)
     }
 

@@ -32,6 +32,7 @@ mod page;
 mod pending;
 mod read;
 mod rebalance;
+mod search;
 mod spill;
 mod stack;
 mod store;

@@ -3,7 +3,8 @@
 //! Only the way from the root to what changes is taken; everything else stays a page number. A
 //! node's keys and values are spans of the mapping until they are replaced.
 
-use crate::page::{ELEMENT_LEN, HEADER_LEN, Page, PageId, Run, compare};
+use crate::page::{ELEMENT_LEN, HEADER_LEN, Page, PageId, Run};
+use crate::search::{Guess, compare};
 use crate::store::{Span, Store};
 
 /// A node of more entries is split in memory before something is put into its middle, so that
@@ -240,11 +241,14 @@ impl Tree {
 fn find_in_page(root: PageId, key: &[u8], store: &Store) -> Option<(u32, Span)> {
     let mut id = root;
     let mut page = store.page(id);
+    let mut guess = Guess::NONE;
     while !page.is_leaf() {
-        id = page.child(page.child_index(key));
+        let (index, below) = page.child_index(key, guess);
+        id = page.child(index);
         page = store.page(id);
+        guess = below;
     }
-    let (index, exact) = page.search(key);
+    let (index, exact) = page.search(key, guess);
     let base = id as usize * store.page_size;
     exact.then(|| (page.leaf_flags(index), Span::mapped(base, page.leaf_place(index))))
 }

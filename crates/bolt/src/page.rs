@@ -10,6 +10,7 @@
 //! `pos` counts from the start of its element to the key; a value follows its key. `overflow` is
 //! the number of pages that follow this one and belong to it.
 
+use crate::search::compare;
 use std::cmp::Ordering;
 
 /// A page's number; its offset is this times the page size.
@@ -30,8 +31,8 @@ pub(crate) const BUCKET_FLAG: u32 = 0x01;
 pub(crate) const ELEMENTS_MAX: usize = 0xfffe;
 
 /// Where `pos` lies in an element; `ksize` follows it.
-const LEAF_POS: usize = 4;
-const BRANCH_POS: usize = 0;
+pub(crate) const LEAF_POS: usize = 4;
+pub(crate) const BRANCH_POS: usize = 0;
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
@@ -110,7 +111,7 @@ impl<'d> Page<'d> {
         self.bytes
     }
 
-    fn elements(self) -> &'d [[u8; ELEMENT_LEN]] {
+    pub(crate) fn elements(self) -> &'d [[u8; ELEMENT_LEN]] {
         let end = HEADER_LEN + self.count() * ELEMENT_LEN;
         self.bytes[HEADER_LEN..end].as_chunks().0
     }
@@ -159,38 +160,6 @@ impl<'d> Page<'d> {
         &self.bytes[place.key..place.value]
     }
 
-    /// The first element whose key is not below `key`, and whether it is equal.
-    pub(crate) fn search(self, key: &[u8]) -> (usize, bool) {
-        if self.is_leaf() {
-            self.search_at::<LEAF_POS>(key)
-        } else {
-            self.search_at::<BRANCH_POS>(key)
-        }
-    }
-
-    fn search_at<const POS: usize>(self, key: &[u8]) -> (usize, bool) {
-        let elements = self.elements();
-        let (mut low, mut high) = (0, elements.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            let element = &elements[middle];
-            let start = HEADER_LEN + middle * ELEMENT_LEN + u32_at(element, POS) as usize;
-            let end = start + u32_at(element, POS + 4) as usize;
-            match compare(&self.bytes[start..end], key) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Equal => return (middle, true),
-                Ordering::Greater => high = middle,
-            }
-        }
-        (low, false)
-    }
-
-    /// The child of a branch page under which `key` belongs.
-    pub(crate) fn child_index(self, key: &[u8]) -> usize {
-        let (index, exact) = self.search_at::<BRANCH_POS>(key);
-        if exact { index } else { index.saturating_sub(1) }
-    }
-
     /// Says what makes the page unusable as a branch or leaf, if anything does.
     ///
     /// Without a defect, every key and value lies within the page and the keys ascend, so the
@@ -227,42 +196,9 @@ impl<'d> Page<'d> {
     }
 }
 
-/// The order of keys: that of their bytes.
-///
-/// The first eight bytes are compared as one number, which settles most comparisons between keys
-/// of this crate's main user: revisions, big-endian.
-pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    if let (Some(a_head), Some(b_head)) = (a.first_chunk(), b.first_chunk()) {
-        let (a_head, b_head) = (u64::from_be_bytes(*a_head), u64::from_be_bytes(*b_head));
-        if a_head != b_head {
-            return a_head.cmp(&b_head);
-        }
-    }
-    a.cmp(b)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_order_is_that_of_the_bytes() {
-        let keys: [&[u8]; 8] = [
-            b"",
-            b"\0",
-            b"\0\0\0\0\0\0\0\x01_",
-            b"\0\0\0\0\0\0\x01\0",
-            b"\0\0\0\0\0\0\x01\0_",
-            b"a",
-            b"\xff\xff\xff\xff\xff\xff\xff\xff",
-            b"\xff\xff\xff\xff\xff\xff\xff\xff\0",
-        ];
-        for (i, a) in keys.iter().enumerate() {
-            for (j, b) in keys.iter().enumerate() {
-                assert_eq!(compare(a, b), i.cmp(&j), "{a:?} {b:?}");
-            }
-        }
-    }
 
     /// Two elements, as bbolt lays them out: `a` -> `1`, `bc` -> a bucket's `xyz`.
     fn leaf() -> Vec<u8> {
@@ -284,10 +220,6 @@ mod tests {
         assert_eq!((page.id(), page.count(), page.run()), (7, 2, (7, 1)));
         assert_eq!(page.leaf(0), (0, &b"a"[..], &b"1"[..]));
         assert_eq!(page.leaf(1), (1, &b"bc"[..], &b"xyz"[..]));
-        let search = |key: &[u8]| page.search(key);
-        assert_eq!(search(b"a"), (0, true));
-        assert_eq!(search(b"b"), (1, false));
-        assert_eq!(search(b"c"), (2, false));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::cursor::{Item, Walk, Way};
 use crate::node::{Entries, Node, Tree, child_index, search};
 use crate::page::{BUCKET_FLAG, Page};
+use crate::search::Guess;
 use crate::store::Store;
 
 /// A page of the file, or one that the transaction has taken into memory.
@@ -72,19 +73,19 @@ impl<'t> Walk for Pending<'t> {
         }
     }
 
-    fn child_index(&self, level: Level<'t>, key: &[u8]) -> usize {
+    fn child_index(&self, level: Level<'t>, key: &[u8], guess: Guess) -> (usize, Guess) {
         match level {
-            Level::Page(page) => page.child_index(key),
+            Level::Page(page) => page.child_index(key, guess),
             Level::Node(node) => match &node.entries {
-                Entries::Branch(entries) => child_index(entries, key, self.store),
+                Entries::Branch(entries) => (child_index(entries, key, self.store), Guess::NONE),
                 Entries::Leaf(_) => unreachable!("a leaf has no children"),
             },
         }
     }
 
-    fn search(&self, level: Level<'t>, key: &[u8]) -> usize {
+    fn search(&self, level: Level<'t>, key: &[u8], guess: Guess) -> usize {
         match level {
-            Level::Page(page) => page.search(key).0,
+            Level::Page(page) => page.search(key, guess).0,
             Level::Node(node) => match &node.entries {
                 Entries::Leaf(entries) => {
                     search(entries, key, self.store).unwrap_or_else(|index| index)

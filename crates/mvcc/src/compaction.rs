@@ -62,7 +62,7 @@ pub(crate) struct Compacting {
 
 enum Place {
     /// In the index, from this key on.
-    Index(Box<[u8]>),
+    Index(Vec<u8>),
     /// In the table, from this key on.
     Table(Vec<u8>),
 }
@@ -71,7 +71,7 @@ impl Compacting {
     pub(crate) fn new(before: i64, to: i64, keep_hash: bool) -> Compacting {
         Compacting {
             to,
-            place: Place::Index(Box::default()),
+            place: Place::Index(Vec::new()),
             hasher: Hasher::new(before, to),
             keep_hash,
             keeps_any: false,

@@ -1,259 +1,222 @@
-//! A run of neighbouring keys with their histories, packed together.
-//!
-//! ```text
-//! prefix    /registry/pods/default/          what all keys begin with, once
-//! text      web-2 web-1 db-7                 the rest of every key, as they came
-//! entries   (db-7, history) (web-1, ..) ..   24 bytes each, in key order
-//! ```
-//! A key costs its rest, 24 bytes and its share of the slack; a key with more than one revision
-//! owns an allocation besides.
+//! Neighbouring names with their histories.
 
 use crate::history::History;
-use bytes::Bytes;
-use std::cmp::Ordering;
+use crate::names::{Key, Names};
 
-/// Keys in a leaf at most.
-pub(crate) const KEYS_MAX: usize = 128;
-/// A leaf with this much text is full too, unless it holds one key alone.
+/// Names in a leaf, or children of a branch, at most. Tests want deep trees.
+pub(crate) const WIDTH_MAX: usize = if cfg!(test) { 8 } else { 128 };
+/// A leaf with this much text is full too, unless it holds one name alone.
 const TEXT_MAX: usize = 64 * 1024;
-/// Room made at a time, in entries and in bytes.
-const ENTRIES_STEP: usize = 16;
-const TEXT_STEP: usize = 256;
+/// Names looked at under one lock.
+pub(crate) const PAGE_NAMES: usize = 4 * WIDTH_MAX;
 
-#[derive(Debug)]
-struct Entry {
-    at: u32,
-    len: u32,
-    history: History,
+/// What is below a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Names that exist now.
+    pub(crate) alive: usize,
+    /// All names.
+    pub(crate) names: usize,
+    /// A main revision that no change is newer than.
+    pub(crate) newest: i64,
 }
 
-const _: () = assert!(size_of::<Entry>() == 24);
-
-/// The run. Always true:
-/// 1. keys are ascending and differ;
-/// 2. `alive` counts the keys that exist now;
-/// 3. no change is newer than `newest`.
+/// Always true: `tally` is right, and there is one history for every name.
 #[derive(Debug, Default)]
 pub(crate) struct Leaf {
-    prefix: Box<[u8]>,
-    text: Vec<u8>,
-    entries: Vec<Entry>,
-    alive: usize,
-    newest: i64,
+    names: Names,
+    histories: Vec<History>,
+    tally: Tally,
 }
 
-/// A key, in two pieces.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key<'l> {
-    prefix: &'l [u8],
-    rest: &'l [u8],
+/// How much has been looked at, and what was found.
+#[derive(Default)]
+pub(crate) struct Compacted {
+    seen: usize,
+    /// Some name keeps a revision up to the compacted one.
+    pub(crate) keeps_any: bool,
 }
 
-impl Key<'_> {
-    pub(crate) fn to_vec(self) -> Vec<u8> {
-        [self.prefix, self.rest].concat()
-    }
-
-    pub(crate) fn to_bytes(self) -> Bytes {
-        self.to_vec().into()
-    }
-
-    fn cmp(self, other: &[u8]) -> Ordering {
-        let (head, tail) = other.split_at(other.len().min(self.prefix.len()));
-        self.prefix.cmp(head).then_with(|| self.rest.cmp(tail))
+impl Compacted {
+    pub(crate) fn is_enough(&self) -> bool {
+        self.seen >= PAGE_NAMES
     }
 }
 
 impl Leaf {
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.histories.len()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.len() >= KEYS_MAX || (self.text.len() >= TEXT_MAX && self.len() > 1)
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
-    /// Keys that exist now.
-    pub(crate) fn alive(&self) -> usize {
-        self.alive
-    }
-
-    /// A main revision that no change here is newer than.
-    pub(crate) fn newest(&self) -> i64 {
-        self.newest
-    }
-
-    fn rest(&self, index: usize) -> &[u8] {
-        let Entry { at, len, .. } = self.entries[index];
-        &self.text[at as usize..(at + len) as usize]
-    }
-
-    pub(crate) fn key(&self, index: usize) -> Key<'_> {
-        Key { prefix: &self.prefix, rest: self.rest(index) }
+    pub(crate) fn name(&self, index: usize) -> Key<'_> {
+        self.names.key(index)
     }
 
     pub(crate) fn history(&self, index: usize) -> &History {
-        &self.entries[index].history
+        &self.histories[index]
     }
 
-    /// The key's place, or where it would be.
-    pub(crate) fn find(&self, key: &[u8]) -> Result<usize, usize> {
-        let Some(rest) = key.strip_prefix(&*self.prefix) else {
-            let is_below = key < &*self.prefix;
-            return Err(if is_below { 0 } else { self.len() });
-        };
-        self.entries.binary_search_by(|entry| {
-            self.text[entry.at as usize..(entry.at + entry.len) as usize].cmp(rest)
-        })
+    pub(crate) fn find(&self, name: &[u8]) -> Result<usize, usize> {
+        self.names.find(name)
     }
 
-    /// The first place whose key is not below `key`.
-    pub(crate) fn lower_bound(&self, key: &[u8]) -> usize {
-        match self.len().checked_sub(1) {
-            Some(last) if self.key(last).cmp(key).is_ge() => {
-                self.find(key).unwrap_or_else(|place| place)
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= WIDTH_MAX || (self.names.text_len() >= TEXT_MAX && self.len() > 1)
+    }
+
+    pub(crate) fn insert(&mut self, index: usize, name: &[u8], history: History) {
+        self.tally.add(&history);
+        self.names.insert(index, name);
+        if self.histories.len() == self.histories.capacity() {
+            self.histories.reserve_exact(WIDTH_MAX / 8);
+        }
+        self.histories.insert(index, history);
+    }
+
+    /// Changes a name's history, or adds the name with one. A leaf that was full gives half of its
+    /// names, with their bound.
+    pub(crate) fn upsert<T>(
+        &mut self,
+        name: &[u8],
+        change: impl FnOnce(&mut History) -> T,
+        new: impl FnOnce() -> (History, T),
+    ) -> (T, Option<(Vec<u8>, Leaf)>) {
+        let index = match self.names.find(name) {
+            Err(index) => index,
+            Ok(index) => {
+                let history = &mut self.histories[index];
+                self.tally.alive -= usize::from(history.is_alive());
+                let result = change(history);
+                self.tally.alive += usize::from(history.is_alive());
+                self.tally.newest = self.tally.newest.max(history.newest());
+                return (result, None);
             }
-            _ => self.len(),
+        };
+        let (history, result) = new();
+        if !self.is_full() {
+            self.insert(index, name, history);
+            return (result, None);
         }
-    }
-
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&History> {
-        self.find(key).ok().map(|index| self.history(index))
-    }
-
-    /// Changes a history.
-    pub(crate) fn change<T>(&mut self, index: usize, act: impl FnOnce(&mut History) -> T) -> T {
-        let history = &mut self.entries[index].history;
-        self.alive -= usize::from(history.is_alive());
-        let result = act(history);
-        self.alive += usize::from(history.is_alive());
-        self.newest = self.newest.max(history.newest());
-        result
-    }
-
-    /// Adds a key at the place that [`Leaf::find`] gave.
-    pub(crate) fn insert(&mut self, index: usize, key: &[u8], history: History) {
-        if self.entries.is_empty() {
-            self.text.clear();
-            self.prefix = key.into();
-        } else if !key.starts_with(&self.prefix) {
-            self.shorten_prefix(common_len(&self.prefix, key));
-        }
-        let rest = &key[self.prefix.len()..];
-        if self.text.capacity() - self.text.len() < rest.len() {
-            self.text.reserve_exact(rest.len().max(TEXT_STEP));
-        }
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(ENTRIES_STEP);
-        }
-        let (at, len) = (offset(self.text.len()), offset(rest.len()));
-        self.text.extend_from_slice(rest);
-        self.alive += usize::from(history.is_alive());
-        self.newest = self.newest.max(history.newest());
-        self.entries.insert(index, Entry { at, len, history });
-    }
-
-    /// Takes back a key's newest change.
-    pub(crate) fn undo(&mut self, index: usize) {
-        let history = &mut self.entries[index].history;
-        self.alive -= usize::from(history.is_alive());
-        if history.undo() {
-            self.alive += usize::from(history.is_alive());
+        // Names often come in order: then leave the full leaf full.
+        let at = if index == self.len() { index } else { self.len() / 2 };
+        let mut right = self.split_off(at);
+        if index < at {
+            self.insert(index, name, history);
         } else {
-            self.entries.remove(index);
+            right.insert(index - at, name, history);
+        }
+        let bound = right.name(0).to_vec();
+        (result, Some((bound, right)))
+    }
+
+    pub(crate) fn undo(&mut self, name: &[u8]) {
+        let index = self.names.find(name).expect("only what was changed is taken back");
+        let history = &mut self.histories[index];
+        self.tally.alive -= usize::from(history.is_alive());
+        if history.undo() {
+            self.tally.alive += usize::from(history.is_alive());
+        } else {
+            self.tally.names -= 1;
+            self.names.remove(index);
+            self.histories.remove(index);
         }
     }
 
-    fn shorten_prefix(&mut self, len: usize) {
-        let moved = self.prefix[len..].to_vec();
-        self.repack(&moved);
-        self.prefix = self.prefix[..len].into();
+    fn split_off(&mut self, index: usize) -> Leaf {
+        let names = self.names.split_off(index);
+        let histories = self.histories.split_off(index);
+        self.histories.shrink_to_fit();
+        self.tally = Tally::of(&self.histories);
+        let tally = Tally::of(&histories);
+        Leaf { names, histories, tally }
     }
 
-    /// Writes the text anew, without what removed keys left, every rest led by `lead`.
-    fn repack(&mut self, lead: &[u8]) {
-        let bytes = self.entries.iter().map(|entry| entry.len as usize + lead.len()).sum();
-        let mut text = Vec::with_capacity(bytes);
-        for entry in &mut self.entries {
-            let rest = &self.text[entry.at as usize..(entry.at + entry.len) as usize];
-            entry.at = offset(text.len());
-            entry.len = offset(lead.len() + rest.len());
-            text.extend_from_slice(lead);
-            text.extend_from_slice(rest);
-        }
-        self.text = text;
+    /// Takes in names that are all behind these.
+    pub(crate) fn append(&mut self, right: Leaf) {
+        self.names.append(&right.names);
+        self.histories.extend(right.histories);
+        self.tally.join(&right.tally);
     }
 
-    /// Takes the keys from a place on into a leaf of their own.
-    pub(crate) fn split_off(&mut self, index: usize) -> Leaf {
-        let keys: Vec<Vec<u8>> = (index..self.len()).map(|i| self.key(i).to_vec()).collect();
-        let mut right = Leaf::default();
-        for (key, entry) in keys.iter().zip(self.entries.split_off(index)) {
-            self.alive -= usize::from(entry.history.is_alive());
-            right.insert(right.len(), key, entry.history);
+    /// Forgets what cannot be read from `at` on.
+    pub(crate) fn compact(&mut self, at: i64, done: &mut Compacted) {
+        done.seen += self.len();
+        let mut is_left = Vec::with_capacity(self.len());
+        for history in &mut self.histories {
+            done.keeps_any |= history.keeps_any(at);
+            is_left.push(history.compact(at));
         }
-        self.repack(&[]);
-        right
-    }
-
-    /// Takes in the keys of the leaf behind this one.
-    pub(crate) fn append(&mut self, mut right: Leaf) {
-        for (index, entry) in std::mem::take(&mut right.entries).into_iter().enumerate() {
-            debug_assert!(index < KEYS_MAX);
-            let rest = &right.text[entry.at as usize..(entry.at + entry.len) as usize];
-            let key = Key { prefix: &right.prefix, rest }.to_vec();
-            self.insert(self.len(), &key, entry.history);
+        if is_left.iter().all(|left| *left) {
+            return;
         }
-    }
-
-    /// Forgets what cannot be read from `at` on. Whether anything up to `at` is kept.
-    pub(crate) fn compact(&mut self, at: i64) -> bool {
-        let mut keeps_any = false;
-        let before = self.entries.len();
-        self.entries.retain_mut(|entry| {
-            keeps_any |= entry.history.keeps_any(at);
-            entry.history.compact(at)
-        });
-        if self.entries.len() < before {
-            // Those that went were gone already.
-            self.repack(&[]);
-            self.entries.shrink_to_fit();
-        }
-        keeps_any
+        self.names.retain(|index| is_left[index]);
+        let mut places = is_left.iter();
+        self.histories.retain(|_| *places.next().expect("one for each"));
+        self.histories.shrink_to_fit();
+        self.tally.names = self.len();
     }
 
     /// Gives back spare room.
-    pub(crate) fn shrink_to_fit(&mut self) {
-        self.text.shrink_to_fit();
-        self.entries.shrink_to_fit();
+    pub(crate) fn close(&mut self) {
+        self.names.shrink();
+        self.histories.shrink_to_fit();
     }
 
-    /// Every key with its history, in order.
+    /// Every name with its history, in order.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (Vec<u8>, History)> {
-        let Leaf { prefix, text, entries, .. } = self;
-        entries.into_iter().map(move |entry| {
-            let rest = &text[entry.at as usize..(entry.at + entry.len) as usize];
-            (Key { prefix: &prefix, rest }.to_vec(), entry.history)
-        })
+        let Leaf { names, histories, .. } = self;
+        histories
+            .into_iter()
+            .enumerate()
+            .map(move |(index, history)| (names.key(index).to_vec(), history))
+    }
+}
+
+impl Leaf {
+    /// The first place whose name is not below this one.
+    pub(crate) fn lower_bound(&self, name: &[u8]) -> usize {
+        self.names.lower_bound(name)
     }
 
-    /// Asserts what is always true.
+    /// Asserts what is always true, and that all names lie between these.
     #[cfg(test)]
-    pub(crate) fn check(&self) {
-        for index in 1..self.len() {
-            assert!(self.rest(index - 1) < self.rest(index), "keys ascend");
+    pub(crate) fn check(&self, from: &[u8], end: Option<&[u8]>) {
+        self.names.check();
+        assert_eq!(self.names.len(), self.histories.len());
+        Tally::of(&self.histories).check(&self.tally);
+        for index in 0..self.len() {
+            assert!(self.name(index).cmp(from).is_ge());
+            assert!(end.is_none_or(|end| self.name(index).cmp(end).is_lt()));
         }
-        let alive = self.entries.iter().filter(|entry| entry.history.is_alive()).count();
-        assert_eq!(alive, self.alive, "alive counts the keys that exist");
-        let newest = self.entries.iter().map(|entry| entry.history.newest()).max();
-        assert!(newest.unwrap_or(0) <= self.newest, "no change is newer than newest");
     }
 }
 
-fn offset(at: usize) -> u32 {
-    u32::try_from(at).expect("a request is smaller than 4 GiB, and so is a leaf")
-}
+impl Tally {
+    fn of(histories: &[History]) -> Tally {
+        let mut tally = Tally::default();
+        histories.iter().for_each(|history| tally.add(history));
+        tally
+    }
 
-fn common_len(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+    fn add(&mut self, history: &History) {
+        self.alive += usize::from(history.is_alive());
+        self.names += 1;
+        self.newest = self.newest.max(history.newest());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn check(&self, kept: &Tally) {
+        assert_eq!((self.alive, self.names), (kept.alive, kept.names), "the tally adds up");
+        assert!(self.newest <= kept.newest, "no change is newer than newest");
+    }
+
+    pub(crate) fn join(&mut self, other: &Tally) {
+        self.alive += other.alive;
+        self.names += other.names;
+        self.newest = self.newest.max(other.newest);
+    }
 }

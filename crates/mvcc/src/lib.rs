@@ -16,10 +16,13 @@ mod history;
 mod index;
 mod kv;
 mod leaf;
+mod names;
+mod node;
 mod range;
 mod restore;
 mod revision;
 mod store;
+mod tree;
 mod write;
 
 pub use compaction::Progress;

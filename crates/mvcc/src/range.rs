@@ -5,7 +5,7 @@ use crate::Revision;
 use crate::history::Found;
 use crate::index::{Index, KeyRange, Visitor};
 use crate::kv::{Fields, Stored, encode};
-use crate::leaf::Key;
+use crate::names::Key;
 use bytes::Bytes;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use std::cmp::Ordering;

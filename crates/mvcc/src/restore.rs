@@ -7,10 +7,11 @@ use crate::Revision;
 use crate::compaction::{BATCH_ROWS, Compacting, Marks};
 use crate::hash::HashCache;
 use crate::history::History;
-use crate::index::{Index, Tree};
+use crate::index::{self, Index};
 use crate::kv::Stored;
 use crate::revision::start_of;
 use crate::store::{Shared, Store};
+use crate::tree::Tree;
 use backend::{Fault, Table, View};
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -61,7 +62,7 @@ pub(crate) fn restore(
     }
     let last = parts.iter().map(|part| part.last).max().unwrap_or(0);
     let leased: Vec<_> = parts.iter_mut().flat_map(|part| part.leased.drain(..)).collect();
-    let index = Index::new(Tree::join(parts.into_iter().map(|part| part.tree).collect()));
+    let index = Index::new(index::join(parts.into_iter().map(|part| part.tree).collect()));
     let attachments = attachments(&index, leased);
 
     // A crash within a compaction may have removed the last revisions; they stay used.

@@ -3,7 +3,7 @@
 use crate::history::Found;
 use crate::index::KeyRange;
 use crate::kv::{Fields, encode};
-use crate::leaf::Key;
+use crate::names::Key;
 use crate::range::{self, RangeOptions, RangeResult, RangeSummary, Refusal, Source, Window};
 use crate::store::Shared;
 use crate::{Kv, Revision};
@@ -140,7 +140,7 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
         let range = KeyRange { key, end: range_end };
         let mut last_changes = Vec::new();
         self.shared.index.walk(range, self.begun_at + 1, &mut |key: Key<'_>, found: Found| {
-            deleted.keys.push(key.to_bytes());
+            deleted.keys.push(key.to_vec().into());
             last_changes.push(found.modified);
             true
         });

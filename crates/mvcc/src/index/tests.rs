@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -30,7 +31,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn compact(index: &Index, at: i64) {
-    let mut from = Some(Box::default());
+    let mut from = Some(Vec::new());
     while let Some(bound) = from {
         from = index.compact_page(at, &bound).next;
     }
@@ -46,7 +47,7 @@ fn walked(index: &Index, range: KeyRange<'_>, at: i64) -> Vec<(Vec<u8>, Found)> 
 }
 
 fn check(index: &Index, model: &BTreeMap<Vec<u8>, History>, bounds: &[Vec<u8>], at: i64) {
-    index.check();
+    index.tree.read().check();
     assert_eq!(index.len(), model.len());
     for pair in bounds.chunks(2) {
         let [key, end] = pair else { continue };
@@ -150,13 +151,32 @@ proptest! {
                 _ => {}
             }
         }
-        let joined = Index::new(Tree::join(parts));
-        joined.check();
+        let joined = Index::new(join(parts));
+        joined.tree.read().check();
         let all = KeyRange { key: &[], end: b"\0" };
         for at in [main, main / 2, main / 3] {
             assert_eq!(walked(&joined, all, at), walked(&whole, all, at));
         }
-        let histories = joined.tree.into_inner().leaves.into_values().flat_map(Leaf::into_entries);
+        let histories = joined.tree.into_inner().into_entries();
         assert_eq!(histories.collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn long_names_split_a_leaf_before_it_is_wide() {
+    let index = Index::default();
+    let name = |n: i64| [&vec![b'x'; 30_000][..], &n.to_be_bytes()].concat();
+    let scattered = |n: i64| (n * 7) % 40;
+    for n in 0..40 {
+        // The common beginning is cut short by a name without it, and the text grows.
+        index.put(&name(scattered(n)), Revision { main: n + 2, sub: 0 });
+        index.put(&[b'a' + n as u8], Revision { main: n + 2, sub: 1 });
+    }
+    index.tree.read().check();
+    let all = KeyRange { key: b"xx", end: b"\0" };
+    let expected: Vec<_> = (0..40).map(name).collect();
+    let seen: Vec<_> = walked(&index, all, 100).into_iter().map(|(name, _)| name).collect();
+    let expected: Vec<_> = expected.into_iter().chain([vec![b'y'], vec![b'z']]).collect();
+    assert_eq!(seen.iter().filter(|name| name.len() > 1).count(), 40);
+    assert_eq!(seen[..42], expected[..]);
 }

@@ -55,6 +55,8 @@ pub(crate) struct ApplyDriver {
     /// Who waits for a compaction to be done in the file.
     compaction_waiters: Vec<(Responder, i64)>,
     defragment_waiters: Vec<Responder>,
+    /// Entries that wait until the file has taken some of what is buffered.
+    held: Vec<Entry>,
     /// Lease -> when its revocation was proposed.
     revoking: HashMap<i64, u64>,
 }
@@ -80,6 +82,7 @@ impl ApplyDriver {
             after_this_commit: Vec::new(),
             compaction_waiters: Vec::new(),
             defragment_waiters: Vec::new(),
+            held: Vec::new(),
             revoking: HashMap::new(),
         }
     }
@@ -138,6 +141,7 @@ impl ApplyDriver {
             self.compaction_done();
         }
         self.commit_if_due();
+        self.apply_held()?;
         self.scan_leases();
         Ok(())
     }
@@ -178,6 +182,25 @@ impl ApplyDriver {
         if entries.is_empty() {
             return Ok(());
         }
+        let backend = &self.applier.machine.backend;
+        if !self.held.is_empty() || (backend.is_full() && backend.job_is_out()) {
+            self.held.extend_from_slice(entries);
+            return Ok(());
+        }
+        self.apply_now(entries)
+    }
+
+    /// Takes up what was held back, once the file has caught up.
+    fn apply_held(&mut self) -> Result<(), Fault> {
+        let backend = &self.applier.machine.backend;
+        if self.held.is_empty() || (backend.is_full() && backend.job_is_out()) {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.held);
+        self.apply_now(&held)
+    }
+
+    fn apply_now(&mut self, entries: &[Entry]) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
         let applied = self.applier.apply(entries, |id| shared.waiters.contains(id))?;
         let gauges = &shared.gauges;

@@ -6,7 +6,7 @@ use crate::drive::Waiter;
 use crate::shared::Shared;
 use apply::envelope::Kind;
 use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
-use apply::{Reply, TxnReply, quota};
+use apply::{RangeWriter, Reply, TxnReply, quota};
 use bytes::{Bytes, BytesMut};
 use net::rpc::{Responder, StreamHandler, StreamSender};
 use prost::Message;
@@ -41,9 +41,11 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
 
 fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
     shared.metrics.ranges.inc();
-    let result = shared.reader.read().range(&apply::range_options(request))?;
-    let header = shared.header(result.revision);
-    Ok(Reply::Range(result).encode(&header))
+    let read = shared.reader.read();
+    let mut response = RangeWriter::new(&shared.header(read.revision()));
+    let options = apply::range_options(request);
+    let found = read.range_with(&options, &mut |stored| response.push(stored))?;
+    Ok(response.finish(found.more, found.count))
 }
 
 /// `KV.Put`.

@@ -106,7 +106,7 @@ pub(super) fn hash_kv(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> R
     let (request, reply) = decode::<pb::HashKvRequest>(body, reply)?;
     let inner = Arc::clone(shared);
     shared.in_pool(move || {
-        let hashed = inner.reader.read().hash_kv(request.revision);
+        let hashed = inner.reader.hash_kv(request.revision);
         let result = hashed.map(|found| {
             let response = pb::HashKvResponse {
                 header: Some(inner.header_message(found.revision)),
