@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Runs etcd and ours one after the other under the same load; prints ratios as markdown.
-# Arguments go to the program: -duration 5s, -load 500000 ...
+# Sets ours beside the real etcd: builds what is missing, runs both, prints the table.
+# All arguments go to the program; see bench/README.md.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-cargo build --release --locked -p etcd
-target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-interop/build.sh
-cd interop
-exec go run ./cmd/bench -ours "$target/release/etcd" "$@"
+cd "$(dirname "$0")"
+[ -x ../interop/bin/etcd ] || ../interop/build.sh
+if [ -z "${HOLDFAST_ETCD:-}" ]; then
+    cargo build --release --locked -p etcd
+    target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+    export HOLDFAST_ETCD="$target/release/etcd"
+fi
+mkdir -p out
+go build -o out/bench .
+exec ./out/bench "$@"

@@ -57,7 +57,7 @@ impl MethodCounts {
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) wal_fsync: Histogram,
-    pub(crate) wal_bytes: IntCounter,
+    pub(crate) wal_bytes: Gauge,
     pub(crate) backend_commit: Histogram,
     pub(crate) leases_expired: IntCounter,
     pub(crate) puts: IntCounter,
@@ -176,7 +176,7 @@ impl Metrics {
         gauges.leader_changes.inc();
         Metrics {
             wal_fsync: histogram(r, "etcd_disk_wal_fsync_duration_seconds", "Log syncs.", 0.001),
-            wal_bytes: counter(r, "etcd_disk_wal_write_bytes_total", "Bytes written to the log."),
+            wal_bytes: gauge(r, "etcd_disk_wal_write_bytes_total", "Bytes written to the log."),
             backend_commit: histogram(
                 r,
                 "etcd_disk_backend_commit_duration_seconds",

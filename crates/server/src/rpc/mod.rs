@@ -191,7 +191,10 @@ impl GrpcService for Service {
         if let Some(method) = self.by_path.get(path) {
             return Ok(*method);
         }
-        let (service, method) = path.trim_start_matches('/').rsplit_once('/').unwrap_or((path, ""));
+        let Some((service, method)) = path.trim_start_matches('/').rsplit_once('/') else {
+            let text = format!("malformed method name: {path:?}");
+            return Err(Status::new(Code::Unimplemented, text));
+        };
         let text = if CALLS.iter().any(|(_, known, _, _)| *known == service) {
             format!("unknown method {method} for service {service}")
         } else {

@@ -39,7 +39,7 @@ pub(super) fn health(shared: &Arc<Shared>, query: &str) -> HttpResponse {
     let body = format!(r#"{{"health":"{healthy}","reason":"{}"}}"#, reason.unwrap_or_default());
     if healthy {
         shared.metrics.health_successes.inc();
-        response(200, "application/json", body)
+        response(200, PLAIN, body)
     } else {
         shared.metrics.health_failures.inc();
         response(503, PLAIN, body + "\n")
@@ -78,7 +78,8 @@ pub(super) fn checks(shared: &Arc<Shared>, path: &str, query: &str) -> HttpRespo
         }
     }
     let mut answer = if failed {
-        response(503, PLAIN, lines)
+        // One more line break, as Go's http.Error adds.
+        response(503, PLAIN, lines + "\n")
     } else if verbose {
         response(200, PLAIN, lines + "ok\n")
     } else {
