@@ -248,6 +248,7 @@ impl Inner {
         let growth = self.options.growth_bytes;
         let len = if mapped <= growth { mapped } else { needed + growth };
         self.file.set_len(len)?;
+        // Syncing data covers the length where data needs it; bbolt has met a kernel that did not.
         if sync {
             self.file.sync_all()?;
         }

@@ -309,6 +309,18 @@ mod tests {
         assert!(longest(&tree) <= 4 * ENTRIES_MAX, "{}", longest(&tree));
     }
 
+    #[test]
+    fn a_split_does_not_forget_what_was_removed() {
+        let mut store = Store::new(Mapping::copied([0; 0]), 1024);
+        let mut tree = Tree::empty();
+        (0..9_u8).for_each(|n| tree.put(0, &[2 * n], b"", &mut store));
+        tree.delete(&[0], &store);
+        tree.put(0, &[20], b"", &mut store);
+        tree.put(0, &[3], b"", &mut store);
+        let Tree::Node(root) = &tree else { panic!("it was never in a file") };
+        assert!(root.shrunk && matches!(root.entries, Entries::Branch(_)));
+    }
+
     fn longest(tree: &Tree) -> usize {
         let Tree::Node(node) = tree else { panic!("it was never in a file") };
         let below = match &node.entries {

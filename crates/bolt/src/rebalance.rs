@@ -48,6 +48,11 @@ impl Rebalance<'_> {
                 self.children(child);
             }
         }
+        self.join(entries);
+    }
+
+    /// Joins the small ones of these children to their neighbours.
+    fn join(&mut self, entries: &mut Vec<BranchEntry>) {
         let mut index = 0;
         while index < entries.len() {
             let Tree::Node(child) = &mut entries[index].child else {
@@ -62,7 +67,7 @@ impl Rebalance<'_> {
             } else if entries.len() > 1 && self.merge(entries, index.saturating_sub(1)) {
                 index = index.saturating_sub(1);
             } else {
-                // An only child: its parent is too small as well, and merged with it in there.
+                // An only child: its parent is too small as well, and joins it when it is merged.
                 index += 1;
             }
         }
@@ -85,7 +90,10 @@ impl Rebalance<'_> {
         let (into, from) = (into.child.node(self.store), from.child.node(self.store));
         match (&mut into.entries, &mut from.entries) {
             (Entries::Leaf(into), Entries::Leaf(from)) => into.append(from),
-            (Entries::Branch(into), Entries::Branch(from)) => into.append(from),
+            (Entries::Branch(into), Entries::Branch(from)) => {
+                into.append(from);
+                self.join(into);
+            }
             _ => return false,
         }
         self.freed.extend(from.origin.take());

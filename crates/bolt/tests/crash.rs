@@ -9,7 +9,7 @@ use common::{Model, Op, PATH, commit, open, try_open};
 use disk::sim::SimDisk;
 use std::path::Path;
 
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 6;
 
 /// Puts, overwrites, deletions, buckets that come and go, values over several pages.
 fn steps() -> Vec<Vec<Op>> {
@@ -62,7 +62,8 @@ fn crash_at_every_operation(freelist: Freelist) {
     run(&whole, freelist);
     for crash in 1..=whole.ops() {
         for seed in 0..SEEDS {
-            let sim = SimDisk::new(seed);
+            // Another fate of what was not synced, every time.
+            let sim = SimDisk::new(crash * SEEDS + seed);
             sim.crash_after(crash);
             let states = run(&sim, freelist);
             assert!(sim.has_crashed());
@@ -89,7 +90,7 @@ fn a_crash_while_the_file_is_made_is_mended() {
         let open = |sim: &SimDisk| Db::open(sim, Path::new(PATH), options);
         for crash in 1..=4 {
             for seed in 0..40 {
-                let sim = SimDisk::new(seed);
+                let sim = SimDisk::new(crash * 40 + seed);
                 sim.crash_after(crash);
                 let _ = open(&sim);
                 sim.restart();
@@ -105,7 +106,7 @@ fn a_crash_while_the_file_is_made_is_mended() {
 fn after_a_failed_sync_nothing_is_written_and_the_last_commit_is_there() {
     for sync in 1..12 {
         for seed in 0..SEEDS {
-            let sim = SimDisk::new(seed);
+            let sim = SimDisk::new(sync * SEEDS + seed);
             drop(open(&sim, Freelist::Rebuilt));
             sim.fail_sync_after(sync);
             let states = run(&sim, Freelist::Rebuilt);

@@ -176,6 +176,76 @@ fn a_tree_that_leads_in_a_circle_is_refused() {
     assert!(refused.count() > 1);
 }
 
+/// A page of one element: a child, or a leaf's bucket of that root.
+fn page(id: u64, flags: u8, target: u64) -> Vec<u8> {
+    let mut page = vec![0; PAGE];
+    page[..8].copy_from_slice(&id.to_le_bytes());
+    (page[8], page[10]) = (flags, 1);
+    let (element, target) = if flags == 1 {
+        ([16_u32, 1, 0, 0], target) // pos, ksize, and the child's number
+    } else {
+        ([1_u32, 16, 1, 16], target) // flags, pos, ksize, vsize
+    };
+    for (word, value) in page[16..32].chunks_mut(4).zip(element) {
+        word.copy_from_slice(&value.to_le_bytes());
+    }
+    page[32] = b'k';
+    let at = if flags == 1 { 24 } else { 33 };
+    page[at..at + 8].copy_from_slice(&target.to_le_bytes());
+    page
+}
+
+/// A file whose root leads through `pages` to an empty leaf.
+fn chain(flags: u8, pages: u64) -> Vec<u8> {
+    let (mut bytes, ..) = sample(Freelist::Rebuilt);
+    bytes.truncate(2 * PAGE);
+    bytes.extend(page(2, 2, 3));
+    (3..3 + pages).for_each(|id| bytes.extend(page(id, flags, id + 1)));
+    let mut leaf = page(3 + pages, 2, 0);
+    leaf[10] = 0;
+    bytes.extend(leaf);
+    for meta in 0..2 {
+        bytes[meta * PAGE + 32..][..8].copy_from_slice(&2_u64.to_le_bytes());
+        bytes[meta * PAGE + 56..][..8].copy_from_slice(&(4 + pages).to_le_bytes());
+        sign(&mut bytes, meta);
+    }
+    bytes
+}
+
+#[test]
+fn trees_and_buckets_too_deep_to_be_walked_are_refused() {
+    for flags in [1, 2] {
+        for pages in [0, 10, 60] {
+            let bytes = chain(flags, pages);
+            let db = open(&disk_with(&bytes), Freelist::Rebuilt);
+            assert_eq!(db.check(), []);
+            let mut txn = db.begin_write().unwrap();
+            let mut bucket = txn.bucket_mut(b"k").unwrap();
+            bucket.put(b"other", b"value").unwrap();
+            txn.delete_bucket(b"k").unwrap();
+            txn.commit().unwrap();
+            assert_eq!(db.check(), []);
+        }
+        for pages in [70, 3000] {
+            let error = try_open(&disk_with(&chain(flags, pages)), Freelist::Rebuilt).err();
+            assert!(error.is_some_and(|error| error.to_string().contains("too deep")));
+        }
+    }
+}
+
+#[test]
+fn an_inline_bucket_holds_no_buckets() {
+    let (mut bytes, ..) = sample(Freelist::Rebuilt);
+    // An inline leaf of one element: number 0, and not where a page begins.
+    let header = [0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0];
+    let places: Vec<usize> =
+        (0..bytes.len() - 32).filter(|&at| bytes[at..at + 16] == header && at % PAGE > 0).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| bytes[at + 16] = 1);
+    let error = try_open(&disk_with(&bytes), Freelist::Rebuilt).err().unwrap().to_string();
+    assert!(error.contains("inline bucket: it holds another bucket"), "{error}");
+}
+
 #[test]
 fn a_damaged_stored_freelist_is_found_by_check() {
     let (good, _, model) = sample(Freelist::Stored);

@@ -4,7 +4,7 @@
 mod common;
 
 use bolt::{Db, Error, Freelist, Options};
-use common::{Model, Op, PATH, commit, open};
+use common::{Model, Op, PATH, commit, open, options};
 use disk::sim::SimDisk;
 use disk::{Disk, RealDisk};
 use std::path::Path;
@@ -90,6 +90,59 @@ fn names_and_keys_stay_apart() {
     assert_eq!(db.begin_read().bucket(b"b").unwrap().get(&long[1..]), Some(&b"long"[..]));
 }
 
+/// Goes beyond both ends and comes back, with any cursor.
+macro_rules! assert_stays_at_the_ends {
+    ($cursor:expr, $first:expr, $second:expr, $before_last:expr, $last:expr) => {
+        let mut cursor = $cursor;
+        assert_eq!(cursor.next(), None, "it has no place yet");
+        assert_eq!(cursor.first().map(|item| item.0.to_vec()), Some($first));
+        assert_eq!((cursor.prev(), cursor.prev()), (None, None));
+        assert_eq!(cursor.next().map(|item| item.0.to_vec()), Some($second));
+        assert_eq!(cursor.last().map(|item| item.0.to_vec()), Some($last));
+        assert_eq!((cursor.next(), cursor.next()), (None, None));
+        assert_eq!(cursor.prev().map(|item| item.0.to_vec()), Some($before_last));
+        assert_eq!(cursor.seek(b"zzz"), None);
+        assert_eq!(cursor.prev().map(|item| item.0.to_vec()), Some($last));
+    };
+}
+
+#[test]
+fn a_cursor_stays_on_the_element_at_the_end() {
+    let sim = SimDisk::new(1);
+    let db = open(&sim, Freelist::Rebuilt);
+    let mut txn = db.begin_write().unwrap();
+    let mut bucket = txn.create_bucket(b"b").unwrap();
+    for n in 0..200 {
+        bucket.put(&common::key(n), &[1; 50]).unwrap();
+    }
+    txn.commit().unwrap();
+    let key = common::key;
+    let read = db.begin_read();
+    let bucket = read.bucket(b"b").unwrap();
+    assert_stays_at_the_ends!(bucket.cursor(), key(0), key(1), key(198), key(199));
+    // Leaves of nothing at both ends and in the middle.
+    let mut txn = db.begin_write().unwrap();
+    let mut bucket = txn.bucket_mut(b"b").unwrap();
+    for n in (0..70).chain(90..120).chain(150..200) {
+        bucket.delete(&key(n)).unwrap();
+    }
+    assert_stays_at_the_ends!(bucket.cursor(), key(70), key(71), key(148), key(149));
+    let mut cursor = bucket.cursor();
+    assert_eq!(cursor.seek(&key(95)).map(|item| item.0.to_vec()), Some(key(120)));
+    assert_eq!(cursor.prev().map(|item| item.0.to_vec()), Some(key(89)));
+    for n in (70..90).chain(120..150) {
+        bucket.delete(&key(n)).unwrap();
+    }
+    let mut cursor = bucket.cursor();
+    assert_eq!((cursor.first(), cursor.last(), cursor.seek(b"k")), (None, None, None));
+    assert_eq!((cursor.next(), cursor.prev()), (None, None));
+    txn.commit().unwrap();
+    assert_eq!(db.check(), []);
+    let read = db.begin_read();
+    let mut cursor = read.bucket(b"b").unwrap().cursor();
+    assert_eq!((cursor.first(), cursor.last(), cursor.next()), (None, None, None));
+}
+
 #[test]
 fn looking_into_a_bucket_writes_nothing() {
     let sim = SimDisk::new(1);
@@ -146,6 +199,52 @@ fn a_copy_of_a_copy_rules_by_its_first_meta_page() {
     read.copy_to(&mut copy).unwrap();
     let txid = |page: usize| u64::from_le_bytes(copy[page * 1024 + 64..][..8].try_into().unwrap());
     assert_eq!((txid(0), txid(1)), (read.txid(), read.txid() - 1));
+}
+
+#[test]
+fn a_compaction_is_durable_when_it_returns() {
+    let sim = SimDisk::new(3);
+    let db = open(&sim, Freelist::Rebuilt);
+    let mut model = Model::default();
+    let ops: Vec<Op> = (0..300).map(|n| Op::Put(vec![0], n, 60)).collect();
+    commit(&db, &mut model, &ops).unwrap();
+    let compacted = Db::open(&sim, Path::new("compacted"), options(Freelist::Rebuilt)).unwrap();
+    bolt::compact(&db, &compacted, 1000).unwrap();
+    sim.restart();
+    let compacted = Db::open(&sim, Path::new("compacted"), options(Freelist::Rebuilt)).unwrap();
+    assert_eq!(Model::read(&compacted.begin_read()), model);
+}
+
+/// Pages that hold something, the two meta pages left out.
+fn pages_in_use(db: &Db) -> u64 {
+    let stats = db.stats();
+    db.size() / stats.page_size as u64 - stats.free_pages - stats.pending_pages - 2
+}
+
+#[test]
+fn deletions_make_the_tree_small_again() {
+    let sim = SimDisk::new(1);
+    let db = open(&sim, Freelist::Rebuilt);
+    let mut txn = db.begin_write().unwrap();
+    let mut bucket = txn.create_bucket(b"b").unwrap();
+    let key = |n: u32| [&[0; 200][..], &n.to_be_bytes()].concat();
+    for n in 0..600 {
+        bucket.put(&key(n), &[1; 40]).unwrap();
+    }
+    txn.commit().unwrap();
+    assert!(pages_in_use(&db) > 300, "four levels at least");
+    let delete = |keep: fn(u32) -> bool| {
+        let mut txn = db.begin_write().unwrap();
+        let mut bucket = txn.bucket_mut(b"b").unwrap();
+        (0..600).filter(|&n| !keep(n)).for_each(|n| bucket.delete(&key(n)).unwrap());
+        txn.commit().unwrap();
+        assert_eq!(db.check(), []);
+        pages_in_use(&db)
+    };
+    let tenth = delete(|n| n % 10 == 0);
+    assert!(tenth < 125, "two children in a branch, one key in a leaf: {tenth}");
+    assert_eq!(delete(|n| n == 300), 2, "the root, and a leaf too large to lie in it");
+    assert_eq!(delete(|_| false), 1, "nothing lies in the root");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 mod common;
 
-use bolt::Freelist;
-use common::{Model, Op, apply, commit, op, open};
+use bolt::{Db, Freelist, Options};
+use common::{Model, Op, PATH, apply, commit, op, open, options};
+use disk::RealDisk;
 use disk::sim::SimDisk;
 use proptest::prelude::*;
 
@@ -12,9 +13,13 @@ use proptest::prelude::*;
 const READER_LIFE: usize = 3;
 const REOPEN_EVERY: usize = 5;
 
+/// On the real disk, for only there do readers see what becomes of their pages.
 fn run(txns: &[Vec<Op>], freelist: Freelist) {
-    let sim = SimDisk::new(1);
-    let mut db = open(&sim, freelist);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(PATH);
+    let open =
+        || Db::open(&RealDisk, &path, Options { no_sync: true, ..options(freelist) }).unwrap();
+    let mut db = open();
     let mut model = Model::default();
     let mut readers = Vec::new();
     for (n, ops) in txns.iter().enumerate() {
@@ -31,7 +36,7 @@ fn run(txns: &[Vec<Op>], freelist: Freelist) {
         if n % REOPEN_EVERY == REOPEN_EVERY - 1 {
             readers.clear();
             drop(db);
-            db = open(&sim, freelist);
+            db = open();
             assert_eq!(db.check(), []);
             assert_eq!(Model::read(&db.begin_read()), model);
         }
