@@ -268,7 +268,7 @@ impl Step<'_, '_> {
             }
             Request::LeaseRevoke(revoke) => self.revoke(revoke.id),
             Request::LeaseCheckpoint(request) => {
-                self.lessor.checkpoint(&mut self.txn, &request.checkpoints)?;
+                self.lessor.checkpoint(&mut self.txn, &request.checkpoints);
                 Ok(Reply::LeaseCheckpoint { revision: self.store.revision() })
             }
             Request::Alarm(alarm) => self.alarm(alarm).map(Reply::Alarm),

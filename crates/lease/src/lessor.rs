@@ -62,11 +62,13 @@ struct Lease {
     remaining_s: i64,
     /// When it expires; `None` on members that do not lead.
     expires_ms: Option<u64>,
+    /// When its remaining time is to be noted.
+    checkpoint_ms: Option<u64>,
     keys: BTreeSet<Bytes>,
 }
 
 /// All leases. Always true: `attached` maps exactly the keys in the leases' sets, and `expiries`
-/// holds exactly the leases that have a time.
+/// holds exactly the leases that have a time; no lease is in `checkpoints` twice.
 #[derive(Debug)]
 pub struct Lessor {
     config: Config,
@@ -161,6 +163,9 @@ impl Lessor {
         if let Some(at) = lease.expires_ms {
             self.expiries.remove(&(at, id));
         }
+        if let Some(at) = lease.checkpoint_ms {
+            self.checkpoints.remove(&(at, id));
+        }
         txn.delete(Table::Lease, &id.to_be_bytes());
         for key in &lease.keys {
             self.attached.remove(key);
@@ -168,23 +173,16 @@ impl Lessor {
         Ok(lease.keys.into_iter().collect())
     }
 
-    /// Notes how much time leases have left, so that a new leader does not start over.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] at the first lease that is gone; those before it are noted.
-    pub fn checkpoint(
-        &mut self,
-        txn: &mut ApplyTxn<'_>,
-        checkpoints: &[LeaseCheckpoint],
-    ) -> Result<(), Refusal> {
+    /// Notes how much time leases have left, so that a new leader does not start over. Leases that
+    /// are gone are passed over.
+    pub fn checkpoint(&mut self, txn: &mut ApplyTxn<'_>, checkpoints: &[LeaseCheckpoint]) {
         for checkpoint in checkpoints {
-            let lease = self.leases.get_mut(&checkpoint.id).ok_or(Refusal::NotFound)?;
+            let Some(lease) = self.leases.get_mut(&checkpoint.id) else { continue };
             lease.remaining_s = checkpoint.remaining_ttl;
             if self.config.persist_checkpoints {
                 store(txn, checkpoint.id, lease.ttl_s, lease.remaining_s);
             }
         }
-        Ok(())
     }
 
     /// Attaches a key to a lease and takes it from the one it had; 0 takes it from any.
@@ -198,8 +196,10 @@ impl Lessor {
         }
         self.detach(key);
         if let Some(lease) = self.leases.get_mut(&id) {
+            // A copy: the request's bytes would keep its whole log entry in memory.
+            let key = Bytes::copy_from_slice(key);
             lease.keys.insert(key.clone());
-            self.attached.insert(key.clone(), id);
+            self.attached.insert(key, id);
         }
     }
 
@@ -252,6 +252,7 @@ impl Lessor {
         self.checkpoints.clear();
         for lease in self.leases.values_mut() {
             lease.expires_ms = None;
+            lease.checkpoint_ms = None;
         }
     }
 
@@ -268,8 +269,10 @@ impl Lessor {
             self.expiries.remove(&(before, id));
         }
         self.expiries.insert((at_ms, id));
-        if at_ms > self.now_ms + CHECKPOINT_MS {
-            self.checkpoints.insert((self.now_ms + CHECKPOINT_MS, id));
+        if at_ms > self.now_ms + CHECKPOINT_MS && lease.checkpoint_ms.is_none() {
+            let checkpoint_ms = self.now_ms + CHECKPOINT_MS;
+            lease.checkpoint_ms = Some(checkpoint_ms);
+            self.checkpoints.insert((checkpoint_ms, id));
         }
     }
 
@@ -327,12 +330,13 @@ impl Lessor {
         let mut checkpoints = Vec::new();
         for entry in due {
             self.checkpoints.remove(&entry);
-            let Some(at) = self.leases.get(&entry.1).and_then(|lease| lease.expires_ms) else {
-                continue;
-            };
+            let Some(lease) = self.leases.get_mut(&entry.1) else { continue };
+            lease.checkpoint_ms = None;
+            let Some(at) = lease.expires_ms else { continue };
             let remaining_ttl = (at.saturating_sub(now_ms) / 1000) as i64;
             checkpoints.push(LeaseCheckpoint { id: entry.1, remaining_ttl });
             if at > now_ms + CHECKPOINT_MS {
+                lease.checkpoint_ms = Some(now_ms + CHECKPOINT_MS);
                 self.checkpoints.insert((now_ms + CHECKPOINT_MS, entry.1));
             }
         }

@@ -93,7 +93,9 @@ fn leases_and_checkpoints_survive() {
     let due = bench.lessor.due_checkpoints(300_000, 10);
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].remaining_ttl, 3300);
-    bench.apply(|lessor, txn| lessor.checkpoint(txn, &due)).unwrap();
+    let unknown = proto::etcdserverpb::LeaseCheckpoint { id: 99, remaining_ttl: 1 };
+    let due = [vec![unknown], due].concat();
+    bench.apply(|lessor, txn| lessor.checkpoint(txn, &due));
     let mut again = Lessor::open(&bench.backend.reader().view(), CONFIG);
     again.promote(0, 0);
     let found = again.time_to_live(5, 0, true).unwrap();
@@ -110,4 +112,17 @@ fn a_promotion_spreads_mass_expiry() {
     let at = |ms| bench.lessor.expired(ms, usize::MAX).len();
     assert!(at(10_000) <= 2 && (700..=800).contains(&at(11_000)), "{}", at(11_000));
     assert_eq!(at(14_100), 3000);
+}
+
+#[test]
+fn renewing_a_lease_again_and_again_notes_it_once() {
+    let mut bench = Bench::new();
+    bench.lessor.promote(0, 0);
+    bench.grant(5, 3600).unwrap();
+    for second in 1..=100 {
+        bench.lessor.renew(5, second * 1000).unwrap();
+    }
+    assert_eq!(bench.lessor.due_checkpoints(400_000, usize::MAX).len(), 1);
+    bench.apply(|lessor, txn| lessor.revoke(txn, 5)).unwrap();
+    assert_eq!(bench.lessor.due_checkpoints(u64::MAX / 2, usize::MAX).len(), 0);
 }

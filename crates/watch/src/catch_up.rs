@@ -78,10 +78,13 @@ impl Hub {
 
     /// The watcher hears how far history is gone. Its id stays taken until it is canceled.
     fn cancel_compacted(&mut self, id: WatcherId, compact_revision: i64) {
-        if let Some(open) = self.streams.get_mut(&id.0)
-            && let Some(watcher) = open.watchers.get_mut(&id.1)
-        {
+        let watcher = self.streams.get_mut(&id.0).and_then(|open| open.watchers.remove(&id.1));
+        if let Some(mut watcher) = watcher {
+            self.unlist(id, &watcher);
             watcher.state = State::Compacted;
+            if let Some(open) = self.streams.get_mut(&id.0) {
+                open.watchers.insert(id.1, watcher);
+            }
         }
         let canceled = WatchResponse {
             watch_id: id.1,

@@ -119,11 +119,11 @@ impl Hub {
     /// Creates a watcher; the stream is told, or why there is none.
     pub fn create(&mut self, stream: StreamId, request: &WatchCreateRequest) {
         let watcher = Watcher::new(request, self.current);
-        if watcher.is_empty_range() {
-            return self.refuse(stream, EMPTY_RANGE);
-        }
         if request.start_revision < 0 {
             return self.refuse(stream, COMPACTED);
+        }
+        if watcher.is_empty_range() {
+            return self.refuse(stream, EMPTY_RANGE);
         }
         let header = self.header_at(self.current);
         let Some(open) = self.streams.get_mut(&stream) else { return };

@@ -202,6 +202,8 @@ impl ApplyDriver {
 
     fn apply_now(&mut self, entries: &[Entry]) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
+        // Leases granted now count from now.
+        self.applier.machine.lessor.tick(shared.now_ms());
         let applied = self.applier.apply(entries, |id| shared.waiters.contains(id))?;
         let gauges = &shared.gauges;
         gauges.applied.store(applied.index, Ordering::Relaxed);
@@ -219,13 +221,14 @@ impl ApplyDriver {
             // Watchers are on their way before the writer knows that it has written.
             shared.hub.send(HubEvent::Changes(changes, applied.term));
         }
-        for outcome in answers {
-            self.answer(outcome);
-        }
         let alarms = self.applier.machine.alarms();
         gauges.no_space.store(alarms.is_raised(AlarmType::Nospace), Ordering::Relaxed);
         gauges.corrupt.store(alarms.is_raised(AlarmType::Corrupt), Ordering::Relaxed);
         gauges.leases.store(self.applier.machine.lessor.len() as u64, Ordering::Relaxed);
+        // Whoever is answered finds what was answered, in every place.
+        for outcome in answers {
+            self.answer(outcome);
+        }
         Ok(())
     }
 
