@@ -9,7 +9,7 @@ use common::{Model, Op, PATH, commit, open, try_open};
 use disk::sim::SimDisk;
 use std::path::Path;
 
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 4;
 
 /// Puts, overwrites, deletions, buckets that come and go, values over several pages.
 fn steps() -> Vec<Vec<Op>> {
