@@ -87,7 +87,7 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     remove_leftovers(&*disk, &snap_dir)?;
     let db = snap_dir.join("db");
     let backend = Backend::open(Arc::clone(&disk), &db, options.backend)?;
-    let is_new = !disk.exists(&wal_dir).map_err(io(&wal_dir, "cannot look for"))?;
+    let is_new = !wal::has_segments(&*disk, &wal_dir)?;
     if is_new && backend.applied().index > 0 {
         return Err(Fault::Config(format!(
             "{} holds entries up to {} but there is no log in {}",

@@ -25,7 +25,7 @@ pub mod snap;
 
 pub use fault::Fault;
 pub use log::{Options, Prepared, Recovered, Saved, Wal};
-pub use reader::valid_snapshots;
+pub use reader::{has_segments, valid_snapshots};
 
 /// A segment is full when it has this many bytes.
 pub const SEGMENT_BYTES: u64 = 64 * 1000 * 1000;

@@ -2,7 +2,7 @@
 
 use crate::frame::{Encoder, Kind};
 use crate::names::SegmentName;
-use crate::reader::{Reader, SegmentEnd, decode, segments};
+use crate::reader::{Reader, SegmentEnd, decode, has_segments, segments};
 use crate::{Fault, SEGMENT_BYTES};
 use bytes::Bytes;
 use disk::{Disk, File, Lock, Open};
@@ -98,8 +98,12 @@ impl Wal {
         entries: &[Entry],
         options: Options,
     ) -> Result<Wal, Fault> {
-        if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
+        if has_segments(&*disk, dir)? {
             return Err(Fault::inconsistent(dir, "there is a log already"));
+        }
+        if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
+            // Made beforehand by whoever set the machine up; the finished log takes its place.
+            disk.remove_dir_all(dir).map_err(Fault::io(dir, "cannot replace"))?;
         }
         let mut temporary = dir.as_os_str().to_owned();
         temporary.push(".tmp");
@@ -129,7 +133,8 @@ impl Wal {
         encoder.buffer.clear();
         disk.sync_dir(&temporary).map_err(io("cannot sync"))?;
         disk.rename(&temporary, dir).map_err(io("cannot rename"))?;
-        let parent = dir.parent().unwrap_or(Path::new("."));
+        let parent = dir.parent().filter(|parent| *parent != Path::new(""));
+        let parent = parent.unwrap_or(Path::new("."));
         disk.sync_dir(parent).map_err(Fault::io(parent, "cannot sync"))?;
         Ok(Wal {
             disk,

@@ -25,6 +25,18 @@ pub(crate) fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentName>, 
     Ok(segments)
 }
 
+/// Whether a directory holds a log; one that is not there holds none.
+///
+/// # Errors
+/// I/O faults.
+pub fn has_segments(disk: &dyn Disk, dir: &Path) -> Result<bool, Fault> {
+    if !disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
+        return Ok(false);
+    }
+    let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
+    Ok(names.iter().any(|name| SegmentName::parse(name).is_some()))
+}
+
 /// Where reading a segment ended.
 pub(crate) struct SegmentEnd {
     /// After the last sound record.

@@ -149,6 +149,15 @@ fn released_segments_are_purged_and_the_rest_still_opens() {
 }
 
 #[test]
+fn an_empty_directory_made_beforehand_is_taken() {
+    let sim = SimDisk::new(1);
+    sim.create_dir_all(dir(), 0o700).unwrap();
+    drop(Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap());
+    let again = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).err();
+    assert!(matches!(again, Some(Fault::Inconsistent { .. })));
+}
+
+#[test]
 fn a_failed_sync_stops_the_log() {
     let sim = SimDisk::new(1);
     let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap();
