@@ -47,6 +47,7 @@ impl Config {
         }
         one_of(settings, "initial-cluster-state", &["new"])?;
         one_of(settings, "backend-bbolt-freelist-type", &["map", "array"])?;
+        one_of(settings, "metrics", &["basic", "extensive"])?;
         one_of(settings, "logger", &["zap"])?;
         one_of(settings, "log-format", &["json"])?;
         one_of(settings, "log-outputs", &["default", "stderr"])?;
@@ -81,6 +82,7 @@ fn server_config(
             Duration::from_secs(600),
         )?
         .max(Duration::from_millis(100)),
+        extensive_metrics: settings.get("metrics") == "extensive",
         net_threads: threads.min(4),
     })
 }

@@ -72,6 +72,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(LOGGING, "log-outputs", "default", "'default' or 'stderr'."),
     row(LOGGING, "log-level", "info", "debug, info, warn, error."),
     row(LOGGING, "log-format", "json", "'json'."),
+    row(FEATURES, "metrics", "basic", "'basic', or 'extensive' with durations of calls."),
     row(FEATURES, "watch-progress-notify-interval", "0", "How often watchers hear of progress; 0 means 10m."),
     switch(UNSAFE, "unsafe-no-fsync", "false", "Never sync: a crash loses acknowledged writes."),
 ];
@@ -116,7 +117,6 @@ const NOT_YET: &[&str] = &[
     "enable-log-rotation",
     "max-learners",
     "memory-mlock",
-    "metrics",
     "peer-auto-tls",
     "peer-cert-file",
     "peer-client-cert-auth",

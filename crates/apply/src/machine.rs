@@ -1,12 +1,12 @@
 //! The replicated state machine: owns all state that committed entries change.
 
-use crate::envelope::{self, Request};
+use crate::envelope::{self, Kind, Request};
 use crate::quota::{self, Quota};
 use crate::{Alarms, Fault, Refusal, Reply, kv, txn};
 use backend::{ApplyTxn, Backend, EntryId, Table};
 use lease::Lessor;
 use membership::Members;
-use mvcc::{Change, Store};
+use mvcc::{Change, Operations, Store};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType};
@@ -69,11 +69,22 @@ pub struct Outcome {
     pub change: Option<Change>,
     /// What the replica must do now.
     pub effect: Effect,
+    /// What was asked, where it was executed.
+    pub kind: Option<Kind>,
+    /// The reads and writes it consisted of.
+    pub operations: Operations,
 }
 
 impl Outcome {
     fn empty() -> Outcome {
-        Outcome { id: 0, result: Ok(Reply::Done), change: None, effect: Effect::None }
+        Outcome {
+            id: 0,
+            result: Ok(Reply::Done),
+            change: None,
+            effect: Effect::None,
+            kind: None,
+            operations: Operations::default(),
+        }
     }
 }
 
@@ -166,15 +177,17 @@ impl Machine {
             size_bytes: size,
             change: None,
             effect: Effect::None,
+            operations: Operations::default(),
         };
+        let kind = envelope.request.kind();
         let result = step.dispatch(envelope.request, skip_ranges);
-        let Step { txn, change, effect, .. } = step;
+        let Step { txn, change, effect, operations, .. } = step;
         txn.finish(at);
         if let Some(change) = &change {
             self.store.publish(change);
         }
         let result = if effect == Effect::OutOfSpace { Err(Refusal::NoSpace) } else { result };
-        Ok(Outcome { id: envelope.id, result, change, effect })
+        Ok(Outcome { id: envelope.id, result, change, effect, kind, operations })
     }
 
     /// Raft hears of every change again on replay; the tables only of new ones.
@@ -197,7 +210,7 @@ impl Machine {
             txn.finish(at);
         }
         let id = change.id();
-        Ok(Outcome { id, result, change: None, effect: Effect::ConfChange(change) })
+        Ok(Outcome { id, result, effect: Effect::ConfChange(change), ..Outcome::empty() })
     }
 }
 
@@ -212,6 +225,7 @@ struct Step<'b, 'm> {
     size_bytes: u64,
     change: Option<Change>,
     effect: Effect,
+    operations: Operations,
 }
 
 impl Step<'_, '_> {
@@ -296,6 +310,7 @@ impl Step<'_, '_> {
     ) -> Result<Reply, Refusal> {
         let mut txn = self.store.begin(&mut self.txn);
         let reply = act(&mut txn, self.lessor);
+        self.operations = txn.operations();
         self.change = txn.end();
         reply
     }
@@ -307,6 +322,7 @@ impl Step<'_, '_> {
         for key in &keys {
             txn.delete_range(key, &bytes::Bytes::new(), false);
         }
+        self.operations = txn.operations();
         self.change = txn.end();
         let revision = self.change.as_ref().map_or(self.store.revision(), |change| change.revision);
         Ok(Reply::LeaseRevoke { revision })

@@ -77,7 +77,7 @@ impl Member {
     }
 
     fn apply(&mut self, entries: &[proto::raftpb::Entry]) -> Result<(), Fault> {
-        let applied = self.parts.applier.apply(entries, |_| true)?;
+        let applied = self.parts.applier.apply(entries, |_| true, |_| {})?;
         self.parts.core.applied(applied.index, &applied.conf_changes);
         let mut compact = false;
         for outcome in applied.outcomes {

@@ -6,7 +6,7 @@ use crate::drive::{
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
-use crate::metrics::Metrics;
+use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::rpc::{Error, Service};
 use crate::shared::{Gauges, Limits, Shared};
 use crate::waiters::Waiters;
@@ -28,6 +28,8 @@ use thiserror::Error as ThisError;
 
 /// Threads for reads that take their time.
 const POOL_THREADS: usize = 2;
+/// File descriptors that are kept for the member's own files and for other members.
+const OWN_FDS: u64 = 150;
 /// How long a member may take to lead itself and to publish its name.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// How often watchers hear of progress.
     pub progress_interval: Duration,
+    /// Whether durations of calls are recorded.
+    pub extensive_metrics: bool,
     /// Threads that serve connections.
     pub net_threads: usize,
 }
@@ -73,6 +77,15 @@ pub enum StartError {
         what: &'static str,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// Too few file descriptors to serve anyone.
+    #[error(
+        "file descriptor limit of etcd process is too low; please set higher: it is {limit}, more \
+         than {OWN_FDS} are needed"
+    )]
+    FewFds {
+        /// The limit.
+        limit: u64,
     },
     /// It did not come to lead itself.
     #[error("the member could not publish itself: {0}")]
@@ -96,6 +109,8 @@ impl Member {
     /// # Errors
     /// See [`StartError`].
     pub fn start(disk: Arc<dyn Disk>, config: &Config) -> Result<Member, StartError> {
+        let early = metrics::Early::new();
+        let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
         let parts = replica::open(disk, &config.replica)?;
         let identity = parts.identity;
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -119,7 +134,7 @@ impl Member {
             pool: Mailbox::new(),
             file_jobs: Mailbox::new(),
             gauges: Gauges::default(),
-            metrics: Metrics::new(identity.member_id),
+            metrics: Metrics::new(early, identity.member_id),
             started: Instant::now(),
             next_stream: AtomicU64::new(1),
         });
@@ -153,7 +168,7 @@ impl Member {
             Arc::clone(&failed),
             timing,
         );
-        driver.publish_sizes();
+        driver.publish_state();
         let (core, log_writer, tick) = (parts.core, parts.log_writer, config.heartbeat_interval);
         let inner = Arc::clone(&shared);
         let for_core = log.clone();
@@ -241,11 +256,12 @@ impl Member {
         listeners: Vec<TcpListener>,
         config: &Config,
     ) -> Result<(), StartError> {
-        let service = Service::new(Arc::clone(&self.shared));
-        let web = Web { shared: Arc::clone(&self.shared), counts: Arc::clone(&service.counts) };
+        let service = Service::new(Arc::clone(&self.shared), config.extensive_metrics);
+        let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
         let net = net::Config {
             listeners,
             threads: config.net_threads,
+            connections_max: connections_max()?,
             recv_max_bytes: config.request_bytes_max + 512 * 1024,
             concurrent_streams_max: config.concurrent_streams_max,
             keepalive_interval: config.keepalive_interval,
@@ -278,7 +294,7 @@ impl Member {
         }
         let shared = &self.shared;
         for waiter in shared.waiters.take_all() {
-            waiter.fail(Error::Stopped);
+            waiter.fail(&shared.metrics, Error::Stopped);
         }
         shared.core.close();
         self.log.close();
@@ -290,6 +306,15 @@ impl Member {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+    }
+}
+
+/// As many as there are file descriptors that the member does not need itself.
+fn connections_max() -> Result<usize, StartError> {
+    let Some(limit) = metrics::fd_limit() else { return Ok(usize::MAX) };
+    match limit.checked_sub(OWN_FDS) {
+        Some(left @ 1..) => Ok(usize::try_from(left).unwrap_or(usize::MAX)),
+        _ => Err(StartError::FewFds { limit }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod health;
 
-use crate::metrics::MethodCounts;
+use crate::rpc::Meter;
 use crate::shared::Shared;
 use bytes::Bytes;
 use net::http::{HttpRequest, HttpResponse, HttpService};
@@ -13,10 +13,12 @@ use std::time::Duration;
 /// How long a question to the apply thread may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
 
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
 /// Everything served over plain HTTP.
 pub(crate) struct Web {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) counts: Arc<Vec<MethodCounts>>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl HttpService for Web {
@@ -28,8 +30,8 @@ impl HttpService for Web {
         let answer = match path {
             "/version" => get(&request, || self.version()),
             "/metrics" => get(&request, || {
-                let text = self.shared.metrics.text(&self.shared, &self.counts);
-                response(200, "text/plain; version=0.0.4; charset=utf-8", text)
+                let text = self.shared.metrics.text(&self.shared, &self.meter.counts);
+                response(200, METRICS_TYPE, text)
             }),
             "/health" => get(&request, || health::health(&self.shared, &request.query)),
             _ if path.starts_with("/livez") || path.starts_with("/readyz") => {
