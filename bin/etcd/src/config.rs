@@ -127,7 +127,10 @@ fn replica_options(
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
         lease: lease::Config { ttl_min_s, persist_checkpoints: true },
-        apply: apply::Config { quota_bytes: number(settings, "quota-backend-bytes")? },
+        apply: apply::Config {
+            quota_bytes: number(settings, "quota-backend-bytes")?,
+            learners_max: number(settings, "max-learners")?,
+        },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
     })
 }

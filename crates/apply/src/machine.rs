@@ -18,6 +18,8 @@ use proto::raftpb::{ConfChange, Entry, EntryType};
 pub struct Config {
     /// The database quota as the flag gives it: 0 default, negative none.
     pub quota_bytes: i64,
+    /// Learners that the cluster may have at a time.
+    pub learners_max: usize,
 }
 
 /// The state machine of one member.
@@ -108,8 +110,10 @@ impl Machine {
         for (key, id) in restored.attachments {
             lessor.restore_attachment(key, id);
         }
+        let mut members = Members::load(&view)?;
+        members.set_learners_max(config.learners_max);
         let machine = Machine {
-            members: Members::load(&view),
+            members,
             alarms: Alarms::load(&view),
             quota: Quota::from_flag(config.quota_bytes),
             backend,

@@ -472,11 +472,11 @@ mod tests {
         sim.fail_sync_after(1);
         let data = Some(Bytes::from(vec![1; 1000]));
         let entry = Entry { index: Some(1), term: Some(1), data, ..Entry::default() };
-        wal.save(None, &[entry.clone()], true).unwrap_err();
+        wal.save(None, std::slice::from_ref(&entry), true).unwrap_err();
         let (buffered, last) = (wal.encoder.buffer.len(), wal.last_index);
         let later = Entry { index: Some(2), ..entry };
         for _ in 0..10 {
-            wal.save(None, &[later.clone()], true).unwrap_err();
+            wal.save(None, std::slice::from_ref(&later), true).unwrap_err();
             let at = walpb::Snapshot { index: Some(9), term: Some(1), conf_state: None };
             wal.save_snapshot(&at).unwrap_err();
         }
