@@ -17,6 +17,7 @@ const UNCOMMITTED_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(crate) struct Config {
     pub(crate) server: server::Config,
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen_peers: Vec<SocketAddr>,
     pub(crate) log_level: String,
 }
 
@@ -53,7 +54,8 @@ impl Config {
         one_of(settings, "log-outputs", &["default", "stderr"])?;
         Ok(Config {
             server: server_config(settings, heartbeat_ms, election_ms)?,
-            listen: listen_addresses(settings.get("listen-client-urls"))?,
+            listen: listen_addresses(settings, "listen-client-urls")?,
+            listen_peers: listen_addresses(settings, "listen-peer-urls")?,
             log_level: settings.get("log-level").to_owned(),
         })
     }
@@ -196,9 +198,9 @@ fn urls(list: &str) -> Result<Vec<String>, String> {
 }
 
 /// Where to listen: addresses, or localhost; names could mean another machine tomorrow.
-fn listen_addresses(list: &str) -> Result<Vec<SocketAddr>, String> {
+fn listen_addresses(settings: &Settings, flag: &str) -> Result<Vec<SocketAddr>, String> {
     let mut addresses = Vec::new();
-    for text in urls(list)? {
+    for text in urls(settings.get(flag))? {
         let url = Url::parse(&text).map_err(|error| format!("URL {text:?}: {error}"))?;
         if url.scheme() != "http" {
             return Err(format!("{text}: this version listens on http only"));
@@ -217,7 +219,7 @@ fn listen_addresses(list: &str) -> Result<Vec<SocketAddr>, String> {
         addresses.push(SocketAddr::new(ip, port));
     }
     if addresses.is_empty() {
-        return Err("--listen-client-urls is empty".into());
+        return Err(format!("--{flag} is empty"));
     }
     Ok(addresses)
 }

@@ -10,11 +10,13 @@ use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::rpc::{Error, Service};
 use crate::shared::{Gauges, Limits, Shared};
 use crate::waiters::Waiters;
-use crate::web::{Promise, Web};
+use crate::web::{NoCalls, PeerWeb, Promise, Web};
 use apply::envelope::Kind;
 use apply::quota::Quota;
 use disk::Disk;
 use net::Server as NetServer;
+use net::http::HttpService;
+use net::rpc::GrpcService;
 use prost::Message;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use replica::watch::{self, Hub};
@@ -97,7 +99,7 @@ pub struct Member {
     shared: Arc<Shared>,
     log: Mailbox<LogEvent>,
     threads: Vec<JoinHandle<()>>,
-    net: Option<NetServer>,
+    net: Vec<NetServer>,
     failure: Arc<Promise<Fault>>,
     /// Whether it began without data.
     pub is_new: bool,
@@ -148,7 +150,7 @@ impl Member {
             shared: Arc::clone(&shared),
             log: log.clone(),
             threads: Vec::new(),
-            net: None,
+            net: Vec::new(),
             failure,
             is_new: parts.is_new,
         };
@@ -250,7 +252,7 @@ impl Member {
     /// Serves clients on these sockets.
     ///
     /// # Errors
-    /// Those of the sockets.
+    /// Those of the sockets, and too few file descriptors.
     pub fn serve(
         &mut self,
         listeners: Vec<TcpListener>,
@@ -258,17 +260,32 @@ impl Member {
     ) -> Result<(), StartError> {
         let service = Service::new(Arc::clone(&self.shared), config.extensive_metrics);
         let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
-        let net = net::Config {
-            listeners,
-            threads: config.net_threads,
-            connections_max: connections_max()?,
-            recv_max_bytes: config.request_bytes_max + 512 * 1024,
-            concurrent_streams_max: config.concurrent_streams_max,
-            keepalive_interval: config.keepalive_interval,
-            keepalive_timeout: config.keepalive_timeout,
-        };
-        let started = NetServer::start(net, Arc::new(service), Arc::new(web));
-        self.net = Some(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
+        let net = net_config(listeners, config.net_threads, config)?;
+        self.serve_with(net, Arc::new(service), Arc::new(web))
+    }
+
+    /// Serves other members on these sockets.
+    ///
+    /// # Errors
+    /// As [`Member::serve`].
+    pub fn serve_peers(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        config: &Config,
+    ) -> Result<(), StartError> {
+        let web = PeerWeb { shared: Arc::clone(&self.shared) };
+        let net = net_config(listeners, 1, config)?;
+        self.serve_with(net, Arc::new(NoCalls), Arc::new(web))
+    }
+
+    fn serve_with(
+        &mut self,
+        net: net::Config,
+        calls: Arc<dyn GrpcService>,
+        web: Arc<dyn HttpService>,
+    ) -> Result<(), StartError> {
+        let started = NetServer::start(net, calls, web);
+        self.net.push(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
         Ok(())
     }
 
@@ -289,7 +306,7 @@ impl Member {
 
     /// Stops: no more calls, then no more threads; what was applied is committed.
     pub fn stop(mut self, grace: Duration) {
-        if let Some(net) = self.net.take() {
+        for net in self.net.drain(..) {
             net.stop(grace);
         }
         let shared = &self.shared;
@@ -307,6 +324,22 @@ impl Member {
             let _ = thread.join();
         }
     }
+}
+
+fn net_config(
+    listeners: Vec<TcpListener>,
+    threads: usize,
+    config: &Config,
+) -> Result<net::Config, StartError> {
+    Ok(net::Config {
+        listeners,
+        threads,
+        connections_max: connections_max()?,
+        recv_max_bytes: config.request_bytes_max + 512 * 1024,
+        concurrent_streams_max: config.concurrent_streams_max,
+        keepalive_interval: config.keepalive_interval,
+        keepalive_timeout: config.keepalive_timeout,
+    })
 }
 
 /// As many as there are file descriptors that the member does not need itself.
