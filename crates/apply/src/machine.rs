@@ -4,6 +4,7 @@ use crate::envelope::{self, Kind, Request};
 use crate::quota::{self, Quota};
 use crate::{Alarms, Fault, Refusal, Reply, kv, txn};
 use backend::{ApplyTxn, Backend, EntryId, Table};
+use bytes::Bytes;
 use lease::Lessor;
 use membership::Members;
 use mvcc::{Change, Operations, Store};
@@ -12,6 +13,8 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType};
 use proto::membershippb as mpb;
 use proto::raftpb::{ConfChange, Entry, EntryType};
+
+const AUTH_REVISION: &[u8] = b"authRevision";
 
 /// What a machine is told once.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +99,12 @@ impl Machine {
     /// # Errors
     /// Damaged data, and databases with authentication enabled: serving those without checking
     /// anyone would open them to everyone.
-    pub fn open(backend: Backend, lease: lease::Config, config: Config) -> Result<Opened, Fault> {
+    pub fn open(
+        mut backend: Backend,
+        lease: lease::Config,
+        config: Config,
+    ) -> Result<Opened, Fault> {
+        begin_auth(&mut backend);
         let view = backend.reader().view();
         if view.get(Table::Auth, b"authEnabled").is_some_and(|v| v.first() == Some(&1)) {
             return Err(Fault::Unsupported(
@@ -215,6 +223,16 @@ impl Machine {
         }
         let id = change.id();
         Ok(Outcome { id, result, effect: Effect::ConfChange(change), ..Outcome::empty() })
+    }
+}
+
+/// Whoever first opens a database gives its permissions a revision, as etcd does: the hash of the
+/// whole file counts it.
+fn begin_auth(backend: &mut Backend) {
+    if backend.reader().view().get(Table::Auth, AUTH_REVISION).is_none() {
+        let mut txn = backend.begin_maintenance();
+        txn.put(Table::Auth, AUTH_REVISION, Bytes::copy_from_slice(&1u64.to_be_bytes()));
+        txn.finish();
     }
 }
 
