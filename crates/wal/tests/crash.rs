@@ -246,9 +246,9 @@ fn a_state_that_was_never_set_is_not_recorded() {
 }
 
 /// A log whose last write was torn, on a disk without further plans.
-fn torn(seed: u64) -> Option<(SimDisk, u64, Vec<(String, Vec<u8>)>)> {
+fn torn(seed: u64, ops: u64) -> Option<(SimDisk, u64, Vec<(String, Vec<u8>)>)> {
     let sim = SimDisk::new(seed);
-    sim.crash_after(20 + seed % 40);
+    sim.crash_after(8 + seed % (ops - 8));
     let acknowledged = run(&sim, 12).unwrap_err();
     sim.restart();
     let names = sim.list(dir()).ok()?;
@@ -259,9 +259,11 @@ fn torn(seed: u64) -> Option<(SimDisk, u64, Vec<(String, Vec<u8>)>)> {
 
 #[test]
 fn a_crash_within_the_repair_or_right_after_it_is_survived_too() {
+    let whole = SimDisk::new(0);
+    run(&whole, 12).unwrap();
     let mut repaired = 0;
-    for seed in 0..400 {
-        let Some((sim, acknowledged, before)) = torn(seed) else { continue };
+    for seed in 0..1200 {
+        let Some((sim, acknowledged, before)) = torn(seed, whole.ops()) else { continue };
         sim.crash_after(1 + seed % 11);
         let again = (|| -> Result<u64, u64> {
             let opened = Wal::open(sim.disk(), dir(), &start(), OPTIONS);
