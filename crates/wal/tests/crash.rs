@@ -245,8 +245,11 @@ fn a_state_that_was_never_set_is_not_recorded() {
     assert_eq!(kinds(&sim, &names[2]), [4, 1, 3]);
 }
 
+/// Names of segments with their bytes.
+type Segments = Vec<(String, Vec<u8>)>;
+
 /// A log whose last write was torn, on a disk without further plans.
-fn torn(seed: u64, ops: u64) -> Option<(SimDisk, u64, Vec<(String, Vec<u8>)>)> {
+fn torn(seed: u64, ops: u64) -> Option<(SimDisk, u64, Segments)> {
     let sim = SimDisk::new(seed);
     sim.crash_after(8 + seed % (ops - 8));
     let acknowledged = run(&sim, 12).unwrap_err();
