@@ -8,11 +8,16 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/protobuf/proto"
 )
 
 // underLimit starts a server with so many file descriptors.
@@ -129,5 +134,92 @@ func TestStreamsOfAConnectionAreLimited(t *testing.T) {
 		if _, err := s.client.Get(ctx(t), "x"); err != nil {
 			t.Fatalf("server %d: after one has ended: %v", i, err)
 		}
+	}
+}
+
+// stalled asks for everything and never reads: its windows stay shut.
+func stalled(t testing.TB, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := proto.Marshal(&pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields bytes.Buffer
+	encoder := hpack.NewEncoder(&fields)
+	for _, field := range [][2]string{
+		{":method", "POST"}, {":scheme", "http"}, {":path", kvService + "Range"}, {":authority", address},
+		{"content-type", "application/grpc"}, {"te", "trailers"},
+	} {
+		if err := encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Write([]byte(http2.ClientPreface)); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(c, c)
+	message := append([]byte{0, 0, 0, 0, byte(len(body))}, body...)
+	for _, err := range []error{
+		framer.WriteSettings(),
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields.Bytes(), EndHeaders: true}),
+		framer.WriteData(1, true, message),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+func resident(t testing.TB, s *server) float64 {
+	t.Helper()
+	found := scrape(t, s)["process_resident_memory_bytes"]
+	bytes, err := strconv.ParseFloat(found.values["process_resident_memory_bytes"], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes
+}
+
+// Forty clients that ask for 64 MB each and read nothing do not make the server hold 2.5 GB, nor
+// keep others from what is small; when they have gone, large answers are given again.
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	const clients, limit = 40, 1 << 30
+	p := freePorts(t)
+	s := start(t, ours(t), t.TempDir()+"/data", p)
+	value := strings.Repeat("x", 1<<20)
+	for i := range 64 {
+		if _, err := s.client.Put(ctx(t), fmt.Sprintf("k%02d", i), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var open []net.Conn
+	for range clients {
+		c := stalled(t, fmt.Sprintf("127.0.0.1:%d", p.client))
+		defer c.Close()
+		open = append(open, c)
+	}
+	highest := 0.0
+	for range 30 {
+		highest = max(highest, resident(t, s))
+		if _, err := s.client.Get(ctx(t), "k07"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Logf("%d MB at most", int(highest)>>20)
+	if highest > limit {
+		t.Errorf("%d MB for answers that nobody reads", int(highest)>>20)
+	}
+	for _, c := range open {
+		c.Close()
+	}
+	all, err := s.client.Get(ctx(t), "", clientv3.WithPrefix())
+	if err != nil || len(all.Kvs) != 64 {
+		t.Fatal(err)
 	}
 }

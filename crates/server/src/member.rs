@@ -1,6 +1,7 @@
 //! A running member: opened, driven by threads, published, served, stopped.
 
 use crate::VERSION;
+use crate::answers::{Answers, HELD_BYTES_MAX};
 use crate::drive::{
     ApplyDriver, Failed, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
 };
@@ -117,6 +118,7 @@ impl Member {
         let identity = parts.identity;
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
+        let pool = Mailbox::new();
         let shared = Arc::new(Shared {
             cluster_id: identity.cluster_id,
             member_id: identity.member_id,
@@ -133,7 +135,8 @@ impl Member {
             core: Mailbox::new(),
             apply: Mailbox::new(),
             hub: Mailbox::new(),
-            pool: Mailbox::new(),
+            answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),
+            pool,
             file_jobs: Mailbox::new(),
             gauges: Gauges::default(),
             metrics: Metrics::new(early, identity.member_id),

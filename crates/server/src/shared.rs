@@ -1,5 +1,6 @@
 //! What handlers see of the member.
 
+use crate::answers::Answers;
 use crate::drive::{ApplyEvent, CoreEvent, HubEvent, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
@@ -12,6 +13,7 @@ use apply::{Header, backend, mvcc};
 use bytes::Bytes;
 use net::rpc::Responder;
 use proto::etcdserverpb::RequestHeader;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) apply: Mailbox<ApplyEvent>,
     pub(crate) hub: Mailbox<HubEvent>,
     pub(crate) pool: Mailbox<Job>,
+    pub(crate) answers: Arc<Answers>,
     /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.
     pub(crate) file_jobs: Mailbox<Job>,
     pub(crate) gauges: Gauges,

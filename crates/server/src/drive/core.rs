@@ -33,6 +33,7 @@ pub(crate) fn run(shared: &Arc<Shared>, mut core: Core, log: &Mailbox<LogEvent>,
             core.tick();
             // A thread that slept too long does not hurry after lost ticks.
             next_tick = now + tick;
+            shared.answers.expire(now);
             for waiter in shared.waiters.expired(now) {
                 waiter.fail(&shared.metrics, Error::Timeout);
             }

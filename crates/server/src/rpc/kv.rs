@@ -31,14 +31,31 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
     if !request.serializable && !shared.may_read() {
         return Err(Refused::new(reply, Error::NoLeader));
     }
-    let is_short = request.range_end.is_empty() || (1..=SHORT_RANGE_KEYS).contains(&request.limit);
-    if is_short {
+    let may_go_at_once = if request.range_end.is_empty() {
+        !shared.answers.are_overfull()
+    } else {
+        (1..=SHORT_RANGE_KEYS).contains(&request.limit) && !shared.answers.are_full()
+    };
+    if may_go_at_once {
         Shared::answer(reply, read(shared, &request));
     } else {
         let inner = Arc::clone(shared);
-        shared.in_pool(move || Shared::answer(reply, read(&inner, &request)));
+        read_in_turn(shared, reply, move || read(&inner, &request));
     }
     Ok(())
+}
+
+/// Reads on a thread of the pool, when there is room for a large answer.
+fn read_in_turn(
+    shared: &Arc<Shared>,
+    reply: Responder,
+    read: impl FnOnce() -> Result<Bytes, Error> + Send + 'static,
+) {
+    let inner = Arc::clone(shared);
+    shared.in_pool(move || {
+        let turn = |room: Result<(), Error>| Shared::answer(reply, room.and_then(|()| read()));
+        inner.answers.enter(Instant::now(), Box::new(turn));
+    });
 }
 
 fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
@@ -57,7 +74,7 @@ fn read_now(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error>
         .read_with(|read| {
             let mut response = RangeWriter::new(&shared.header(read.revision()));
             let found = read.range_with(&options, &mut |stored| response.push(stored))?;
-            Ok(response.finish(found.more, found.count))
+            Ok(shared.answers.hold(response.finish(found.more, found.count)))
         })
         .map_err(|refusal: mvcc::Refusal| Error::from(refusal))
 }
@@ -102,13 +119,13 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
         return Err(Refused::new(reply, Error::NoLeader));
     }
     let inner = Arc::clone(shared);
-    shared.in_pool(move || {
+    read_in_turn(shared, reply, move || {
         let begun = Instant::now();
         let result = apply::read_txn(&inner.reader.read(), &request);
         let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
         inner.metrics.keys.count_reads(ranges as u64);
         inner.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
-        Shared::answer(reply, result.map(|txn| encode_txn(&inner, txn)).map_err(Error::from));
+        Ok(inner.answers.hold(encode_txn(&inner, result?)))
     });
     Ok(())
 }
