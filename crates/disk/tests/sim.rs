@@ -111,3 +111,62 @@ fn both_disks_lock_and_map_alike() {
         disk.open(&path, Open::WRITE.locked(Lock::Exclusive)).unwrap();
     }
 }
+
+#[test]
+fn an_undone_truncation_brings_the_bytes_back() {
+    let (mut cut, mut undone) = (0, 0);
+    for seed in 0..200 {
+        let sim = SimDisk::new(seed);
+        let file = sim.open(p("f"), Open::CREATE).unwrap();
+        file.write_at(&[7; 2000], 0).unwrap();
+        file.sync_all().unwrap();
+        sim.sync_dir(p("")).unwrap();
+        file.set_len(700).unwrap();
+        sim.restart();
+        let bytes = read_all(&sim, p("f")).unwrap();
+        match bytes.len() {
+            700 => cut += 1,
+            2000 => undone += 1,
+            other => panic!("{other} bytes"),
+        }
+        assert!(bytes.iter().all(|byte| *byte == 7), "seed {seed}: {bytes:?}");
+    }
+    assert!(cut > 20 && undone > 20, "{cut} {undone}");
+}
+
+#[test]
+fn what_is_written_again_after_a_failed_sync_can_be_saved() {
+    for seed in 0..50 {
+        let sim = SimDisk::new(seed);
+        let file = sim.open(p("f"), Open::CREATE).unwrap();
+        file.write_at(&[1; 1024], 0).unwrap();
+        file.sync_all().unwrap();
+        sim.sync_dir(p("")).unwrap();
+        file.write_at(&[2; 1024], 0).unwrap();
+        sim.fail_sync_after(1);
+        assert!(file.sync_data().is_err());
+        file.write_at(&[3; 512], 0).unwrap();
+        file.sync_data().unwrap();
+        sim.restart();
+        let bytes = read_all(&sim, p("f")).unwrap();
+        assert_eq!(bytes[..512], [3; 512], "written again, and synced");
+        assert_eq!(bytes[512..], [1; 512], "given up by the failed sync");
+    }
+}
+
+#[test]
+fn a_file_that_is_locked_is_not_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = SimDisk::new(1);
+    let path = dir.path().join("f");
+    sim.create_dir_all(dir.path(), 0o700).unwrap();
+    for disk in [&sim as &dyn Disk, &RealDisk] {
+        let held = disk.open(&path, Open::CREATE.locked(Lock::Exclusive)).unwrap();
+        held.write_at(b"precious", 0).unwrap();
+        let how = Open { truncate: true, ..Open::CREATE.locked(Lock::Exclusive) };
+        assert_eq!(disk.open(&path, how).err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
+        assert_eq!(held.len().unwrap(), 8);
+        drop(held);
+        assert_eq!(disk.open(&path, how).unwrap().len().unwrap(), 0);
+    }
+}

@@ -84,6 +84,7 @@ pub(crate) fn restore(
         compacting: unfinished_compaction.map(|to| Compacting::new(finished, to, false)),
         compacting_next: None,
         compaction_batch_rows: BATCH_ROWS,
+        rows_removed: 0,
     };
     Ok((store, Restored { attachments, unfinished_compaction }))
 }

@@ -3,7 +3,7 @@
 use crate::Revision;
 use crate::compaction::Compacting;
 use crate::hash::HashCache;
-use crate::index::Index;
+use crate::index::{Index, KeyRange};
 use crate::kv::Kv;
 use crate::range::{self, RangeOptions, RangeResult, RangeSummary, Refusal, Source, Window};
 use crate::restore::{self, RestoreJob, Restored, RestoredPart};
@@ -36,6 +36,7 @@ pub struct Store {
     /// Promised while another one was under way.
     pub(crate) compacting_next: Option<Compacting>,
     pub(crate) compaction_batch_rows: usize,
+    pub(crate) rows_removed: u64,
 }
 
 /// The reading side; clones share it.
@@ -126,6 +127,11 @@ impl Reader {
     /// How many keys have a history.
     pub fn keys(&self) -> usize {
         self.slot.read().index.len()
+    }
+
+    /// How many keys there are.
+    pub fn live_keys(&self) -> usize {
+        self.shared.index.count(KeyRange { key: &[], end: &[0] }, i64::MAX)
     }
 
     /// The store at its current revision.

@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Plain requests have bodies up to this long.
 const HTTP_BODY_MAX: usize = 2 * 1024 * 1024;
@@ -39,6 +39,8 @@ pub struct Config {
     pub listeners: Vec<std::net::TcpListener>,
     /// Threads that move bytes.
     pub threads: usize,
+    /// Connections at once on each socket; more wait to be accepted.
+    pub connections_max: usize,
     /// A message may be this long.
     pub recv_max_bytes: usize,
     /// Streams at once on one connection.
@@ -103,6 +105,7 @@ impl Server {
                 Arc::clone(&shared),
                 stopping.clone(),
                 connection.clone(),
+                Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS))),
             );
             runtime.spawn(accept);
         }
@@ -128,10 +131,15 @@ async fn accept(
     shared: Arc<Shared>,
     mut stopping: watch::Receiver<bool>,
     connection: mpsc::Sender<Infallible>,
+    room: Arc<Semaphore>,
 ) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let accepted = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
             _ = stopping.changed() => return,
         };
         let Ok((socket, peer)) = accepted else {
@@ -158,7 +166,7 @@ async fn accept(
                     let _ = serving.await;
                 }
             }
-            drop(open);
+            drop((open, place));
         });
     }
 }

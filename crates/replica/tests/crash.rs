@@ -24,7 +24,7 @@ fn options() -> Options {
         wal: wal::Options { segment_bytes: 2048, no_sync: false },
         backend: apply::backend::Options { bolt, ..Default::default() },
         lease: lease::Config { ttl_min_s: 2, persist_checkpoints: false },
-        apply: apply::Config { quota_bytes: 0 },
+        apply: apply::Config { quota_bytes: 0, learners_max: 1 },
         uncommitted_bytes_max: 1 << 20,
     }
 }
@@ -77,7 +77,7 @@ impl Member {
     }
 
     fn apply(&mut self, entries: &[proto::raftpb::Entry]) -> Result<(), Fault> {
-        let applied = self.parts.applier.apply(entries, |_| true)?;
+        let applied = self.parts.applier.apply(entries, |_| true, |_| {})?;
         self.parts.core.applied(applied.index, &applied.conf_changes);
         let mut compact = false;
         for outcome in applied.outcomes {

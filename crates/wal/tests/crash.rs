@@ -5,6 +5,7 @@ use bytes::Bytes;
 use disk::sim::SimDisk;
 use disk::{Disk, read_all};
 use proptest::prelude::*;
+use prost::Message;
 use proto::raftpb::{self, ConfState, Entry, HardState, SnapshotMetadata};
 use proto::walpb;
 use std::path::Path;
@@ -209,4 +210,34 @@ proptest! {
             }
         }
     }
+}
+
+/// The types of a segment's records, in order.
+fn kinds(sim: &SimDisk, name: &str) -> Vec<i64> {
+    let bytes = read_all(sim, &dir().join(name)).unwrap();
+    let (mut at, mut kinds) = (0, Vec::new());
+    while at + 8 <= bytes.len() {
+        let field = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        if field == 0 {
+            break;
+        }
+        let padding = if field >> 63 == 1 { (field >> 56 & 7) as usize } else { 0 };
+        let len = (field & (u64::MAX >> 8)) as usize;
+        kinds.push(walpb::Record::decode(&bytes[at + 8..at + 8 + len]).unwrap().r#type());
+        at += 8 + len + padding;
+    }
+    kinds
+}
+
+#[test]
+fn a_state_that_was_never_set_is_not_recorded() {
+    let sim = SimDisk::new(1);
+    let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap();
+    wal.save(Some(&HardState::default()), &[entry(1, 1, 5000)], true).unwrap();
+    wal.save(Some(&state(1, 1)), &[entry(2, 1, 5000)], true).unwrap();
+    let names = sim.list(dir()).unwrap();
+    // Checksum, metadata, snapshot, entry; checksum, metadata and what was saved next.
+    assert_eq!(kinds(&sim, &names[0]), [4, 1, 5, 2]);
+    assert_eq!(kinds(&sim, &names[1]), [4, 1, 2, 3]);
+    assert_eq!(kinds(&sim, &names[2]), [4, 1, 3]);
 }

@@ -6,9 +6,8 @@ use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
 use ::apply::backend::DefragResult;
-use ::apply::envelope::Kind;
 use ::apply::mvcc::Progress;
-use ::apply::{Effect, Machine, Outcome, Reply};
+use ::apply::{Effect, Kind, Machine, Outcome, Reply};
 use net::rpc::{Code, Responder, Status};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
@@ -54,6 +53,7 @@ pub(crate) struct ApplyDriver {
     after_this_commit: Vec<AfterCommit>,
     /// Who waits for a compaction to be done in the file.
     compaction_waiters: Vec<(Responder, i64)>,
+    compacting_since: Option<Instant>,
     defragment_waiters: Vec<Responder>,
     /// Entries that wait until the file has taken some of what is buffered.
     held: Vec<Entry>,
@@ -81,6 +81,7 @@ impl ApplyDriver {
             after_commit: Vec::new(),
             after_this_commit: Vec::new(),
             compaction_waiters: Vec::new(),
+            compacting_since: None,
             defragment_waiters: Vec::new(),
             held: Vec::new(),
             revoking: HashMap::new(),
@@ -135,11 +136,7 @@ impl ApplyDriver {
             }
         }
         self.apply(&entries)?;
-        if self.applier.machine.store.is_compacting()
-            && self.applier.compaction_step() == Progress::Done
-        {
-            self.compaction_done();
-        }
+        self.compact();
         self.commit_if_due();
         self.apply_held()?;
         self.scan_leases();
@@ -176,6 +173,19 @@ impl ApplyDriver {
         Ok(())
     }
 
+    /// Shows in the metrics what was on the disk when the member started.
+    pub(crate) fn publish_state(&self) {
+        self.publish_sizes();
+        self.publish_cluster_version();
+        self.shared.metrics.member.show_alarms(self.applier.machine.alarms());
+    }
+
+    fn publish_cluster_version(&self) {
+        if let Some(version) = self.applier.machine.members.cluster_version() {
+            self.shared.metrics.member.set_cluster_version(version);
+        }
+    }
+
     // ---- entries ---------------------------------------------------------------------------
 
     fn apply(&mut self, entries: &[Entry]) -> Result<(), Fault> {
@@ -204,7 +214,13 @@ impl ApplyDriver {
         let shared = Arc::clone(&self.shared);
         // Leases granted now count from now.
         self.applier.machine.lessor.tick(shared.now_ms());
-        let applied = self.applier.apply(entries, |id| shared.waiters.contains(id))?;
+        let mut before = Instant::now();
+        let wanted = |id| shared.waiters.contains(id);
+        let applied = self.applier.apply(entries, wanted, |outcome| {
+            let now = Instant::now();
+            shared.metrics.count_applied(outcome, now - before);
+            before = now;
+        })?;
         let gauges = &shared.gauges;
         gauges.applied.store(applied.index, Ordering::Relaxed);
         gauges.applied_term.store(applied.term, Ordering::Relaxed);
@@ -213,11 +229,17 @@ impl ApplyDriver {
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(applied.outcomes.len());
         for mut outcome in applied.outcomes {
+            match (&outcome.effect, outcome.kind) {
+                (Effect::ClusterVersion, _) => self.publish_cluster_version(),
+                (_, Some(Kind::Alarm)) => {
+                    shared.metrics.member.show_alarms(self.applier.machine.alarms());
+                }
+                _ => {}
+            }
             changes.extend(outcome.change.take());
             answers.push(outcome);
         }
         if !changes.is_empty() {
-            shared.metrics.count_changes(&changes);
             // Watchers are on their way before the writer knows that it has written.
             shared.hub.send(HubEvent::Changes(changes, applied.term));
         }
@@ -236,7 +258,10 @@ impl ApplyDriver {
         if outcome.id == 0 {
             return;
         }
-        let Some(waiter) = self.shared.waiters.take(outcome.id) else { return };
+        let Some(waiting) = self.shared.waiters.take(outcome.id) else { return };
+        let took = waiting.begun.elapsed();
+        self.shared.metrics.requests.answered(waiting.kind, true, took);
+        let waiter = waiting.waiter;
         if outcome.effect == Effect::OutOfSpace
             && let Waiter::Client(reply) = waiter
         {
@@ -292,10 +317,12 @@ impl ApplyDriver {
         match self.applier.freeze() {
             Some(job) => {
                 self.after_this_commit = std::mem::take(&mut self.after_commit);
-                let (shared, begun) = (Arc::clone(&self.shared), now);
+                let shared = Arc::clone(&self.shared);
                 self.shared.on_file(move || {
+                    let (begun, disk) = (Instant::now(), &shared.metrics.disk);
+                    let busy = disk.database.total();
                     let done = job.run();
-                    shared.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
+                    disk.committed(begun.elapsed(), disk.database.total() - busy);
                     shared.apply.send(ApplyEvent::Committed(done));
                 });
             }
@@ -333,9 +360,33 @@ impl ApplyDriver {
         if let Some(job) = self.applier.defragment() {
             let shared = Arc::clone(&self.shared);
             self.shared.on_file(move || {
+                let begun = Instant::now();
+                shared.metrics.disk.defragments.set(1);
                 let done = job.run();
+                shared.metrics.disk.defragments.set(0);
+                shared.metrics.disk.defragment.observe(begun.elapsed().as_secs_f64());
                 shared.apply.send(ApplyEvent::Defragmented(done));
             });
+        }
+    }
+
+    /// A step of the compaction under way.
+    fn compact(&mut self) {
+        let store = &self.applier.machine.store;
+        if !store.is_compacting() {
+            return;
+        }
+        let (of_index, rows_before) = (store.compacts_index(), store.rows_removed());
+        let begun = Instant::now();
+        let compacting_since = *self.compacting_since.get_or_insert(begun);
+        let progress = self.applier.compaction_step();
+        let metrics = &self.shared.metrics.keys.compaction;
+        metrics.step(of_index, begun.elapsed());
+        let rows = self.applier.machine.store.rows_removed() - rows_before;
+        if progress == Progress::Done {
+            self.compacting_since = None;
+            metrics.done(compacting_since.elapsed(), rows);
+            self.compaction_done();
         }
     }
 
@@ -373,7 +424,7 @@ impl ApplyDriver {
             }
             self.revoking.insert(id, now_ms);
             let revoke = LeaseRevokeRequest { id }.encode_to_vec();
-            self.shared.metrics.leases_expired.inc();
+            self.shared.metrics.leases.expired.inc();
             self.shared.propose(Kind::LeaseRevoke, &revoke, Waiter::Own(Box::new(|_| {})));
         }
     }

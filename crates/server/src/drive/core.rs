@@ -34,7 +34,7 @@ pub(crate) fn run(shared: &Arc<Shared>, mut core: Core, log: &Mailbox<LogEvent>,
             // A thread that slept too long does not hurry after lost ticks.
             next_tick = now + tick;
             for waiter in shared.waiters.expired(now) {
-                waiter.fail(Error::Timeout);
+                waiter.fail(&shared.metrics, Error::Timeout);
             }
         }
     }
@@ -46,10 +46,11 @@ fn handle(core: &mut Core, event: CoreEvent, shared: &Shared) {
             if let Err(dropped) = core.propose(data)
                 && let Some(waiter) = shared.waiters.take(id)
             {
-                waiter.fail(match dropped {
+                let error = match dropped {
                     replica::raft::Dropped::NoLeader => Error::NoLeader,
                     _ => Error::TooManyRequests,
-                });
+                };
+                waiter.fail(&shared.metrics, error);
             }
         }
         CoreEvent::Persisted { index, term } => core.persisted(index, term),

@@ -10,14 +10,16 @@ pub(crate) use self::core::run as run_core;
 pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::log::run as run_log;
 
+use crate::metrics::Metrics;
 use crate::rpc::Error;
 use ::apply::backend::{self, Committed, Defragmented};
 use ::apply::mvcc::Change;
-use ::apply::{Refusal, Reply};
+use ::apply::{Kind, Refusal, Reply};
 use bytes::Bytes;
 use net::rpc::Responder;
 use proto::raftpb::{ConfChange, Entry};
 use replica::{Fault, Persist, SnapshotDue};
+use std::time::Instant;
 
 /// Work for the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -69,6 +71,22 @@ impl Waiter {
             Waiter::NoSpace(reply) => reply.fail(Error::NoSpace),
             Waiter::Own(act) => act(Err(error)),
         }
+    }
+}
+
+/// A waiter and what it waits for.
+pub(crate) struct Waiting {
+    pub(crate) waiter: Waiter,
+    pub(crate) kind: Kind,
+    pub(crate) begun: Instant,
+}
+
+impl Waiting {
+    /// The proposal came to nothing.
+    pub(crate) fn fail(self, metrics: &Metrics, error: Error) {
+        metrics.member.proposals_failed.inc();
+        metrics.requests.answered(self.kind, false, self.begun.elapsed());
+        self.waiter.fail(error);
     }
 }
 

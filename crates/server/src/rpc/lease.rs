@@ -88,6 +88,7 @@ struct KeepAlive {
 impl StreamHandler for KeepAlive {
     fn message(&mut self, body: Bytes) {
         let Ok(request) = pb::LeaseKeepAliveRequest::decode(body) else {
+            self.shared.metrics.calls.stream_failed("receive", "lease-keepalive");
             return self.out.finish(Error::Malformed);
         };
         let out = self.out.clone();
@@ -101,7 +102,11 @@ impl StreamHandler for KeepAlive {
                 return out.finish(Error::NoLeader);
             }
             // A lease that is gone has a time of 0, which is no error.
-            let ttl = lessor.renew(request.id, now_ms).unwrap_or(0);
+            let renewed = lessor.renew(request.id, now_ms);
+            if renewed.is_ok() {
+                shared.metrics.leases.renewed.inc();
+            }
+            let ttl = renewed.unwrap_or(0);
             let response = pb::LeaseKeepAliveResponse { header, id: request.id, ttl };
             out.send(response.encode_to_vec().into());
         });

@@ -38,6 +38,7 @@ impl WatchStream {
 impl StreamHandler for WatchStream {
     fn message(&mut self, body: Bytes) {
         let Ok(request) = WatchRequest::decode(body) else {
+            self.shared.metrics.calls.stream_failed("receive", "watch");
             return self.out.finish(Error::Malformed);
         };
         let id = self.id;
