@@ -131,7 +131,7 @@ impl Reader {
 
     /// How many keys there are.
     pub fn live_keys(&self) -> usize {
-        self.shared.index.count(KeyRange { key: &[], end: &[0] }, i64::MAX)
+        self.shared().index.count(KeyRange { key: &[], end: &[0] }, i64::MAX)
     }
 
     /// The store at its current revision.
