@@ -5,8 +5,11 @@
 //! gRPC's framing done here; an engine of our own can take its place without touching a handler.
 
 mod frame;
+mod h2;
 pub mod http;
 pub mod rpc;
+#[cfg(any())]
 mod serve;
 
+#[cfg(any())]
 pub use serve::{Config, Server};
