@@ -164,7 +164,7 @@ mod tests {
         let mut deframer = Deframer::default();
         assert_eq!(fed(&mut deframer, b"\0\0\0\0\x03a", 10).unwrap(), Vec::<Bytes>::new());
         assert_eq!(deframer.held(), 1);
-        assert_eq!(fed(&mut deframer, b"bc\0\0\0\0\0\0\0\0", 10).unwrap(), ["abc", ""]);
+        assert_eq!(fed(&mut deframer, b"bc\0\0\0\0\0\0\0\0\0", 10).unwrap(), ["abc", ""]);
         assert_eq!(deframer.held(), 0);
         let error = fed(&mut deframer, b"\x09", 8).unwrap_err();
         assert_eq!(error.message, "grpc: received message larger than max (9 vs. 8)");

@@ -54,6 +54,8 @@ pub struct Config {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// How often a client may ask the same.
+    pub keepalive_min_time: Duration,
     /// How often watchers hear of progress.
     pub progress_interval: Duration,
     /// Threads that serve connections.
@@ -250,6 +252,7 @@ impl Member {
             concurrent_streams_max: config.concurrent_streams_max,
             keepalive_interval: config.keepalive_interval,
             keepalive_timeout: config.keepalive_timeout,
+            keepalive_min_time: config.keepalive_min_time,
         };
         let started = NetServer::start(net, Arc::new(service), Arc::new(web));
         self.net = Some(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);

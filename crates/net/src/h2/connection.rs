@@ -123,8 +123,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection that was just accepted.
     pub(crate) fn new(limits: Arc<Limits>, peer: Option<SocketAddr>, now_ms: u64) -> Connection {
-        let keepalive =
-            Keepalive::new(limits.keepalive_interval, limits.keepalive_timeout, now_ms);
+        let keepalive = Keepalive::new(limits.keepalive_interval, limits.keepalive_timeout, now_ms);
         Connection {
             limits,
             phase: Phase::Preface,

@@ -167,7 +167,8 @@ impl Builder {
         }
         if method != "POST" {
             let method = text(method);
-            let why = format!("Received a HEADERS frame with :method {method:?} which should be POST");
+            let why =
+                format!("Received a HEADERS frame with :method {method:?} which should be POST");
             return Verdict::Abort(405, Status::new(Code::Internal, why));
         }
         Verdict::Grpc
@@ -185,7 +186,9 @@ impl Head {
         let mut map = http::HeaderMap::new();
         for (name, value) in metadata.iter() {
             let name = http::HeaderName::from_bytes(name);
-            if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_maybe_shared(value.clone())) {
+            if let (Ok(name), Ok(value)) =
+                (name, http::HeaderValue::from_maybe_shared(value.clone()))
+            {
                 map.append(name, value);
             }
         }
@@ -204,7 +207,8 @@ fn text(value: &[u8]) -> &str {
 
 /// RFC 9113, 8.2.1: no upper case, no controls, nothing beyond ASCII, no colon.
 fn name_is_sound(name: &[u8]) -> bool {
-    let bad = |byte: &u8| *byte <= b' ' || byte.is_ascii_uppercase() || *byte >= 0x7f || *byte == b':';
+    let bad =
+        |byte: &u8| *byte <= b' ' || byte.is_ascii_uppercase() || *byte >= 0x7f || *byte == b':';
     !name.is_empty() && !name.iter().any(bad)
 }
 

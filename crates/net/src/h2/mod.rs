@@ -11,17 +11,21 @@
 
 mod blocks;
 mod connection;
+mod engine;
+mod event_loop;
 mod flow;
 mod frame;
 mod head;
 mod hpack;
+mod inbox;
 mod output;
 mod policy;
 mod receive;
 mod send;
+mod session;
+mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use connection::{Connection, Event, Limits, Protocol};
-pub(crate) use head::Head;
+pub use engine::{Config, Server};

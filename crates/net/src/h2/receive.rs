@@ -104,7 +104,7 @@ impl Connection {
         if header.has(flag::ACK) {
             return if payload.is_empty() { self.idle_frame(now_ms) } else { Err(BAD_SIZE) };
         }
-        if payload.len() % 6 != 0 {
+        if !payload.len().is_multiple_of(6) {
             return Err(BAD_SIZE);
         }
         self.idle_frame(now_ms)?;

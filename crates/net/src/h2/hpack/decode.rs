@@ -153,10 +153,7 @@ mod tests {
         let first = "4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 \
                      82a6 2d1b ff6e 919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3";
         assert_eq!(decoded(&mut decoder, first), format!(":status: 302\n{rest}"));
-        assert_eq!(
-            decoded(&mut decoder, "4883 640e ffc1 c0bf"),
-            format!(":status: 307\n{rest}")
-        );
+        assert_eq!(decoded(&mut decoder, "4883 640e ffc1 c0bf"), format!(":status: 307\n{rest}"));
         let third = "88c1 6196 d07a be94 1054 d444 a820 0595 040b 8166 e084 a62d 1bff c05a 839b \
                      d9ab 77ad 94e7 821d d7f2 e6c7 b335 dfdf cd5b 3960 d5af 2708 7f36 72c1 ab27 \
                      0fb5 291f 9587 3160 65c0 03ed 4ee5 b106 3d50 07";
