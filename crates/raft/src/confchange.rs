@@ -168,8 +168,7 @@ impl Changer<'_> {
         }
         remove(config, progress, id);
         let still_votes = config.voters.outgoing.0.contains(&id);
-        let learners =
-            if still_votes { &mut config.learners_next } else { &mut config.learners };
+        let learners = if still_votes { &mut config.learners_next } else { &mut config.learners };
         learners.insert(id);
         progress.0.insert(id, Progress { is_learner: !still_votes, ..known });
     }

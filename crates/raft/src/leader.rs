@@ -103,8 +103,7 @@ impl<S: Storage> Raft<S> {
         let wants_to_leave = changes == 0;
         let is_wrong = is_pending || is_joint != wants_to_leave;
         if is_wrong && !self.config.disable_conf_change_validation {
-            *entry =
-                Entry { r#type: Some(EntryType::EntryNormal as i32), ..Entry::default() };
+            *entry = Entry { r#type: Some(EntryType::EntryNormal as i32), ..Entry::default() };
         } else {
             self.pending_conf_index = index;
         }

@@ -157,11 +157,7 @@ impl<S: Storage> Raft<S> {
     }
 
     pub(crate) fn hard_state(&self) -> HardState {
-        HardState {
-            term: Some(self.term),
-            vote: Some(self.vote),
-            commit: Some(self.log.committed),
-        }
+        HardState { term: Some(self.term), vote: Some(self.vote), commit: Some(self.log.committed) }
     }
 
     /// Queues a message. An answer that promises something waits until what it promises is

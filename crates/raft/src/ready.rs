@@ -65,10 +65,7 @@ impl Ready {
 }
 
 /// The message for the append thread, if there is anything to persist or to wait for.
-pub(crate) fn storage_append<S: Storage>(
-    raft: &mut Raft<S>,
-    ready: &mut Ready,
-) -> Option<Message> {
+pub(crate) fn storage_append<S: Storage>(raft: &mut Raft<S>, ready: &mut Ready) -> Option<Message> {
     let mut responses = std::mem::take(&mut raft.messages_after_append);
     let is_needed = !ready.entries.is_empty()
         || ready.hard_state.is_some()

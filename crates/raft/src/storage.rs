@@ -133,11 +133,8 @@ impl MemoryStorage {
         }
         let term = self.term(index).expect("a snapshot covers entries that are here");
         self.conf_state = conf_state.clone();
-        let metadata = SnapshotMetadata {
-            conf_state: Some(conf_state),
-            index: Some(index),
-            term: Some(term),
-        };
+        let metadata =
+            SnapshotMetadata { conf_state: Some(conf_state), index: Some(index), term: Some(term) };
         self.snapshot = Snapshot { data, metadata: Some(metadata) };
         Ok(())
     }

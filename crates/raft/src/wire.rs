@@ -108,10 +108,8 @@ pub(crate) fn take_limited<'a>(
 
 /// A change of one member as a change of many.
 pub fn conf_change_v2(change: &ConfChange) -> ConfChangeV2 {
-    let single = ConfChangeSingle {
-        r#type: Some(change.r#type() as i32),
-        node_id: Some(change.node_id()),
-    };
+    let single =
+        ConfChangeSingle { r#type: Some(change.r#type() as i32), node_id: Some(change.node_id()) };
     ConfChangeV2 { transition: None, changes: vec![single], context: change.context.clone() }
 }
 

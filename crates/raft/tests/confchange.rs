@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::Directive;
+use common::{Directive, changes as parse};
 use proptest::prelude::*;
-use proto::raftpb::{ConfChangeSingle, ConfChangeType};
+use proto::raftpb::ConfChangeSingle;
 use raft::{Changer, Configuration, Tracker, describe, restore};
 
 #[test]
@@ -21,11 +21,7 @@ fn configurations_follow_as_recorded() {
     });
 }
 
-fn handle(
-    tracker: &mut Tracker,
-    last_index: u64,
-    directive: &Directive,
-) -> Result<String, String> {
+fn handle(tracker: &mut Tracker, last_index: u64, directive: &Directive) -> Result<String, String> {
     let changes = parse(&directive.input)?;
     let changer = Changer { tracker, last_index };
     let auto_leave = directive.args.iter().find(|arg| arg.key == "autoleave");
@@ -39,26 +35,6 @@ fn handle(
     };
     (tracker.config, tracker.progress) = changed.map_err(|error| error.to_string())?;
     Ok(format!("{}\n{}", tracker.config, tracker.progress))
-}
-
-fn parse(input: &str) -> Result<Vec<ConfChangeSingle>, String> {
-    input.split(' ').filter(|token| !token.is_empty()).map(parse_one).collect()
-}
-
-fn parse_one(token: &str) -> Result<ConfChangeSingle, String> {
-    if token.len() < 2 {
-        return Err(format!("unknown token {token}"));
-    }
-    let (kind, id) = token.split_at(1);
-    let kind = match kind {
-        "v" => ConfChangeType::ConfChangeAddNode,
-        "l" => ConfChangeType::ConfChangeAddLearnerNode,
-        "r" => ConfChangeType::ConfChangeRemoveNode,
-        "u" => ConfChangeType::ConfChangeUpdateNode,
-        _ => return Err(format!("unknown input: {token}")),
-    };
-    let id = id.parse().map_err(|_| format!("no number: {id}"))?;
-    Ok(ConfChangeSingle { r#type: Some(kind as i32), node_id: Some(id) })
 }
 
 fn change() -> impl Strategy<Value = ConfChangeSingle> {

@@ -8,7 +8,9 @@
 //! expected output, up to an empty line; or between two pairs of such lines, where it has some
 //! ```
 #![allow(clippy::unwrap_used)] // the helpers of tests too
+#![allow(dead_code)] // not every test wants all of them
 
+use proto::raftpb::{ConfChangeSingle, ConfChangeType};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -89,7 +91,8 @@ fn without_log(text: &str) -> String {
         let word = line.trim_start().split(' ').next().unwrap_or_default();
         ["DEBUG", "INFO", "WARN", "ERROR", "FATAL"].contains(&word)
     };
-    let kept: String = text.lines().filter(|line| !is_log(line)).map(|l| format!("{l}\n")).collect();
+    let kept: String =
+        text.lines().filter(|line| !is_log(line)).map(|l| format!("{l}\n")).collect();
     if kept.is_empty() && !text.is_empty() { "ok\n".into() } else { kept }
 }
 
@@ -185,4 +188,26 @@ fn split_list(text: &str) -> (Vec<String>, &str) {
         depth += i32::from(one == '(') - i32::from(one == ')');
     }
     panic!("{text} is not closed");
+}
+
+/// Changes as the scripts write them; see [`raft::describe::conf_changes`].
+pub(crate) fn changes(input: &str) -> Result<Vec<ConfChangeSingle>, String> {
+    input.split(' ').filter(|token| !token.is_empty()).map(change).collect()
+}
+
+fn change(token: &str) -> Result<ConfChangeSingle, String> {
+    if token.len() < 2 {
+        return Err(format!("unknown token {token}"));
+    }
+    let (letter, id) = token.split_at(1);
+    let kind = match letter {
+        "v" => ConfChangeType::ConfChangeAddNode,
+        "l" => ConfChangeType::ConfChangeAddLearnerNode,
+        "r" => ConfChangeType::ConfChangeRemoveNode,
+        "u" => ConfChangeType::ConfChangeUpdateNode,
+        _ => return Err(format!("unknown input: {token}")),
+    };
+    let wrong = |_| format!("strconv.ParseUint: parsing {id:?}: invalid syntax");
+    let id = id.parse().map_err(wrong)?;
+    Ok(ConfChangeSingle { r#type: Some(kind as i32), node_id: Some(id) })
 }
