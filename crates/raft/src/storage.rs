@@ -153,6 +153,17 @@ impl MemoryStorage {
         Ok(())
     }
 
+    /// The last entry to let go of, so that at most so many entries with so many bytes stay.
+    pub fn excess(&self, entries_max: usize, bytes_max: usize) -> u64 {
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += entry.data.as_ref().map_or(0, Bytes::len);
+            bytes <= bytes_max
+        };
+        let kept = self.entries.iter().rev().take(entries_max).take_while(fits).count();
+        self.last_index() - kept as u64
+    }
+
     /// Appends entries; what is here from the first of them on is replaced.
     pub fn append(&mut self, mut entries: Vec<Entry>) {
         let Some(first) = entries.first().map(Entry::index) else { return };

@@ -41,8 +41,8 @@ fn work(shared: &Shared, log: &mut LogWriter, events: &mut Vec<LogEvent>) -> Res
         let done = log.persist(&batches)?;
         shared.metrics.wal_fsync.observe(begun.elapsed().as_secs_f64());
         shared.metrics.wal_bytes.add(done.bytes as f64);
-        if done.index > 0 {
-            shared.core.send(CoreEvent::Persisted { index: done.index, term: done.term });
+        if done.number > 0 {
+            shared.core.send(CoreEvent::Persisted { number: done.number });
         }
         log.prepare()?;
     }
