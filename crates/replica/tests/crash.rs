@@ -66,11 +66,10 @@ impl Member {
                     Command::Persist(persist) => {
                         let done = self.parts.log_writer.persist(&[persist])?;
                         self.parts.log_writer.prepare()?;
-                        if done.index > 0 {
-                            self.parts.core.persisted(done.index, done.term);
-                        }
+                        self.parts.core.persisted(done.number);
                     }
                     Command::Apply(entries) => self.apply(&entries)?,
+                    other => panic!("a member alone has no use for {other:?}"),
                 }
             }
         }

@@ -27,7 +27,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 /// For the core thread.
 pub(crate) enum CoreEvent {
     Propose { id: u64, data: Bytes },
-    Persisted { index: u64, term: u64 },
+    Persisted { number: u64 },
     Applied { index: u64, conf_changes: Vec<ConfChange> },
 }
 
