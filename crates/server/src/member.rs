@@ -2,7 +2,7 @@
 
 use crate::VERSION;
 use crate::drive::{
-    ApplyDriver, Failed, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
+    ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
@@ -28,6 +28,8 @@ use thiserror::Error as ThisError;
 
 /// Threads for reads that take their time.
 const POOL_THREADS: usize = 2;
+/// A watch stream is cut that does not read this many bytes of answers.
+const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a member may take to lead itself and to publish its name.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -115,7 +117,7 @@ impl Member {
             waiters: Waiters::new(),
             core: Mailbox::new(),
             apply: Mailbox::new(),
-            hub: Mailbox::new(),
+            hub: HubQueue::new(),
             pool: Mailbox::new(),
             file_jobs: Mailbox::new(),
             gauges: Gauges::default(),
@@ -139,6 +141,7 @@ impl Member {
         };
         let limits = watch::Limits {
             fragment_bytes: config.request_bytes_max + 512 * 1024,
+            answer_bytes_max: WATCH_ANSWER_BYTES_MAX,
             progress_interval_ms: config.progress_interval.as_millis() as u64,
         };
         let hub = Hub::new(parts.reader, limits, identity.cluster_id, identity.member_id);
@@ -254,6 +257,12 @@ impl Member {
         let started = NetServer::start(net, Arc::new(service), Arc::new(web));
         self.net = Some(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
         Ok(())
+    }
+
+    /// What handlers see of it.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Waits a while for a failure.

@@ -1,6 +1,6 @@
 //! The watch thread: the hub, its catch-up, its clock.
 
-use super::HubEvent;
+use super::hub_queue::HubEvent;
 use crate::mailbox::Woken;
 use crate::shared::Shared;
 use replica::watch::Hub;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Runs until its mailbox is closed.
+/// Runs until its queue is closed.
 pub(crate) fn run(shared: &Arc<Shared>, mut hub: Hub) {
     let mut events = Vec::new();
     let mut next_tick = Instant::now() + TICK;
@@ -23,24 +23,37 @@ pub(crate) fn run(shared: &Arc<Shared>, mut hub: Hub) {
             return;
         }
         for event in events.drain(..) {
-            match event {
-                HubEvent::Changes(changes, term) => {
-                    hub.set_term(term);
-                    for change in &changes {
-                        hub.publish(change);
-                    }
-                }
-                HubEvent::Do(act) => act(&mut hub),
-            }
+            handle(shared, &mut hub, event);
         }
         more = hub.step();
         if Instant::now() >= next_tick {
             hub.tick(shared.now_ms());
             next_tick = Instant::now() + TICK;
         }
-        let (all, slow) = hub.watchers();
-        shared.gauges.watchers.store(all as i64, Ordering::Relaxed);
-        shared.gauges.slow_watchers.store(slow as i64, Ordering::Relaxed);
-        shared.gauges.watch_streams.store(hub.streams() as i64, Ordering::Relaxed);
+        publish_counts(shared, &hub);
     }
+}
+
+fn handle(shared: &Shared, hub: &mut Hub, event: HubEvent) {
+    match event {
+        HubEvent::Changes(batch) => {
+            hub.set_term(batch.term);
+            for change in &batch.changes {
+                hub.publish(change);
+            }
+            shared.hub.done(&batch);
+        }
+        HubEvent::Overrun { revision, term } => {
+            hub.set_term(term);
+            hub.overrun(revision);
+        }
+        HubEvent::Do(act) => act(hub),
+    }
+}
+
+fn publish_counts(shared: &Shared, hub: &Hub) {
+    let (all, slow) = hub.watchers();
+    shared.gauges.watchers.store(all as i64, Ordering::Relaxed);
+    shared.gauges.slow_watchers.store(slow as i64, Ordering::Relaxed);
+    shared.gauges.watch_streams.store(hub.streams() as i64, Ordering::Relaxed);
 }
