@@ -129,7 +129,7 @@ fn replica_options(
         keep_files: number::<usize>(settings, "max-wals")?.max(1),
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
-        lease: lease::Config { ttl_min_s, persist_checkpoints: true },
+        lease: lease::Config { ttl_min_s, checkpoints: false, persist_checkpoints: true },
         apply: apply::Config {
             quota_bytes: number(settings, "quota-backend-bytes")?,
             learners_max: number(settings, "max-learners")?,

@@ -2,7 +2,7 @@
 
 use crate::VERSION;
 use crate::drive::{
-    ApplyDriver, Failed, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
+    ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
@@ -32,6 +32,8 @@ use thiserror::Error as ThisError;
 const POOL_THREADS: usize = 2;
 /// File descriptors that are kept for the member's own files and for other members.
 const OWN_FDS: u64 = 150;
+/// A watch stream is cut that does not read this many bytes of answers.
+const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a member may take to lead itself and to publish its name.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -134,7 +136,7 @@ impl Member {
             waiters: Waiters::new(),
             core: Mailbox::new(),
             apply: Mailbox::new(),
-            hub: Mailbox::new(),
+            hub: HubQueue::new(),
             pool: Mailbox::new(),
             file_jobs: Mailbox::new(),
             gauges: Gauges::default(),
@@ -158,6 +160,7 @@ impl Member {
         };
         let limits = watch::Limits {
             fragment_bytes: config.request_bytes_max + 512 * 1024,
+            answer_bytes_max: WATCH_ANSWER_BYTES_MAX,
             progress_interval_ms: config.progress_interval.as_millis() as u64,
         };
         let hub = Hub::new(parts.reader, limits, identity.cluster_id, identity.member_id);
@@ -289,6 +292,12 @@ impl Member {
         let started = NetServer::start(net, calls, web);
         self.net.push(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
         Ok(())
+    }
+
+    /// What handlers see of it.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Waits a while for a failure.

@@ -1,6 +1,6 @@
 //! What handlers see of the member.
 
-use crate::drive::{ApplyEvent, CoreEvent, HubEvent, Job, Waiter, Waiting};
+use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
-    pub(crate) hub: Mailbox<HubEvent>,
+    pub(crate) hub: HubQueue,
     pub(crate) pool: Mailbox<Job>,
     /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.
     pub(crate) file_jobs: Mailbox<Job>,

@@ -1,6 +1,6 @@
 //! The core thread: raft, ticks, and the time limits of waiters.
 
-use super::{ApplyEvent, CoreEvent, LogEvent};
+use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -75,5 +75,7 @@ fn publish(core: &Core, shared: &Shared) {
     gauges.term.store(status.term, Ordering::Relaxed);
     gauges.leader.store(status.leader, Ordering::Relaxed);
     gauges.committed.store(status.committed, Ordering::Relaxed);
-    gauges.may_read.store(status.may_read, Ordering::Release);
+    if gauges.may_read.swap(status.may_read, Ordering::AcqRel) != status.may_read {
+        shared.on_apply(ApplyDriver::follow_leadership);
+    }
 }
