@@ -78,6 +78,7 @@ fn server_config(
         concurrent_streams_max: number(settings, "max-concurrent-streams")?,
         keepalive_interval: duration(settings, "grpc-keepalive-interval", Duration::MAX)?,
         keepalive_timeout: duration(settings, "grpc-keepalive-timeout", Duration::from_secs(20))?,
+        keepalive_min_time: duration(settings, "grpc-keepalive-min-time", Duration::ZERO)?,
         progress_interval: duration(
             settings,
             "watch-progress-notify-interval",

@@ -58,6 +58,8 @@ pub struct Config {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// How often a client may ask the same.
+    pub keepalive_min_time: Duration,
     /// How often watchers hear of progress.
     pub progress_interval: Duration,
     /// Whether durations of calls are recorded.
@@ -339,6 +341,7 @@ fn net_config(
         concurrent_streams_max: config.concurrent_streams_max,
         keepalive_interval: config.keepalive_interval,
         keepalive_timeout: config.keepalive_timeout,
+        keepalive_min_time: config.keepalive_min_time,
     })
 }
 
