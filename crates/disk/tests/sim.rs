@@ -19,6 +19,7 @@ fn synced_bytes_survive_and_unsynced_sectors_are_torn() {
         file.write_at(&[1; 2048], 0).unwrap();
         file.sync_data().unwrap();
         sim.sync_dir(p("d")).unwrap();
+        sim.sync_dir(p("")).unwrap();
         file.write_at(&[2; 1024], 0).unwrap();
         sim.restart();
         assert!(file.len().is_err(), "a handle from before the crash is dead");
@@ -41,6 +42,7 @@ fn names_survive_in_order_once_their_directory_is_synced() {
         sim.create_dir_all(p("d"), 0o700).unwrap();
         sim.open(p("d/a"), Open::CREATE).unwrap();
         sim.sync_dir(p("d")).unwrap();
+        sim.sync_dir(p("")).unwrap();
         sim.rename(p("d/a"), p("d/b")).unwrap();
         sim.open(p("d/c"), Open::CREATE).unwrap();
         sim.restart();
@@ -49,6 +51,28 @@ fn names_survive_in_order_once_their_directory_is_synced() {
     let expected: Vec<Vec<String>> =
         vec![vec!["a".into()], vec!["b".into()], vec!["b".into(), "c".into()]];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_name_needs_its_directory_and_that_one_its_own() {
+    let (mut without_file, mut without_dir, mut moved) = (0, 0, 0);
+    for seed in 0..200 {
+        let sim = SimDisk::new(seed);
+        sim.create_dir_all(p("new"), 0o700).unwrap();
+        sim.open(p("new/f"), Open::CREATE).unwrap();
+        // Either of the two alone is not enough.
+        sim.sync_dir(p(if seed % 2 == 0 { "" } else { "new" })).unwrap();
+        sim.rename(p("new"), p("d")).unwrap();
+        sim.restart();
+        let dir = ["new", "d"].into_iter().find(|name| sim.exists(p(name)).unwrap());
+        without_dir += u32::from(dir.is_none());
+        if let Some(dir) = dir {
+            moved += u32::from(dir == "d");
+            without_file += u32::from(sim.list(p(dir)).unwrap().is_empty());
+        }
+    }
+    let counts = [without_file, without_dir, moved];
+    assert!(counts.iter().all(|count| *count > 5), "{counts:?}");
 }
 
 #[test]

@@ -384,6 +384,8 @@ fn clear_tail(
         let copy = disk.open(Path::new(&broken), how).map_err(io("cannot make a copy of"))?;
         copy.write_at(&bytes, 0).map_err(io("cannot copy"))?;
         copy.sync_all().map_err(io("cannot sync the copy of"))?;
+        let dir = path.parent().unwrap_or(Path::new(""));
+        disk.sync_dir(dir).map_err(Fault::io(dir, "cannot sync"))?;
     }
     file.set_len(end.offset).map_err(io("cannot cut"))?;
     file.allocate(options.segment_bytes.max(end.offset)).map_err(io("cannot preallocate"))?;
