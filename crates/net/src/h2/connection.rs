@@ -32,6 +32,8 @@ const DRAIN_MS: u64 = 5_000;
 /// Frames that cost us work and bring the client nothing: settings, priorities, empty data.
 const IDLE_FRAMES_BURST: u32 = 1_000;
 const IDLE_FRAMES_PER_SECOND: u32 = 200;
+/// Streams that we ended before the client did, whose late data is no fault.
+const ENDED_EARLY_MAX: usize = 128;
 /// Calls that the client gives up before they are answered.
 const RESETS_BURST: u32 = 10_000;
 const RESETS_PER_SECOND: u32 = 1_000;
@@ -110,6 +112,7 @@ pub(crate) struct Connection {
     pub(super) encoder: ResponseEncoder,
     pub(super) out: Output,
     pub(super) ready: VecDeque<u32>,
+    ended_early: VecDeque<u32>,
     pub(super) waiting_bytes: usize,
     pub(super) held_bytes: usize,
     pub(super) events: Vec<Event>,
@@ -138,6 +141,7 @@ impl Connection {
             encoder: ResponseEncoder::new(),
             out: Output::default(),
             ready: VecDeque::new(),
+            ended_early: VecDeque::new(),
             waiting_bytes: 0,
             held_bytes: 0,
             events: Vec::new(),
@@ -282,6 +286,20 @@ impl Connection {
         if let Some(slot) = self.streams.find(stream) {
             self.close(slot, true);
         }
+    }
+
+    /// Tells a client that is not done with a stream that we are.
+    pub(super) fn end_early(&mut self, stream: u32) {
+        frame::put_rst_stream(self.out.tail(), stream, Reason::NoError);
+        if self.ended_early.len() == ENDED_EARLY_MAX {
+            self.ended_early.pop_front();
+        }
+        self.ended_early.push_back(stream);
+    }
+
+    /// Whether data for a stream that is over may have been on its way when we ended it.
+    pub(super) fn is_late(&self, stream: u32) -> bool {
+        self.ended_early.contains(&stream)
     }
 
     /// Forgets a stream; its handler hears of it.

@@ -165,10 +165,10 @@ mod tests {
     #[test]
     fn headers_come_back() {
         let mut out = BytesMut::new();
-        put_header(&mut out, 0x0102_03, kind::DATA, flag::END_STREAM, 0x7fff_fff1);
+        put_header(&mut out, 0x0001_0203, kind::DATA, flag::END_STREAM, 0x7fff_fff1);
         assert_eq!(out[..], [1, 2, 3, 0, 1, 0x7f, 0xff, 0xff, 0xf1]);
         out[5] |= 0x80;
-        let header = Header { len: 0x0102_03, kind: 0, flags: 1, stream: 0x7fff_fff1 };
+        let header = Header { len: 0x0001_0203, kind: 0, flags: 1, stream: 0x7fff_fff1 };
         assert_eq!(Header::read(&out), Some(header));
         assert_eq!(Header::read(&out[..8]), None);
     }

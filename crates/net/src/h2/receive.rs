@@ -312,6 +312,9 @@ impl Connection {
             self.idle_frame(now_ms)?;
         }
         let Some(slot) = slot else {
+            if self.is_late(header.stream) {
+                return Ok(());
+            }
             return Err(Failure::Stream(header.stream, Reason::StreamClosed));
         };
         self.accept(slot, payload.len(), body, end_stream)?;

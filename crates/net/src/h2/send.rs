@@ -1,7 +1,7 @@
 //! Replies on their way out: framed, within the client's windows, streams taking turns.
 
 use super::connection::{Connection, Event};
-use super::frame::{self, Reason, flag, kind};
+use super::frame::{self, flag, kind};
 use super::hpack::{ResponseEncoder, literal};
 use super::stream::{End, Stream};
 use crate::frame::{HEADER_LEN, header, percent_encode};
@@ -173,7 +173,7 @@ impl Connection {
         self.put_block(id, flag::END_HEADERS | flag::END_STREAM, ResponseEncoder::grpc_ok);
         self.pings.forgive();
         if !client_done {
-            frame::put_rst_stream(self.out.tail(), id, Reason::NoError);
+            self.end_early(id);
         }
         self.close(slot, false);
     }
@@ -277,7 +277,7 @@ impl Connection {
         let stream = self.streams.at(slot);
         if !stream.client_done {
             let id = stream.id;
-            frame::put_rst_stream(self.out.tail(), id, Reason::NoError);
+            self.end_early(id);
         }
         self.pings.forgive();
         self.close(slot, false);

@@ -68,7 +68,7 @@ fn a_client_that_is_not_done_is_told_to_stop() {
     let got = pair.got();
     assert_eq!(got[1], Got::Reset(1, code(Reason::NoError)));
     pair.send(&message(1, b"late", flag::END_STREAM));
-    assert_eq!(pair.got(), [Got::Reset(1, code(Reason::StreamClosed))]);
+    assert_eq!(pair.got(), [], "it was on its way");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn room_is_given_back_to_clients() {
 fn plain_requests() {
     let mut pair = Pair::open();
     let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/x?y=z"), ("a", "b")];
-    let mut ask = |pair: &mut Pair, stream, is_head| {
+    let ask = |pair: &mut Pair, stream, is_head| {
         pair.send(&request(stream, &fields, flag::END_STREAM));
         let events = pair.events();
         let [Event::Plain { head, .. }] = &events[..] else { panic!("{events:?}") };

@@ -77,6 +77,12 @@ fn faults_that_end_a_stream() {
         ("a pseudo trailer", 1, Reason::Protocol, request(1, &[(":path", "/")], flag::END_STREAM)),
         ("no more room for a stream", 1, Reason::Protocol, window(1, 0)),
         ("too much room for a stream", 1, Reason::FlowControl, window(1, frame::STREAM_MAX)),
+        (
+            "data on a stream that the client reset",
+            1,
+            Reason::StreamClosed,
+            [raw(kind::RST_STREAM, 0, 1, &[0; 4]), raw(kind::DATA, 0, 1, &[0])].concat(),
+        ),
         ("priority of four bytes", 1, Reason::FrameSize, raw(kind::PRIORITY, 0, 1, &[0; 4])),
         (
             "data after the end",
