@@ -78,6 +78,7 @@ fn server_config(
         concurrent_streams_max: number(settings, "max-concurrent-streams")?,
         keepalive_interval: duration(settings, "grpc-keepalive-interval", Duration::MAX)?,
         keepalive_timeout: duration(settings, "grpc-keepalive-timeout", Duration::from_secs(20))?,
+        keepalive_min_time: duration(settings, "grpc-keepalive-min-time", Duration::ZERO)?,
         progress_interval: duration(
             settings,
             "watch-progress-notify-interval",
@@ -128,7 +129,7 @@ fn replica_options(
         keep_files: number::<usize>(settings, "max-wals")?.max(1),
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
-        lease: lease::Config { ttl_min_s, persist_checkpoints: true },
+        lease: lease::Config { ttl_min_s, checkpoints: false, persist_checkpoints: true },
         apply: apply::Config {
             quota_bytes: number(settings, "quota-backend-bytes")?,
             learners_max: number(settings, "max-learners")?,

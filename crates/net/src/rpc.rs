@@ -80,11 +80,35 @@ impl fmt::Display for Status {
     }
 }
 
+/// A call's headers, in the order in which they came; names in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    fields: Vec<(Bytes, Bytes)>,
+}
+
+impl Metadata {
+    /// Adds a value.
+    pub fn push(&mut self, name: Bytes, value: Bytes) {
+        self.fields.push((name, value));
+    }
+
+    /// The first value under a name.
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        let found = self.fields.iter().find(|(known, _)| known == name.as_bytes());
+        found.map(|(_, value)| value)
+    }
+
+    /// Every name and value.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        self.fields.iter().map(|(name, value)| (name, value))
+    }
+}
+
 /// What comes before a call's messages.
 #[derive(Clone, Debug, Default)]
 pub struct CallHead {
-    /// Metadata; names in lower case.
-    pub metadata: ::http::HeaderMap,
+    /// Metadata.
+    pub metadata: Metadata,
     /// How long the client will wait.
     pub timeout: Option<Duration>,
     /// Who calls.
@@ -94,7 +118,7 @@ pub struct CallHead {
 impl CallHead {
     /// A text value of the metadata.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.metadata.get(name)?.to_str().ok()
+        std::str::from_utf8(self.metadata.get(name)?).ok()
     }
 }
 

@@ -24,7 +24,7 @@ fn options() -> Options {
         keep_files: 2,
         wal: wal::Options { segment_bytes: 2048, no_sync: false },
         backend: apply::backend::Options { bolt, ..Default::default() },
-        lease: lease::Config { ttl_min_s: 2, persist_checkpoints: false },
+        lease: lease::Config { ttl_min_s: 2, checkpoints: false, persist_checkpoints: false },
         apply: apply::Config { quota_bytes: 0, learners_max: 1 },
         uncommitted_bytes_max: 1 << 20,
     }
@@ -67,11 +67,10 @@ impl Member {
                     Command::Persist(persist) => {
                         let done = self.parts.log_writer.persist(&[persist])?;
                         self.parts.log_writer.prepare()?;
-                        if done.index > 0 {
-                            self.parts.core.persisted(done.index, done.term);
-                        }
+                        self.parts.core.persisted(done.number);
                     }
                     Command::Apply(entries) => self.apply(&entries)?,
+                    other => panic!("a member alone has no use for {other:?}"),
                 }
             }
         }

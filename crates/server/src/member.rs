@@ -3,7 +3,7 @@
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
 use crate::drive::{
-    ApplyDriver, Failed, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
+    ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
@@ -33,6 +33,8 @@ use thiserror::Error as ThisError;
 const POOL_THREADS: usize = 2;
 /// File descriptors that are kept for the member's own files and for other members.
 const OWN_FDS: u64 = 150;
+/// A watch stream is cut that does not read this many bytes of answers.
+const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a member may take to lead itself and to publish its name.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// How often a client may ask the same.
+    pub keepalive_min_time: Duration,
     /// How often watchers hear of progress.
     pub progress_interval: Duration,
     /// Whether durations of calls are recorded.
@@ -134,7 +138,7 @@ impl Member {
             waiters: Waiters::new(),
             core: Mailbox::new(),
             apply: Mailbox::new(),
-            hub: Mailbox::new(),
+            hub: HubQueue::new(),
             answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),
             pool,
             file_jobs: Mailbox::new(),
@@ -159,6 +163,7 @@ impl Member {
         };
         let limits = watch::Limits {
             fragment_bytes: config.request_bytes_max + 512 * 1024,
+            answer_bytes_max: WATCH_ANSWER_BYTES_MAX,
             progress_interval_ms: config.progress_interval.as_millis() as u64,
         };
         let hub = Hub::new(parts.reader, limits, identity.cluster_id, identity.member_id);
@@ -292,6 +297,12 @@ impl Member {
         Ok(())
     }
 
+    /// What handlers see of it.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Waits a while for a failure.
     pub fn wait_failure(&self, limit: Duration) -> Option<Fault> {
         self.failure.wait(limit)
@@ -342,6 +353,7 @@ fn net_config(
         concurrent_streams_max: config.concurrent_streams_max,
         keepalive_interval: config.keepalive_interval,
         keepalive_timeout: config.keepalive_timeout,
+        keepalive_min_time: config.keepalive_min_time,
     })
 }
 

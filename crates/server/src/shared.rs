@@ -1,7 +1,7 @@
 //! What handlers see of the member.
 
 use crate::answers::Answers;
-use crate::drive::{ApplyEvent, CoreEvent, HubEvent, Job, Waiter, Waiting};
+use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
-    pub(crate) hub: Mailbox<HubEvent>,
+    pub(crate) hub: HubQueue,
     pub(crate) pool: Mailbox<Job>,
     pub(crate) answers: Arc<Answers>,
     /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.

@@ -1,7 +1,7 @@
 //! The apply thread: entries into the state machine, replies to their waiters, and what time asks
 //! for: commits, compaction, leases.
 
-use super::{ApplyEvent, CoreEvent, Failed, HubEvent, LogEvent, Waiter, for_client};
+use super::{ApplyEvent, CoreEvent, Failed, LogEvent, Waiter, for_client};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -11,7 +11,7 @@ use ::apply::{Effect, Kind, Machine, Outcome, Reply};
 use net::rpc::{Code, Responder, Status};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
-use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
+use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseCheckpointRequest, LeaseRevokeRequest};
 use proto::raftpb::Entry;
 use replica::{Applier, Fault};
 use std::collections::HashMap;
@@ -25,8 +25,11 @@ const BATCH_OPS_MAX: usize = 10_000;
 const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How often expired leases are looked for.
 const LEASE_SCAN: Duration = Duration::from_millis(500);
-/// Leases revoked in one scan.
+/// Leases revoked in one scan: 1000 in a second.
 const REVOKES_MAX: usize = 500;
+/// Leases noted in one entry of the log, and such entries proposed in one scan.
+const CHECKPOINTS_MAX: usize = 1000;
+const CHECKPOINT_ENTRIES_MAX: usize = 500;
 /// A revoke that has not been applied after this long is proposed again, in milliseconds.
 const REVOKE_RETRY_MS: u64 = 3000;
 
@@ -213,7 +216,7 @@ impl ApplyDriver {
     fn apply_now(&mut self, entries: &[Entry]) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
         // Leases granted now count from now.
-        self.applier.machine.lessor.tick(shared.now_ms());
+        self.follow_leadership();
         let mut before = Instant::now();
         let wanted = |id| shared.waiters.contains(id);
         let applied = self.applier.apply(entries, wanted, |outcome| {
@@ -241,7 +244,7 @@ impl ApplyDriver {
         }
         if !changes.is_empty() {
             // Watchers are on their way before the writer knows that it has written.
-            shared.hub.send(HubEvent::Changes(changes, applied.term));
+            shared.hub.publish(changes, applied.term);
         }
         let alarms = self.applier.machine.alarms();
         gauges.no_space.store(alarms.is_raised(AlarmType::Nospace), Ordering::Relaxed);
@@ -401,24 +404,34 @@ impl ApplyDriver {
 
     // ---- leases ----------------------------------------------------------------------------
 
+    /// Lets leases expire here while this member may serve. Called before leases are looked at, so
+    /// that nobody finds them as they were before the member's role changed.
+    pub(crate) fn follow_leadership(&mut self) {
+        let now_ms = self.shared.now_ms();
+        let extend_ms = self.timing.election_timeout.as_millis() as u64;
+        let lessor = &mut self.applier.machine.lessor;
+        match (self.shared.may_read(), lessor.is_primary()) {
+            (true, false) => lessor.promote(now_ms, extend_ms),
+            (false, true) => lessor.demote(),
+            _ => lessor.tick(now_ms),
+        }
+    }
+
     fn scan_leases(&mut self) {
         let now = Instant::now();
         if now < self.next_lease_scan {
             return;
         }
         self.next_lease_scan = now + LEASE_SCAN;
+        self.follow_leadership();
         let now_ms = self.shared.now_ms();
-        let leads = self.shared.may_read();
-        let extend_ms = self.timing.election_timeout.as_millis() as u64;
-        let lessor = &mut self.applier.machine.lessor;
-        match (leads, lessor.is_primary()) {
-            (true, false) => lessor.promote(now_ms, extend_ms),
-            (false, true) => lessor.demote(),
-            _ => {}
-        }
-        lessor.tick(now_ms);
+        self.revoke_expired(now_ms);
+        self.propose_checkpoints(now_ms);
+    }
+
+    fn revoke_expired(&mut self, now_ms: u64) {
         self.revoking.retain(|_, since| now_ms < *since + REVOKE_RETRY_MS);
-        for id in lessor.expired(now_ms, REVOKES_MAX) {
+        for id in self.applier.machine.lessor.expired(now_ms, REVOKES_MAX) {
             if self.revoking.contains_key(&id) {
                 continue;
             }
@@ -426,6 +439,18 @@ impl ApplyDriver {
             let revoke = LeaseRevokeRequest { id }.encode_to_vec();
             self.shared.metrics.leases.expired.inc();
             self.shared.propose(Kind::LeaseRevoke, &revoke, Waiter::Own(Box::new(|_| {})));
+        }
+    }
+
+    /// A note that is lost on the way is made again when the lease is due the next time.
+    fn propose_checkpoints(&mut self, now_ms: u64) {
+        for _ in 0..CHECKPOINT_ENTRIES_MAX {
+            let checkpoints = self.applier.machine.lessor.due_checkpoints(now_ms, CHECKPOINTS_MAX);
+            if checkpoints.is_empty() {
+                return;
+            }
+            let request = LeaseCheckpointRequest { checkpoints }.encode_to_vec();
+            self.shared.propose(Kind::LeaseCheckpoint, &request, Waiter::Own(Box::new(|_| {})));
         }
     }
 }

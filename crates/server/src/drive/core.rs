@@ -1,6 +1,6 @@
 //! The core thread: raft, ticks, and the time limits of waiters.
 
-use super::{ApplyEvent, CoreEvent, LogEvent};
+use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -54,7 +54,7 @@ fn handle(core: &mut Core, event: CoreEvent, shared: &Shared) {
                 waiter.fail(&shared.metrics, error);
             }
         }
-        CoreEvent::Persisted { index, term } => core.persisted(index, term),
+        CoreEvent::Persisted { number } => core.persisted(number),
         CoreEvent::Applied { index, conf_changes } => core.applied(index, &conf_changes),
     }
 }
@@ -64,6 +64,8 @@ fn dispatch(commands: &mut Vec<Command>, log: &Mailbox<LogEvent>, shared: &Share
         match command {
             Command::Persist(persist) => log.send(LogEvent::Persist(persist)),
             Command::Apply(entries) => shared.apply.send(ApplyEvent::Entries(entries)),
+            // There is no peer port yet: what is sent is lost, and nothing comes of it.
+            Command::Send(_) | Command::Restore(_) | Command::Readable(_) => true,
         };
     }
 }
@@ -74,5 +76,7 @@ fn publish(core: &Core, shared: &Shared) {
     gauges.term.store(status.term, Ordering::Relaxed);
     gauges.leader.store(status.leader, Ordering::Relaxed);
     gauges.committed.store(status.committed, Ordering::Relaxed);
-    gauges.may_read.store(status.may_read, Ordering::Release);
+    if gauges.may_read.swap(status.may_read, Ordering::AcqRel) != status.may_read {
+        shared.on_apply(ApplyDriver::follow_leadership);
+    }
 }

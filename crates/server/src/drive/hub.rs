@@ -1,6 +1,6 @@
 //! The watch thread: the hub, its catch-up, its clock.
 
-use super::HubEvent;
+use super::hub_queue::HubEvent;
 use crate::mailbox::Woken;
 use crate::shared::Shared;
 use apply::mvcc::Change;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Runs until its mailbox is closed.
+/// Runs until its queue is closed.
 pub(crate) fn run(shared: &Arc<Shared>, mut hub: Hub) {
     let mut events = Vec::new();
     let mut next_tick = Instant::now() + TICK;
@@ -24,26 +24,32 @@ pub(crate) fn run(shared: &Arc<Shared>, mut hub: Hub) {
             return;
         }
         for event in events.drain(..) {
-            match event {
-                HubEvent::Changes(changes, term) => {
-                    publish(shared, &mut hub, &changes, term);
-                }
-                HubEvent::Do(act) => {
-                    let begun = Instant::now();
-                    act(&mut hub);
-                    shared.metrics.watchers.control_loop.observe(begun.elapsed().as_secs_f64());
-                }
-            }
+            handle(shared, &mut hub, event);
         }
         more = hub.step();
         if Instant::now() >= next_tick {
             tick(shared, &mut hub);
             next_tick = Instant::now() + TICK;
         }
-        let (all, slow) = hub.watchers();
-        shared.gauges.watchers.store(all as i64, Ordering::Relaxed);
-        shared.gauges.slow_watchers.store(slow as i64, Ordering::Relaxed);
-        shared.gauges.watch_streams.store(hub.streams() as i64, Ordering::Relaxed);
+        publish_counts(shared, &hub);
+    }
+}
+
+fn handle(shared: &Shared, hub: &mut Hub, event: HubEvent) {
+    match event {
+        HubEvent::Changes(batch) => {
+            publish(shared, hub, &batch.changes, batch.term);
+            shared.hub.done(&batch);
+        }
+        HubEvent::Overrun { revision, term } => {
+            hub.set_term(term);
+            hub.overrun(revision);
+        }
+        HubEvent::Do(act) => {
+            let begun = Instant::now();
+            act(hub);
+            shared.metrics.watchers.control_loop.observe(begun.elapsed().as_secs_f64());
+        }
     }
 }
 
@@ -65,4 +71,11 @@ fn tick(shared: &Shared, hub: &mut Hub) {
     if hub.watchers().0 > 0 {
         shared.metrics.watchers.progress_loop.observe(begun.elapsed().as_secs_f64());
     }
+}
+
+fn publish_counts(shared: &Shared, hub: &Hub) {
+    let (all, slow) = hub.watchers();
+    shared.gauges.watchers.store(all as i64, Ordering::Relaxed);
+    shared.gauges.slow_watchers.store(slow as i64, Ordering::Relaxed);
+    shared.gauges.watch_streams.store(hub.streams() as i64, Ordering::Relaxed);
 }

@@ -38,8 +38,8 @@ fn work(shared: &Shared, log: &mut LogWriter, events: &mut Vec<LogEvent>) -> Res
     }
     if !batches.is_empty() {
         let done = log.persist(&batches)?;
-        if done.index > 0 {
-            shared.core.send(CoreEvent::Persisted { index: done.index, term: done.term });
+        if done.number > 0 {
+            shared.core.send(CoreEvent::Persisted { number: done.number });
         }
         log.prepare()?;
     }

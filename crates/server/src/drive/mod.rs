@@ -3,17 +3,18 @@
 mod apply;
 mod core;
 mod hub;
+mod hub_queue;
 mod log;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
 pub(crate) use self::core::run as run_core;
 pub(crate) use self::hub::run as run_hub;
+pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::run as run_log;
 
 use crate::metrics::Metrics;
 use crate::rpc::Error;
 use ::apply::backend::{self, Committed, Defragmented};
-use ::apply::mvcc::Change;
 use ::apply::{Kind, Refusal, Reply};
 use bytes::Bytes;
 use net::rpc::Responder;
@@ -27,7 +28,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 /// For the core thread.
 pub(crate) enum CoreEvent {
     Propose { id: u64, data: Bytes },
-    Persisted { index: u64, term: u64 },
+    Persisted { number: u64 },
     Applied { index: u64, conf_changes: Vec<ConfChange> },
 }
 
@@ -43,12 +44,6 @@ pub(crate) enum ApplyEvent {
     Committed(Result<Committed, backend::Fault>),
     Defragmented(Defragmented),
     Do(Box<dyn FnOnce(&mut ApplyDriver) + Send>),
-}
-
-/// For the watch thread.
-pub(crate) enum HubEvent {
-    Changes(Vec<Change>, u64),
-    Do(Box<dyn FnOnce(&mut replica::watch::Hub) + Send>),
 }
 
 /// Who waits for an applied entry.
