@@ -73,6 +73,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(LOGGING, "log-level", "info", "debug, info, warn, error."),
     row(LOGGING, "log-format", "json", "'json'."),
     row(FEATURES, "watch-progress-notify-interval", "0", "How often watchers hear of progress; 0 means 10m."),
+    row(FEATURES, "feature-gates", "", "Features to switch, Name=true,...; LeaseCheckpoint is one that is off."),
     switch(UNSAFE, "unsafe-no-fsync", "false", "Never sync: a crash loses acknowledged writes."),
 ];
 
@@ -104,7 +105,6 @@ const NOT_YET: &[&str] = &[
     "enable-distributed-tracing",
     "enable-grpc-gateway",
     "enable-pprof",
-    "feature-gates",
     "force-new-cluster",
     "grpc-keepalive-min-time",
     "host-whitelist",
