@@ -307,7 +307,7 @@ mod tests {
         bench.until_it_leads();
         let mut stream = bench.stream(KEEP_ALIVE);
         stream.client.stop_reading();
-        for id in 0..1_000_000 {
+        for id in 0..500_000 {
             renew(&mut stream, id);
         }
         let end = stream.client.end();
