@@ -9,6 +9,7 @@
 //! back on the apply thread, which answers the waiter.
 
 mod answers;
+mod cluster;
 mod drive;
 mod ids;
 mod mailbox;

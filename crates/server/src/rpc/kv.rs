@@ -5,6 +5,7 @@ use super::{Error, Refused, check, decode};
 use crate::drive::Waiter;
 use crate::metrics::Read;
 use crate::shared::Shared;
+use crate::web::Promise;
 use apply::envelope::Kind;
 use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
 use apply::{RangeWriter, Reply, TxnReply, quota};
@@ -29,7 +30,11 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
         return Err(Refused::new(reply, error));
     }
     if !request.serializable && !shared.may_read() {
-        return Err(Refused::new(reply, Error::NoLeader));
+        if shared.roster.is_learner() {
+            return Err(Refused::new(reply, Error::NotForLearners));
+        }
+        read_confirmed(shared, reply, move |shared| read(shared, &request));
+        return Ok(());
     }
     let may_go_at_once = if request.range_end.is_empty() {
         !shared.answers.are_overfull()
@@ -40,21 +45,34 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
         Shared::answer(reply, read(shared, &request));
     } else {
         let inner = Arc::clone(shared);
-        read_in_turn(shared, reply, move || read(&inner, &request));
+        shared.in_pool(move || read_in_turn(&inner, reply, move |shared| read(shared, &request)));
     }
     Ok(())
 }
 
-/// Reads on a thread of the pool, when there is room for a large answer.
+/// Reads when there is room for a large answer: now, on this thread, or later, on one of the pool.
 fn read_in_turn(
     shared: &Arc<Shared>,
     reply: Responder,
-    read: impl FnOnce() -> Result<Bytes, Error> + Send + 'static,
+    read: impl FnOnce(&Shared) -> Result<Bytes, Error> + Send + 'static,
 ) {
     let inner = Arc::clone(shared);
-    shared.in_pool(move || {
-        let turn = |room: Result<(), Error>| Shared::answer(reply, room.and_then(|()| read()));
-        inner.answers.enter(Instant::now(), Box::new(turn));
+    let turn = move |room: Result<(), Error>| {
+        Shared::answer(reply, room.and_then(|()| read(&inner)));
+    };
+    shared.answers.enter(Instant::now(), Box::new(turn));
+}
+
+/// The same where the cluster had to confirm that what is applied here is current.
+fn read_confirmed(
+    shared: &Arc<Shared>,
+    reply: Responder,
+    read: impl FnOnce(&Shared) -> Result<Bytes, Error> + Send + 'static,
+) {
+    let inner = Arc::clone(shared);
+    shared.linearizable(move |confirmed| match confirmed {
+        Ok(()) => read_in_turn(&inner, reply, read),
+        Err(error) => reply.fail(error),
     });
 }
 
@@ -115,19 +133,24 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
         shared.propose(Kind::Txn, body, Waiter::Client(reply));
         return Ok(());
     }
-    if !apply::is_serializable(&request) && !shared.may_read() {
-        return Err(Refused::new(reply, Error::NoLeader));
+    let is_serializable = apply::is_serializable(&request);
+    let read = move |shared: &Shared| read_txn(shared, &request);
+    if is_serializable || shared.may_read() {
+        let inner = Arc::clone(shared);
+        shared.in_pool(move || read_in_turn(&inner, reply, read));
+    } else {
+        read_confirmed(shared, reply, read);
     }
-    let inner = Arc::clone(shared);
-    read_in_turn(shared, reply, move || {
-        let begun = Instant::now();
-        let result = apply::read_txn(&inner.reader.read(), &request);
-        let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
-        inner.metrics.keys.count_reads(ranges as u64);
-        inner.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
-        Ok(inner.answers.hold(encode_txn(&inner, result?)))
-    });
     Ok(())
+}
+
+fn read_txn(shared: &Shared, request: &pb::TxnRequest) -> Result<Bytes, Error> {
+    let begun = Instant::now();
+    let result = apply::read_txn(&shared.reader.read(), request);
+    let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
+    shared.metrics.keys.count_reads(ranges as u64);
+    shared.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
+    Ok(shared.answers.hold(encode_txn(shared, result?)))
 }
 
 fn encode_txn(shared: &Shared, txn: TxnReply) -> Bytes {
@@ -165,12 +188,20 @@ pub(super) fn range_stream(shared: Arc<Shared>, out: StreamSender) -> Box<dyn St
     let begin = move |shared: &Arc<Shared>, body: Bytes| -> Result<RangePieces, Error> {
         let request = pb::RangeRequest::decode(body).map_err(|_| Error::Malformed)?;
         check::range_stream(&request)?;
-        if !request.serializable && !shared.may_read() {
-            return Err(Error::NoLeader);
+        if !request.serializable {
+            confirm(shared)?;
         }
         RangePieces::new(Arc::clone(shared), &request)
     };
     Pump::open(shared, out, begin)
+}
+
+/// Waits until everything acknowledged before is applied here; on a thread of the pool.
+fn confirm(shared: &Arc<Shared>) -> Result<(), Error> {
+    let promise = Promise::new();
+    let promised = Arc::clone(&promise);
+    shared.linearizable(move |confirmed| promised.give(confirmed));
+    promise.wait(2 * shared.limits.request_timeout).unwrap_or(Err(Error::Timeout))
 }
 
 struct RangePieces {
