@@ -55,19 +55,6 @@ pub struct Members {
     learners_max: usize,
 }
 
-impl Default for Members {
-    /// Nobody yet.
-    fn default() -> Members {
-        Members {
-            members: BTreeMap::new(),
-            removed: BTreeSet::new(),
-            cluster_version: None,
-            downgrade: Downgrade::default(),
-            learners_max: LEARNERS_MAX,
-        }
-    }
-}
-
 /// The context of a change: the member, and whether a learner is promoted.
 #[derive(Deserialize)]
 struct Context {

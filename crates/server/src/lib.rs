@@ -9,6 +9,7 @@
 //! back on the apply thread, which answers the waiter.
 
 mod answers;
+mod bootstrap;
 mod cluster;
 mod drive;
 mod ids;
@@ -22,10 +23,11 @@ mod testing;
 mod waiters;
 mod web;
 
+pub use bootstrap::{Remotes, begin};
 pub use member::{Config, Member, StartError};
 pub use net::Server as NetServer;
 
-pub use replica::{Options as ReplicaOptions, apply, disk, wal};
+pub use replica::{Beginning, Options as ReplicaOptions, apply, disk, wal};
 
 /// The version that this server takes the place of.
 pub const VERSION: &str = "3.7.1";

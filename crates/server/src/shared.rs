@@ -1,7 +1,7 @@
 //! What handlers see of the member.
 
 use crate::answers::Answers;
-use crate::cluster::Roster;
+use crate::cluster::{Inbound, Roster};
 use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
@@ -64,8 +64,9 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
-    backend: RwLock<backend::Reader>,
+    pub(crate) backend: RwLock<backend::Reader>,
     pub(crate) roster: Roster,
+    pub(crate) inbound: Inbound,
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,

@@ -4,7 +4,7 @@
 use super::Roster;
 use crate::rpc::Error;
 use apply::membership::Members;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A member must have been connected this long to count.
 const HEALTHY: Duration = Duration::from_secs(5);

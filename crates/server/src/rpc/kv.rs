@@ -33,9 +33,19 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
         if shared.roster.is_learner() {
             return Err(Refused::new(reply, Error::NotForLearners));
         }
-        read_confirmed(shared, reply, move |shared| read(shared, &request));
-        return Ok(());
+        let inner = Arc::clone(shared);
+        shared.linearizable(move |confirmed| match confirmed {
+            Ok(()) => serve(&inner, request, reply),
+            Err(error) => reply.fail(error),
+        });
+    } else {
+        serve(shared, request, reply);
     }
+    Ok(())
+}
+
+/// Reads at once, or when there is room for a large answer.
+fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
     let may_go_at_once = if request.range_end.is_empty() {
         !shared.answers.are_overfull()
     } else {
@@ -45,34 +55,20 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
         Shared::answer(reply, read(shared, &request));
     } else {
         let inner = Arc::clone(shared);
-        shared.in_pool(move || read_in_turn(&inner, reply, move |shared| read(shared, &request)));
+        read_in_turn(shared, reply, move || read(&inner, &request));
     }
-    Ok(())
 }
 
-/// Reads when there is room for a large answer: now, on this thread, or later, on one of the pool.
+/// Reads on a thread of the pool, when there is room for a large answer.
 fn read_in_turn(
     shared: &Arc<Shared>,
     reply: Responder,
-    read: impl FnOnce(&Shared) -> Result<Bytes, Error> + Send + 'static,
+    read: impl FnOnce() -> Result<Bytes, Error> + Send + 'static,
 ) {
     let inner = Arc::clone(shared);
-    let turn = move |room: Result<(), Error>| {
-        Shared::answer(reply, room.and_then(|()| read(&inner)));
-    };
-    shared.answers.enter(Instant::now(), Box::new(turn));
-}
-
-/// The same where the cluster had to confirm that what is applied here is current.
-fn read_confirmed(
-    shared: &Arc<Shared>,
-    reply: Responder,
-    read: impl FnOnce(&Shared) -> Result<Bytes, Error> + Send + 'static,
-) {
-    let inner = Arc::clone(shared);
-    shared.linearizable(move |confirmed| match confirmed {
-        Ok(()) => read_in_turn(&inner, reply, read),
-        Err(error) => reply.fail(error),
+    shared.in_pool(move || {
+        let turn = |room: Result<(), Error>| Shared::answer(reply, room.and_then(|()| read()));
+        inner.answers.enter(Instant::now(), Box::new(turn));
     });
 }
 
@@ -133,13 +129,15 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
         shared.propose(Kind::Txn, body, Waiter::Client(reply));
         return Ok(());
     }
-    let is_serializable = apply::is_serializable(&request);
-    let read = move |shared: &Shared| read_txn(shared, &request);
-    if is_serializable || shared.may_read() {
-        let inner = Arc::clone(shared);
-        shared.in_pool(move || read_in_turn(&inner, reply, read));
+    let inner = Arc::clone(shared);
+    if apply::is_serializable(&request) || shared.may_read() {
+        read_in_turn(shared, reply, move || read_txn(&inner, &request));
     } else {
-        read_confirmed(shared, reply, read);
+        let turn = Arc::clone(shared);
+        shared.linearizable(move |confirmed| match confirmed {
+            Ok(()) => read_in_turn(&turn, reply, move || read_txn(&inner, &request)),
+            Err(error) => reply.fail(error),
+        });
     }
     Ok(())
 }

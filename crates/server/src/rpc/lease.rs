@@ -356,7 +356,7 @@ mod tests {
 
     /// What the database says of a lease's remaining time.
     fn stored_remaining(bench: &Bench, id: i64) -> i64 {
-        let view = bench.shared().backend.view();
+        let view = bench.shared().backend().view();
         let row = view.get(apply::backend::Table::Lease, &id.to_be_bytes()).unwrap();
         proto::leasepb::Lease::decode(&*row).unwrap().remaining_ttl
     }
