@@ -1,4 +1,5 @@
 //! The server over real sockets: calls, streams, replies from other threads, plain HTTP, stopping.
+#![allow(clippy::unwrap_used)] // the helpers of tests too
 
 mod client;
 
