@@ -169,7 +169,8 @@ fn unary_calls_here_and_elsewhere() {
             }
         }
     }
-    running.server.stop(Duration::from_secs(10));
+    drop(clients);
+    running.server.stop(Duration::from_secs(60));
 }
 
 #[test]
@@ -249,7 +250,8 @@ fn plain_requests_of_either_protocol() {
     let mut client = Client::open(running.addr);
     let stream = client.plain("GET", "/a?b=c");
     assert_eq!(client.answer(stream).data, b"GET /a b=c 0");
-    running.server.stop(Duration::from_secs(10));
+    drop(client);
+    running.server.stop(Duration::from_secs(60));
 }
 
 #[test]
