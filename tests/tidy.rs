@@ -24,7 +24,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("watch", &["mvcc", "proto"]),
     ("replica", &["apply", "disk", "proto", "raft", "wal", "watch"]),
     ("server", &["apply", "mvcc", "net", "proto", "replica"]),
+    ("client", &["proto"]),
     ("etcd", &["server"]),
+    ("etcdctl", &["client", "proto"]),
     ("tests", &[]),
 ];
 

@@ -20,6 +20,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    prost_build::Config::new().bytes(["."]).include_file("messages.rs").compile_fds(descriptors)?;
+    prost_build::Config::new()
+        .bytes(["."])
+        .enable_type_names()
+        .include_file("messages.rs")
+        .compile_fds(descriptors)?;
     Ok(())
 }

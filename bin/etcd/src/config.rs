@@ -17,6 +17,7 @@ const UNCOMMITTED_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(crate) struct Config {
     pub(crate) server: server::Config,
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen_peers: Vec<SocketAddr>,
     pub(crate) log_level: String,
 }
 
@@ -47,12 +48,14 @@ impl Config {
         }
         one_of(settings, "initial-cluster-state", &["new"])?;
         one_of(settings, "backend-bbolt-freelist-type", &["map", "array"])?;
+        one_of(settings, "metrics", &["basic", "extensive"])?;
         one_of(settings, "logger", &["zap"])?;
         one_of(settings, "log-format", &["json"])?;
         one_of(settings, "log-outputs", &["default", "stderr"])?;
         Ok(Config {
             server: server_config(settings, heartbeat_ms, election_ms)?,
-            listen: listen_addresses(settings.get("listen-client-urls"))?,
+            listen: listen_addresses(settings, "listen-client-urls")?,
+            listen_peers: listen_addresses(settings, "listen-peer-urls")?,
             log_level: settings.get("log-level").to_owned(),
         })
     }
@@ -82,6 +85,7 @@ fn server_config(
             Duration::from_secs(600),
         )?
         .max(Duration::from_millis(100)),
+        extensive_metrics: settings.get("metrics") == "extensive",
         net_threads: threads.min(4),
     })
 }
@@ -125,8 +129,11 @@ fn replica_options(
         keep_files: number::<usize>(settings, "max-wals")?.max(1),
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
-        lease: lease::Config { ttl_min_s, persist_checkpoints: true },
-        apply: apply::Config { quota_bytes: number(settings, "quota-backend-bytes")? },
+        lease: lease::Config { ttl_min_s, checkpoints: false, persist_checkpoints: true },
+        apply: apply::Config {
+            quota_bytes: number(settings, "quota-backend-bytes")?,
+            learners_max: number(settings, "max-learners")?,
+        },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
     })
 }
@@ -192,9 +199,9 @@ fn urls(list: &str) -> Result<Vec<String>, String> {
 }
 
 /// Where to listen: addresses, or localhost; names could mean another machine tomorrow.
-fn listen_addresses(list: &str) -> Result<Vec<SocketAddr>, String> {
+fn listen_addresses(settings: &Settings, flag: &str) -> Result<Vec<SocketAddr>, String> {
     let mut addresses = Vec::new();
-    for text in urls(list)? {
+    for text in urls(settings.get(flag))? {
         let url = Url::parse(&text).map_err(|error| format!("URL {text:?}: {error}"))?;
         if url.scheme() != "http" {
             return Err(format!("{text}: this version listens on http only"));
@@ -213,7 +220,7 @@ fn listen_addresses(list: &str) -> Result<Vec<SocketAddr>, String> {
         addresses.push(SocketAddr::new(ip, port));
     }
     if addresses.is_empty() {
-        return Err("--listen-client-urls is empty".into());
+        return Err(format!("--{flag} is empty"));
     }
     Ok(addresses)
 }

@@ -7,6 +7,7 @@
 mod frame;
 mod h2;
 pub mod http;
+mod places;
 pub mod rpc;
 mod web;
 

@@ -1,6 +1,7 @@
 //! Plain HTTP: threads for its handlers, and HTTP/1.1 by hyper.
 
 use crate::http::{HttpRequest, HttpResponse, HttpService};
+use crate::places::Place;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -107,6 +108,7 @@ impl Web {
         socket: std::net::TcpStream,
         begin: Vec<u8>,
         peer: SocketAddr,
+        place: Place,
     ) {
         let web = Arc::clone(self);
         self.runtime.spawn(async move {
@@ -114,7 +116,7 @@ impl Web {
             if let Ok(socket) = TcpStream::from_std(socket) {
                 web.connection(Rewound { begin: begin.into(), socket }, peer).await;
             }
-            drop(open);
+            drop((open, place));
         });
     }
 

@@ -47,7 +47,8 @@ impl Applier {
         Applier { machine, snapshot_count, last_snapshot, snapshot: None }
     }
 
-    /// Applies entries, one after another. `wanted(id)` tells whether somebody waits.
+    /// Applies entries, one after another. `wanted(id)` tells whether somebody waits; `each` sees
+    /// every outcome as soon as it is there.
     ///
     /// # Errors
     /// An entry that cannot be understood; the member must stop.
@@ -55,11 +56,13 @@ impl Applier {
         &mut self,
         entries: &[Entry],
         wanted: impl Fn(u64) -> bool,
+        mut each: impl FnMut(&Outcome),
     ) -> Result<Applied, Fault> {
         let mut applied = Applied::default();
         applied.outcomes.reserve(entries.len());
         for entry in entries {
             let outcome = self.machine.apply(entry, &wanted)?;
+            each(&outcome);
             if let Effect::ConfChange(change) = &outcome.effect {
                 applied.conf_changes.push(change.clone());
             }

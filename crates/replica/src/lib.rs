@@ -19,7 +19,7 @@ mod log_writer;
 mod open;
 
 pub use applier::{Applied, Applier, SnapshotDue};
-pub use core::{Command, Core};
+pub use core::{Command, Core, Status};
 pub use fault::Fault;
 pub use log_writer::{LogWriter, Persist, Persisted};
 pub use open::{Identity, Options, Parts, open};

@@ -9,7 +9,7 @@ use prost::Message;
 use proto::etcdserverpb::Metadata;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState};
 use proto::walpb;
-use raft::{Node, Start};
+use raft::{MemoryStorage, Node, Storage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{Recovered, Wal};
@@ -115,24 +115,60 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
                 .into(),
         ));
     }
-    let config = raft::Config {
-        id: identity.member_id,
-        uncommitted_bytes_max: options.uncommitted_bytes_max,
-    };
-    let start = Start {
-        hard_state: recovered.hard_state,
-        snapshot: (snapshot.index(), snapshot.term()),
-        entries: recovered.entries,
-        conf_state,
-        applied: machine.backend.applied().index,
-    };
-    let mut core = Core::new(Node::new(config, start));
+    let before = (snapshot.index(), snapshot.term());
+    let storage =
+        MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
+    let mut core = Core::new(raft_node(options, identity, storage, &machine)?);
     core.tick();
     let log_writer = LogWriter { wal, disk, snap_dir, keep_files: options.keep_files };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
     let applier = Applier::new(machine, options.snapshot_count, snapshot.index());
     let repaired = recovered.repaired;
     Ok(Parts { core, log_writer, applier, reader, backend_reader, identity, is_new, repaired })
+}
+
+/// What the reference's server asks of raft, except that more may be applied at once.
+const RAFT: raft::Config = raft::Config {
+    id: 0,
+    election_ticks: 10,
+    heartbeat_ticks: 1,
+    applied: 0,
+    async_storage_writes: true,
+    message_bytes_max: 1 << 20,
+    applying_bytes_max: 8 << 20,
+    uncommitted_bytes_max: 0,
+    inflight_count_max: 512,
+    inflight_bytes_max: 0,
+    check_quorum: true,
+    pre_vote: true,
+    read_only: raft::ReadOnly::Safe,
+    disable_proposal_forwarding: false,
+    disable_conf_change_validation: false,
+    step_down_on_removal: false,
+    seed: 0,
+};
+
+/// Raft as of what the database has applied.
+fn raft_node(
+    options: &Options,
+    identity: Identity,
+    mut storage: MemoryStorage,
+    machine: &Machine,
+) -> Result<Node<MemoryStorage>, Fault> {
+    let (mut hard_state, _) = storage.initial_state();
+    let (first, last) = (storage.first_index(), storage.last_index());
+    // A commit index is not synced by itself, but what is applied is committed.
+    let applied = machine.backend.applied().index.clamp(first - 1, last);
+    hard_state.commit = Some(hard_state.commit().clamp(applied, last));
+    storage.set_hard_state(hard_state);
+    let config = raft::Config {
+        id: identity.member_id,
+        applied,
+        uncommitted_bytes_max: options.uncommitted_bytes_max as u64,
+        seed: identity.member_id,
+        ..RAFT
+    };
+    Node::new(config, storage).map_err(|error| Fault::Config(error.to_string()))
 }
 
 fn io(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> Fault {

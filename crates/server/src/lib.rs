@@ -15,6 +15,8 @@ mod member;
 mod metrics;
 mod rpc;
 mod shared;
+#[cfg(test)]
+mod testing;
 mod waiters;
 mod web;
 

@@ -2,19 +2,21 @@
 
 use crate::VERSION;
 use crate::drive::{
-    ApplyDriver, Failed, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
+    ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
-use crate::metrics::Metrics;
+use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::rpc::{Error, Service};
 use crate::shared::{Gauges, Limits, Shared};
 use crate::waiters::Waiters;
-use crate::web::{Promise, Web};
+use crate::web::{NoCalls, PeerWeb, Promise, Web};
 use apply::envelope::Kind;
 use apply::quota::Quota;
 use disk::Disk;
 use net::Server as NetServer;
+use net::http::HttpService;
+use net::rpc::GrpcService;
 use prost::Message;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use replica::watch::{self, Hub};
@@ -28,6 +30,10 @@ use thiserror::Error as ThisError;
 
 /// Threads for reads that take their time.
 const POOL_THREADS: usize = 2;
+/// File descriptors that are kept for the member's own files and for other members.
+const OWN_FDS: u64 = 150;
+/// A watch stream is cut that does not read this many bytes of answers.
+const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a member may take to lead itself and to publish its name.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -58,6 +64,8 @@ pub struct Config {
     pub keepalive_min_time: Duration,
     /// How often watchers hear of progress.
     pub progress_interval: Duration,
+    /// Whether durations of calls are recorded.
+    pub extensive_metrics: bool,
     /// Threads that serve connections.
     pub net_threads: usize,
 }
@@ -76,6 +84,15 @@ pub enum StartError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Too few file descriptors to serve anyone.
+    #[error(
+        "file descriptor limit of etcd process is too low; please set higher: it is {limit}, more \
+         than {OWN_FDS} are needed"
+    )]
+    FewFds {
+        /// The limit.
+        limit: u64,
+    },
     /// It did not come to lead itself.
     #[error("the member could not publish itself: {0}")]
     Publish(&'static str),
@@ -86,7 +103,7 @@ pub struct Member {
     shared: Arc<Shared>,
     log: Mailbox<LogEvent>,
     threads: Vec<JoinHandle<()>>,
-    net: Option<NetServer>,
+    net: Vec<NetServer>,
     failure: Arc<Promise<Fault>>,
     /// Whether it began without data.
     pub is_new: bool,
@@ -98,6 +115,8 @@ impl Member {
     /// # Errors
     /// See [`StartError`].
     pub fn start(disk: Arc<dyn Disk>, config: &Config) -> Result<Member, StartError> {
+        let early = metrics::Early::new();
+        let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
         let parts = replica::open(disk, &config.replica)?;
         let identity = parts.identity;
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -117,11 +136,11 @@ impl Member {
             waiters: Waiters::new(),
             core: Mailbox::new(),
             apply: Mailbox::new(),
-            hub: Mailbox::new(),
+            hub: HubQueue::new(),
             pool: Mailbox::new(),
             file_jobs: Mailbox::new(),
             gauges: Gauges::default(),
-            metrics: Metrics::new(identity.member_id),
+            metrics: Metrics::new(early, identity.member_id),
             started: Instant::now(),
             next_stream: AtomicU64::new(1),
         });
@@ -135,12 +154,13 @@ impl Member {
             shared: Arc::clone(&shared),
             log: log.clone(),
             threads: Vec::new(),
-            net: None,
+            net: Vec::new(),
             failure,
             is_new: parts.is_new,
         };
         let limits = watch::Limits {
             fragment_bytes: config.request_bytes_max + 512 * 1024,
+            answer_bytes_max: WATCH_ANSWER_BYTES_MAX,
             progress_interval_ms: config.progress_interval.as_millis() as u64,
         };
         let hub = Hub::new(parts.reader, limits, identity.cluster_id, identity.member_id);
@@ -155,7 +175,7 @@ impl Member {
             Arc::clone(&failed),
             timing,
         );
-        driver.publish_sizes();
+        driver.publish_state();
         let (core, log_writer, tick) = (parts.core, parts.log_writer, config.heartbeat_interval);
         let inner = Arc::clone(&shared);
         let for_core = log.clone();
@@ -237,26 +257,47 @@ impl Member {
     /// Serves clients on these sockets.
     ///
     /// # Errors
-    /// Those of the sockets.
+    /// Those of the sockets, and too few file descriptors.
     pub fn serve(
         &mut self,
         listeners: Vec<TcpListener>,
         config: &Config,
     ) -> Result<(), StartError> {
-        let service = Service::new(Arc::clone(&self.shared));
-        let web = Web { shared: Arc::clone(&self.shared), counts: Arc::clone(&service.counts) };
-        let net = net::Config {
-            listeners,
-            threads: config.net_threads,
-            recv_max_bytes: config.request_bytes_max + 512 * 1024,
-            concurrent_streams_max: config.concurrent_streams_max,
-            keepalive_interval: config.keepalive_interval,
-            keepalive_timeout: config.keepalive_timeout,
-            keepalive_min_time: config.keepalive_min_time,
-        };
-        let started = NetServer::start(net, Arc::new(service), Arc::new(web));
-        self.net = Some(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
+        let service = Service::new(Arc::clone(&self.shared), config.extensive_metrics);
+        let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
+        let net = net_config(listeners, config.net_threads, config)?;
+        self.serve_with(net, Arc::new(service), Arc::new(web))
+    }
+
+    /// Serves other members on these sockets.
+    ///
+    /// # Errors
+    /// As [`Member::serve`].
+    pub fn serve_peers(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        config: &Config,
+    ) -> Result<(), StartError> {
+        let web = PeerWeb { shared: Arc::clone(&self.shared) };
+        let net = net_config(listeners, 1, config)?;
+        self.serve_with(net, Arc::new(NoCalls), Arc::new(web))
+    }
+
+    fn serve_with(
+        &mut self,
+        net: net::Config,
+        calls: Arc<dyn GrpcService>,
+        web: Arc<dyn HttpService>,
+    ) -> Result<(), StartError> {
+        let started = NetServer::start(net, calls, web);
+        self.net.push(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
         Ok(())
+    }
+
+    /// What handlers see of it.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Waits a while for a failure.
@@ -276,12 +317,12 @@ impl Member {
 
     /// Stops: no more calls, then no more threads; what was applied is committed.
     pub fn stop(mut self, grace: Duration) {
-        if let Some(net) = self.net.take() {
+        for net in self.net.drain(..) {
             net.stop(grace);
         }
         let shared = &self.shared;
         for waiter in shared.waiters.take_all() {
-            waiter.fail(Error::Stopped);
+            waiter.fail(&shared.metrics, Error::Stopped);
         }
         shared.core.close();
         self.log.close();
@@ -293,6 +334,32 @@ impl Member {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+    }
+}
+
+fn net_config(
+    listeners: Vec<TcpListener>,
+    threads: usize,
+    config: &Config,
+) -> Result<net::Config, StartError> {
+    Ok(net::Config {
+        listeners,
+        threads,
+        connections_max: connections_max()?,
+        recv_max_bytes: config.request_bytes_max + 512 * 1024,
+        concurrent_streams_max: config.concurrent_streams_max,
+        keepalive_interval: config.keepalive_interval,
+        keepalive_timeout: config.keepalive_timeout,
+        keepalive_min_time: config.keepalive_min_time,
+    })
+}
+
+/// As many as there are file descriptors that the member does not need itself.
+fn connections_max() -> Result<usize, StartError> {
+    let Some(limit) = metrics::fd_limit() else { return Ok(usize::MAX) };
+    match limit.checked_sub(OWN_FDS) {
+        Some(left @ 1..) => Ok(usize::try_from(left).unwrap_or(usize::MAX)),
+        _ => Err(StartError::FewFds { limit }),
     }
 }
 

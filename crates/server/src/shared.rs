@@ -1,6 +1,6 @@
 //! What handlers see of the member.
 
-use crate::drive::{ApplyEvent, CoreEvent, HubEvent, Job, Waiter};
+use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
@@ -55,10 +55,10 @@ pub(crate) struct Shared {
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
     pub(crate) backend: backend::Reader,
-    pub(crate) waiters: Waiters<Waiter>,
+    pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
-    pub(crate) hub: Mailbox<HubEvent>,
+    pub(crate) hub: HubQueue,
     pub(crate) pool: Mailbox<Job>,
     /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.
     pub(crate) file_jobs: Mailbox<Job>,
@@ -111,14 +111,16 @@ impl Shared {
         if data.len() > self.limits.request_bytes_max {
             return waiter.fail(Error::RequestTooLarge);
         }
-        let deadline = Instant::now() + self.limits.request_timeout;
-        if let Err(waiter) = self.waiters.insert(id, deadline, waiter) {
-            return waiter.fail(Error::TooManyRequests);
+        let begun = Instant::now();
+        let deadline = begun + self.limits.request_timeout;
+        let waiting = Waiting { waiter, kind, begun };
+        if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
+            return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
         if !self.core.send(CoreEvent::Propose { id, data })
-            && let Some(waiter) = self.waiters.take(id)
+            && let Some(waiting) = self.waiters.take(id)
         {
-            waiter.fail(Error::Stopped);
+            waiting.fail(&self.metrics, Error::Stopped);
         }
     }
 

@@ -6,6 +6,7 @@ use super::inbox::{Inbox, Note};
 use super::policy::millis;
 use super::session::Services;
 use crate::http::HttpService;
+use crate::places::Places;
 use crate::rpc::GrpcService;
 use crate::web::WebThreads;
 use mio::{Poll, Waker};
@@ -22,6 +23,8 @@ pub struct Config {
     pub listeners: Vec<std::net::TcpListener>,
     /// Threads that move bytes and call handlers.
     pub threads: usize,
+    /// Connections at once; more wait to be accepted.
+    pub connections_max: usize,
     /// A message may be this long.
     pub recv_max_bytes: usize,
     /// Streams at once on one connection.
@@ -71,6 +74,7 @@ impl Server {
             loops[0].listen(mio::net::TcpListener::from_std(listener))?;
         }
         loops[0].all.clone_from(&inboxes);
+        loops[0].places = Places::new(config.connections_max);
         let running = Running { loops: Mutex::new(loops.len()), one_ended: Condvar::new() };
         let running = Arc::new(running);
         let web = Some(web_threads);

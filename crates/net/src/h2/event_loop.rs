@@ -4,6 +4,7 @@ use super::connection::{Connection, Event, Limits, Protocol};
 use super::inbox::{Address, ConnectionSink, Inbox, Note};
 use super::session::{Services, Session};
 use super::socket::Socket;
+use crate::places::{Place, Places};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use std::io;
@@ -34,6 +35,7 @@ const LISTENER_FIRST: usize = usize::MAX - 1;
 struct Peer {
     socket: Socket,
     addr: SocketAddr,
+    place: Place,
     serial: u64,
     connection: Connection,
     session: Session,
@@ -47,6 +49,8 @@ struct Peer {
 
 /// A loop, run by one thread.
 pub(super) struct EventLoop {
+    /// For connections accepted here.
+    pub(super) places: Places,
     pub(super) poll: Poll,
     pub(super) inbox: Arc<Inbox>,
     pub(super) all: Vec<Arc<Inbox>>,
@@ -108,7 +112,8 @@ impl EventLoop {
         limits: Arc<Limits>,
     ) -> EventLoop {
         let (all, listeners) = (Vec::new(), Vec::new());
-        EventLoop { poll, inbox, all, services, limits, listeners, state: State::new() }
+        let places = Places::new(usize::MAX);
+        EventLoop { poll, inbox, all, services, limits, listeners, places, state: State::new() }
     }
 
     /// Has new connections announced.
@@ -189,11 +194,15 @@ impl EventLoop {
 
     fn accept(&mut self, listener: usize) {
         loop {
+            let Some(place) = self.places.take() else {
+                self.state.accept_at_ms = Some(self.state.now_ms + ACCEPT_PAUSE_MS);
+                return;
+            };
             match self.listeners[listener].accept() {
                 Ok((socket, addr)) => {
                     // A socket that refuses the option still works.
                     let _ = socket.set_nodelay(true);
-                    self.assign(socket, addr);
+                    self.assign(socket, addr, place);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -206,17 +215,17 @@ impl EventLoop {
     }
 
     /// Connections go to the loops in turn.
-    fn assign(&mut self, socket: TcpStream, addr: SocketAddr) {
+    fn assign(&mut self, socket: TcpStream, addr: SocketAddr, place: Place) {
         let turn = self.state.next_loop;
         self.state.next_loop = (turn + 1) % self.all.len();
         if Arc::ptr_eq(&self.all[turn], &self.inbox) {
-            self.add(socket, addr);
+            self.add(socket, addr, place);
         } else {
-            self.all[turn].send(Note::Accepted(socket, addr));
+            self.all[turn].send(Note::Accepted(socket, addr, place));
         }
     }
 
-    fn add(&mut self, socket: TcpStream, addr: SocketAddr) {
+    fn add(&mut self, socket: TcpStream, addr: SocketAddr, place: Place) {
         let state = &mut self.state;
         let slot = state.free.pop().unwrap_or_else(|| {
             state.peers.push(None);
@@ -234,6 +243,7 @@ impl EventLoop {
         state.peers[slot as usize] = Some(Peer {
             socket,
             addr,
+            place,
             serial,
             connection: Connection::new(limits, Some(addr), state.now_ms),
             session: Session::new(sink),
@@ -297,7 +307,8 @@ impl EventLoop {
     fn hand_over(&mut self, slot: u32) {
         let Some(peer) = self.state.remove(slot) else { return };
         if let Ok(socket) = peer.socket.release(self.poll.registry()) {
-            self.services.web.adopt(socket, peer.connection.into_input(), peer.addr);
+            let input = peer.connection.into_input();
+            self.services.web.adopt(socket, input, peer.addr, peer.place);
         }
     }
 
@@ -337,7 +348,7 @@ impl EventLoop {
                     connection.respond(stream, response, is_head);
                 }
             }
-            Note::Accepted(socket, addr) => self.add(socket, addr),
+            Note::Accepted(socket, addr, place) => self.add(socket, addr, place),
             Note::Drain => self.drain(),
             Note::Stop => self.state.stopped = true,
         }

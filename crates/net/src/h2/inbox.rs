@@ -6,6 +6,7 @@
 //! whoever sends them.
 
 use crate::http::HttpResponse;
+use crate::places::Place;
 use crate::rpc::{ReplySink, Status};
 use bytes::Bytes;
 use mio::Waker;
@@ -41,7 +42,7 @@ pub(crate) enum Note {
     /// The answer to a plain request; whether to one for the headers alone.
     Respond(Address, u32, HttpResponse, bool),
     /// A connection to serve.
-    Accepted(mio::net::TcpStream, SocketAddr),
+    Accepted(mio::net::TcpStream, SocketAddr, Place),
     /// Begin nothing new, and end when everything open is over.
     Drain,
     /// End now.

@@ -1,6 +1,6 @@
 //! The core thread: raft, ticks, and the time limits of waiters.
 
-use super::{ApplyEvent, CoreEvent, LogEvent};
+use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -34,7 +34,7 @@ pub(crate) fn run(shared: &Arc<Shared>, mut core: Core, log: &Mailbox<LogEvent>,
             // A thread that slept too long does not hurry after lost ticks.
             next_tick = now + tick;
             for waiter in shared.waiters.expired(now) {
-                waiter.fail(Error::Timeout);
+                waiter.fail(&shared.metrics, Error::Timeout);
             }
         }
     }
@@ -46,13 +46,14 @@ fn handle(core: &mut Core, event: CoreEvent, shared: &Shared) {
             if let Err(dropped) = core.propose(data)
                 && let Some(waiter) = shared.waiters.take(id)
             {
-                waiter.fail(match dropped {
+                let error = match dropped {
                     replica::raft::Dropped::NoLeader => Error::NoLeader,
                     _ => Error::TooManyRequests,
-                });
+                };
+                waiter.fail(&shared.metrics, error);
             }
         }
-        CoreEvent::Persisted { index, term } => core.persisted(index, term),
+        CoreEvent::Persisted { number } => core.persisted(number),
         CoreEvent::Applied { index, conf_changes } => core.applied(index, &conf_changes),
     }
 }
@@ -62,6 +63,8 @@ fn dispatch(commands: &mut Vec<Command>, log: &Mailbox<LogEvent>, shared: &Share
         match command {
             Command::Persist(persist) => log.send(LogEvent::Persist(persist)),
             Command::Apply(entries) => shared.apply.send(ApplyEvent::Entries(entries)),
+            // There is no peer port yet: what is sent is lost, and nothing comes of it.
+            Command::Send(_) | Command::Restore(_) | Command::Readable(_) => true,
         };
     }
 }
@@ -72,5 +75,7 @@ fn publish(core: &Core, shared: &Shared) {
     gauges.term.store(status.term, Ordering::Relaxed);
     gauges.leader.store(status.leader, Ordering::Relaxed);
     gauges.committed.store(status.committed, Ordering::Relaxed);
-    gauges.may_read.store(status.may_read, Ordering::Release);
+    if gauges.may_read.swap(status.may_read, Ordering::AcqRel) != status.may_read {
+        shared.on_apply(ApplyDriver::follow_leadership);
+    }
 }

@@ -3,21 +3,24 @@
 mod apply;
 mod core;
 mod hub;
+mod hub_queue;
 mod log;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
 pub(crate) use self::core::run as run_core;
 pub(crate) use self::hub::run as run_hub;
+pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::run as run_log;
 
+use crate::metrics::Metrics;
 use crate::rpc::Error;
 use ::apply::backend::{self, Committed, Defragmented};
-use ::apply::mvcc::Change;
-use ::apply::{Refusal, Reply};
+use ::apply::{Kind, Refusal, Reply};
 use bytes::Bytes;
 use net::rpc::Responder;
 use proto::raftpb::{ConfChange, Entry};
 use replica::{Fault, Persist, SnapshotDue};
+use std::time::Instant;
 
 /// Work for the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -25,7 +28,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 /// For the core thread.
 pub(crate) enum CoreEvent {
     Propose { id: u64, data: Bytes },
-    Persisted { index: u64, term: u64 },
+    Persisted { number: u64 },
     Applied { index: u64, conf_changes: Vec<ConfChange> },
 }
 
@@ -41,12 +44,6 @@ pub(crate) enum ApplyEvent {
     Committed(Result<Committed, backend::Fault>),
     Defragmented(Defragmented),
     Do(Box<dyn FnOnce(&mut ApplyDriver) + Send>),
-}
-
-/// For the watch thread.
-pub(crate) enum HubEvent {
-    Changes(Vec<Change>, u64),
-    Do(Box<dyn FnOnce(&mut replica::watch::Hub) + Send>),
 }
 
 /// Who waits for an applied entry.
@@ -69,6 +66,22 @@ impl Waiter {
             Waiter::NoSpace(reply) => reply.fail(Error::NoSpace),
             Waiter::Own(act) => act(Err(error)),
         }
+    }
+}
+
+/// A waiter and what it waits for.
+pub(crate) struct Waiting {
+    pub(crate) waiter: Waiter,
+    pub(crate) kind: Kind,
+    pub(crate) begun: Instant,
+}
+
+impl Waiting {
+    /// The proposal came to nothing.
+    pub(crate) fn fail(self, metrics: &Metrics, error: Error) {
+        metrics.member.proposals_failed.inc();
+        metrics.requests.answered(self.kind, false, self.begun.elapsed());
+        self.waiter.fail(error);
     }
 }
 

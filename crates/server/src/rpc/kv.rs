@@ -3,6 +3,7 @@
 use super::pump::{Producer, Pump};
 use super::{Error, Refused, check, decode};
 use crate::drive::Waiter;
+use crate::metrics::Read;
 use crate::shared::Shared;
 use apply::envelope::Kind;
 use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
@@ -14,6 +15,7 @@ use proto::etcdserverpb as pb;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Ranges of at most this many keys are read on the thread that brought them.
 const SHORT_RANGE_KEYS: i64 = 256;
@@ -40,7 +42,14 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
 }
 
 fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
-    shared.metrics.ranges.inc();
+    let begun = Instant::now();
+    let result = read_now(shared, request);
+    shared.metrics.keys.count_reads(1);
+    shared.metrics.requests.read(Read::Range, result.is_ok(), begun.elapsed());
+    result
+}
+
+fn read_now(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
     let options = apply::range_options(request);
     // A compaction that passes while this reads makes it begin anew, at the revision it left.
     shared
@@ -94,7 +103,11 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
     }
     let inner = Arc::clone(shared);
     shared.in_pool(move || {
+        let begun = Instant::now();
         let result = apply::read_txn(&inner.reader.read(), &request);
+        let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
+        inner.metrics.keys.count_reads(ranges as u64);
+        inner.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
         Shared::answer(reply, result.map(|txn| encode_txn(&inner, txn)).map_err(Error::from));
     });
     Ok(())

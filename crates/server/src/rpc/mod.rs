@@ -7,18 +7,19 @@ mod health;
 mod kv;
 mod lease;
 mod maintenance;
+mod meter;
 mod pump;
 mod reflection;
 mod watch;
 
 pub(crate) use error::Error;
+pub(crate) use meter::Meter;
 
-use crate::metrics::MethodCounts;
+use crate::metrics::{self, MethodCounts};
 use crate::shared::Shared;
 use bytes::Bytes;
 use net::rpc::{
-    CallHead, Code, GrpcService, Kind, Method, ReplySink, Responder, Status, StreamHandler,
-    StreamSender,
+    CallHead, Code, GrpcService, Kind, Method, Responder, Status, StreamHandler, StreamSender,
 };
 use prost::Message;
 use std::collections::HashMap;
@@ -94,6 +95,34 @@ const CALLS: &[(Call, &str, &str, &str)] = &[
     ),
 ];
 
+/// Methods that etcd has and this version does not serve yet: metrics know them.
+const UNSERVED: &[(&str, &[&str])] = &[
+    (
+        "etcdserverpb.Auth",
+        &[
+            "AuthDisable",
+            "AuthEnable",
+            "AuthStatus",
+            "Authenticate",
+            "RoleAdd",
+            "RoleDelete",
+            "RoleGet",
+            "RoleGrantPermission",
+            "RoleList",
+            "RoleRevokePermission",
+            "UserAdd",
+            "UserChangePassword",
+            "UserDelete",
+            "UserGet",
+            "UserGrantRole",
+            "UserList",
+            "UserRevokeRole",
+        ],
+    ),
+    ("etcdserverpb.Cluster", &["MemberAdd", "MemberPromote", "MemberRemove", "MemberUpdate"]),
+    (MAINTENANCE, &["Downgrade", "MoveLeader"]),
+];
+
 /// Names of the services served, for reflection.
 fn service_names() -> Vec<&'static str> {
     let mut names: Vec<&str> = CALLS.iter().map(|(_, service, _, _)| *service).collect();
@@ -106,20 +135,31 @@ fn service_names() -> Vec<&'static str> {
 pub(crate) struct Service {
     shared: Arc<Shared>,
     by_path: HashMap<String, Method>,
-    pub(crate) counts: Arc<Vec<MethodCounts>>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl Service {
-    /// For a member.
-    pub(crate) fn new(shared: Arc<Shared>) -> Service {
+    /// For a member; with durations of calls where metrics are to be extensive.
+    pub(crate) fn new(shared: Arc<Shared>, extensive_metrics: bool) -> Service {
         let mut by_path = HashMap::new();
         let mut counts = Vec::new();
+        // The methods served come first, so that a method's number is its place.
         for (id, (_, service, method, kind)) in CALLS.iter().enumerate() {
             let shape = if *kind == UNARY { Kind::Unary } else { Kind::Stream };
             by_path.insert(format!("/{service}/{method}"), Method { id: id as u16, kind: shape });
             counts.push(MethodCounts::new(service, method, kind));
         }
-        Service { shared, by_path, counts: Arc::new(counts) }
+        for (service, methods) in UNSERVED {
+            let unserved = methods.iter().map(|method| MethodCounts::new(service, method, UNARY));
+            counts.extend(unserved);
+        }
+        if extensive_metrics {
+            let durations = metrics::durations();
+            counts.iter_mut().for_each(|method| method.record_durations(&durations));
+            shared.metrics.add_durations(&durations);
+        }
+        let meter = Meter::new(Arc::clone(&shared), counts);
+        Service { shared, by_path, meter: Arc::new(meter) }
     }
 
     fn gate(&self, head: &CallHead) -> Result<(), Error> {
@@ -132,13 +172,30 @@ impl Service {
         Ok(())
     }
 
-    /// Counts how a call ends on the way to its transport.
-    fn counted(&self, method: u16, reply: Responder) -> Responder {
-        self.counts[usize::from(method)].start();
-        self.counts[usize::from(method)].receive();
-        let inner = parking_lot::Mutex::new(Some(reply));
-        let sink = CountingSink { counts: Arc::clone(&self.counts), method, inner };
-        Responder::new(Arc::new(sink), 0)
+    /// What serves a stream.
+    fn open(
+        &self,
+        method: u16,
+        head: &CallHead,
+        out: StreamSender,
+    ) -> Result<Box<dyn StreamHandler>, Error> {
+        self.gate(head)?;
+        let shared = Arc::clone(&self.shared);
+        let (call, ..) = CALLS[usize::from(method)];
+        match call {
+            Call::Watch => Ok(watch::open(shared, out)),
+            Call::LeaseKeepAlive => Ok(lease::keep_alive(shared, out)),
+            Call::RangeStream => Ok(kv::range_stream(shared, out)),
+            Call::Snapshot => Ok(maintenance::snapshot(shared, out)),
+            Call::HealthWatch => Ok(health::watch(out)),
+            Call::Reflect => Ok(reflection::open(out)),
+            _ => Err(Error::NotSupported),
+        }
+    }
+
+    /// Counts a call by its client's version.
+    fn count_client(&self, head: &CallHead, is_stream: bool) {
+        self.shared.metrics.calls.count_client(is_stream, head.get("client-api-version"));
     }
 
     fn dispatch(&self, call: Call, body: Bytes, reply: Responder) -> Result<(), Refused> {
@@ -204,7 +261,9 @@ impl GrpcService for Service {
     }
 
     fn unary(&self, method: u16, head: &CallHead, body: Bytes, reply: Responder) {
-        let reply = self.counted(method, reply);
+        let begun = self.meter.start(method, body.len());
+        let reply = reply.metered(Arc::clone(&self.meter) as _, method, begun);
+        self.count_client(head, false);
         let (call, ..) = CALLS[usize::from(method)];
         let result = match self.gate(head) {
             Ok(()) => self.dispatch(call, body, reply),
@@ -221,45 +280,15 @@ impl GrpcService for Service {
         head: &CallHead,
         out: StreamSender,
     ) -> Result<Box<dyn StreamHandler>, Status> {
-        self.counts[usize::from(method)].start();
-        self.gate(head)?;
-        let shared = Arc::clone(&self.shared);
-        let (call, ..) = CALLS[usize::from(method)];
-        match call {
-            Call::Watch => Ok(watch::open(shared, out)),
-            Call::LeaseKeepAlive => Ok(lease::keep_alive(shared, out)),
-            Call::RangeStream => Ok(kv::range_stream(shared, out)),
-            Call::Snapshot => Ok(maintenance::snapshot(shared, out)),
-            Call::HealthWatch => Ok(health::watch(out)),
-            Call::Reflect => Ok(reflection::open(out)),
-            _ => Err(Error::NotSupported.into()),
-        }
-    }
-}
-
-struct CountingSink {
-    counts: Arc<Vec<MethodCounts>>,
-    method: u16,
-    inner: parking_lot::Mutex<Option<Responder>>,
-}
-
-impl ReplySink for CountingSink {
-    fn reply(&self, _id: u64, result: Result<Bytes, Status>) {
-        let code = result.as_ref().map_or_else(|status| status.code, |_| Code::Ok);
-        self.counts[usize::from(self.method)].handle(code);
-        if let Some(reply) = self.inner.lock().take() {
-            match result {
-                Ok(message) => reply.reply(message),
-                Err(status) => reply.fail(status),
+        let (metered, out) = self.meter.stream(method, out);
+        self.count_client(head, true);
+        match self.open(method, head, out) {
+            Ok(handler) => Ok(metered.around(handler)),
+            Err(error) => {
+                let status = Status::from(error);
+                metered.end(status.code);
+                Err(status)
             }
         }
-    }
-
-    fn message(&self, _id: u64, _pieces: Vec<Bytes>) {}
-
-    fn finish(&self, _id: u64, _status: Status) {}
-
-    fn queued(&self, _id: u64) -> usize {
-        0
     }
 }

@@ -1,0 +1,551 @@
+//! What may be typed.
+
+use crate::exit::Exit;
+use crate::go;
+use crate::log;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// A whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "etcdctl",
+    about = "A simple command line client for etcd3.",
+    infer_subcommands = true,
+    disable_version_flag = true
+)]
+pub(crate) struct Invocation {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The flags of every command; each is also read from `ETCDCTL_` and its name.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// gRPC endpoints
+    #[arg(
+        long,
+        global = true,
+        value_delimiter = ',',
+        default_value = "127.0.0.1:2379",
+        env = "ETCDCTL_ENDPOINTS"
+    )]
+    pub(crate) endpoints: Vec<String>,
+    /// Enable client-side debug logging
+    #[arg(long, global = true, env = "ETCDCTL_DEBUG")]
+    pub(crate) debug: bool,
+    /// Set the output format (fields, json, protobuf, simple, table)
+    #[arg(long, short = 'w', global = true, default_value = "simple", env = "ETCDCTL_WRITE_OUT")]
+    pub(crate) write_out: String,
+    /// Print byte strings as hex encoded strings
+    #[arg(long, global = true, env = "ETCDCTL_HEX")]
+    pub(crate) hex: bool,
+    /// Dial timeout for client connections
+    #[arg(long, global = true, default_value = "2s", value_parser = go::parse_duration, env = "ETCDCTL_DIAL_TIMEOUT")]
+    pub(crate) dial_timeout: Duration,
+    /// Timeout for short running command (excluding dial timeout)
+    #[arg(long, global = true, default_value = "5s", value_parser = go::parse_duration, env = "ETCDCTL_COMMAND_TIMEOUT")]
+    pub(crate) command_timeout: Duration,
+    /// Whether the command timeout was given.
+    #[arg(skip)]
+    pub(crate) has_command_timeout: bool,
+    /// Keepalive time for client connections
+    #[arg(long, global = true, default_value = "2s", value_parser = go::parse_duration, env = "ETCDCTL_KEEPALIVE_TIME")]
+    pub(crate) keepalive_time: Duration,
+    /// Keepalive timeout for client connections
+    #[arg(long, global = true, default_value = "6s", value_parser = go::parse_duration, env = "ETCDCTL_KEEPALIVE_TIMEOUT")]
+    pub(crate) keepalive_timeout: Duration,
+    /// Client-side request send limit in bytes (if 0, it defaults to 2 MiB)
+    #[arg(long, global = true, default_value = "0", env = "ETCDCTL_MAX_REQUEST_BYTES")]
+    pub(crate) max_request_bytes: usize,
+    /// Client-side response receive limit in bytes (if 0, it defaults to 2 GiB)
+    #[arg(long, global = true, default_value = "0", env = "ETCDCTL_MAX_RECV_BYTES")]
+    pub(crate) max_recv_bytes: usize,
+    /// Disable transport security for client connections
+    #[arg(long, global = true, default_value = "true", value_parser = go::parse_bool, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "ETCDCTL_INSECURE_TRANSPORT")]
+    pub(crate) insecure_transport: bool,
+    /// Accept insecure SRV records describing cluster endpoints
+    #[arg(long, global = true, default_value = "true", value_parser = go::parse_bool, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "ETCDCTL_INSECURE_DISCOVERY")]
+    pub(crate) insecure_discovery: bool,
+    /// Skip server certificate verification (only for testing)
+    #[arg(long, global = true, env = "ETCDCTL_INSECURE_SKIP_TLS_VERIFY")]
+    pub(crate) insecure_skip_tls_verify: bool,
+    /// Identify secure client using this TLS certificate file
+    #[arg(long, global = true, default_value = "", env = "ETCDCTL_CERT")]
+    pub(crate) cert: String,
+    /// Identify secure client using this TLS key file
+    #[arg(long, global = true, default_value = "", env = "ETCDCTL_KEY")]
+    pub(crate) key: String,
+    /// Verify certificates of TLS-enabled secure servers using this CA bundle
+    #[arg(long, global = true, default_value = "", env = "ETCDCTL_CACERT")]
+    pub(crate) cacert: String,
+    /// JWT token used for authentication, instead of a user and a password
+    #[arg(long, global = true, default_value = "", env = "ETCDCTL_AUTH_JWT_TOKEN")]
+    pub(crate) auth_jwt_token: String,
+    /// username[:password] for authentication (prompts if there is no password)
+    #[arg(long, global = true, default_value = "", env = "ETCDCTL_USER")]
+    pub(crate) user: String,
+    /// Password for authentication (then --user holds no password)
+    #[arg(long, global = true, default_value = "", env = "ETCDCTL_PASSWORD")]
+    pub(crate) password: String,
+    /// Domain name to query for SRV records describing cluster endpoints
+    #[arg(long, short = 'd', global = true, default_value = "", env = "ETCDCTL_DISCOVERY_SRV")]
+    pub(crate) discovery_srv: String,
+    /// Service name to query when using DNS discovery
+    #[arg(long, global = true, default_value = "", env = "ETCDCTL_DISCOVERY_SRV_NAME")]
+    pub(crate) discovery_srv_name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Gets the key or a range of keys
+    Get(Get),
+    /// Puts the given key into the store
+    Put(Put),
+    /// Removes the specified key or range of keys [key, range_end)
+    Del(Del),
+    /// Processes all the requests in one transaction, read from standard input
+    Txn(Txn),
+    /// Compacts the event history in etcd
+    Compaction(Compaction),
+    /// Watches events stream on keys or prefixes
+    Watch(Watch),
+    /// Lease related commands
+    #[command(subcommand)]
+    Lease(Lease),
+    /// Endpoint related commands
+    Endpoint(Endpoint),
+    /// Membership related commands
+    #[command(subcommand)]
+    Member(Member),
+    /// Alarm related commands
+    #[command(subcommand)]
+    Alarm(Alarm),
+    /// Defragments the storage of the etcd members with given endpoints
+    Defrag(Defrag),
+    /// Manages etcd node snapshots
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+    /// Transfers leadership to another etcd cluster member
+    MoveLeader(MoveLeader),
+    /// Downgrade related commands
+    #[command(subcommand)]
+    Downgrade(Downgrade),
+    /// Prints the version of etcdctl
+    Version,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Get {
+    /// The key, and where a range ends
+    #[arg(value_name = "KEY [RANGE_END]")]
+    pub(crate) args: Vec<OsString>,
+    /// Linearizable(l) or Serializable(s)
+    #[arg(long, default_value = "l")]
+    pub(crate) consistency: String,
+    /// Order of results; ASCEND or DESCEND (ASCEND by default)
+    #[arg(long, default_value = "")]
+    pub(crate) order: String,
+    /// Sort target; CREATE, KEY, MODIFY, VALUE, or VERSION
+    #[arg(long, default_value = "")]
+    pub(crate) sort_by: String,
+    /// Maximum number of results
+    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    pub(crate) limit: i64,
+    /// Get keys with matching prefix
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Get keys that are greater than or equal to the given key using byte compare
+    #[arg(long)]
+    pub(crate) from_key: bool,
+    /// Specify the kv revision
+    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    pub(crate) rev: i64,
+    /// Get only the keys
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+    /// Get only the count
+    #[arg(long)]
+    pub(crate) count_only: bool,
+    /// Only write values when using the "simple" output format
+    #[arg(long)]
+    pub(crate) print_value_only: bool,
+    /// Minimum create revision
+    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    pub(crate) min_create_rev: i64,
+    /// Maximum create revision
+    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    pub(crate) max_create_rev: i64,
+    /// Minimum modification revision
+    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    pub(crate) min_mod_rev: i64,
+    /// Maximum modification revision
+    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    pub(crate) max_mod_rev: i64,
+    /// Use the RangeStream RPC
+    #[arg(long)]
+    pub(crate) stream: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Put {
+    /// The key and its value, which is otherwise read from standard input
+    #[arg(value_name = "KEY [VALUE]")]
+    pub(crate) args: Vec<OsString>,
+    /// Lease ID (in hexadecimal) to attach to the key
+    #[arg(long, default_value = "0")]
+    pub(crate) lease: String,
+    /// Return the previous key-value pair before modification
+    #[arg(long)]
+    pub(crate) prev_kv: bool,
+    /// Updates the key using its current value
+    #[arg(long)]
+    pub(crate) ignore_value: bool,
+    /// Updates the key using its current lease
+    #[arg(long)]
+    pub(crate) ignore_lease: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Del {
+    /// The key, and where a range ends
+    #[arg(value_name = "KEY [RANGE_END]")]
+    pub(crate) args: Vec<OsString>,
+    /// Delete keys with matching prefix
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Return deleted key-value pairs
+    #[arg(long)]
+    pub(crate) prev_kv: bool,
+    /// Delete keys that are greater than or equal to the given key using byte compare
+    #[arg(long)]
+    pub(crate) from_key: bool,
+    /// Delete range of keys
+    #[arg(long)]
+    pub(crate) range: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Txn {
+    /// Input transaction in interactive mode
+    #[arg(long, short)]
+    pub(crate) interactive: bool,
+    #[arg(hide = true)]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Compaction {
+    #[arg(value_name = "REVISION")]
+    pub(crate) args: Vec<String>,
+    /// 'true' to wait for compaction to physically remove all old revisions
+    #[arg(long)]
+    pub(crate) physical: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Watch {
+    /// The key or prefix, and where a range ends
+    #[arg(value_name = "KEY [RANGE_END]")]
+    pub(crate) args: Vec<OsString>,
+    /// A command to run for every event, after --
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) exec: Vec<OsString>,
+    /// Interactive mode
+    #[arg(long, short)]
+    pub(crate) interactive: bool,
+    /// Watch on a prefix if prefix is set
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Revision to start watching
+    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    pub(crate) rev: i64,
+    /// Get the previous key-value pair before the event happens
+    #[arg(long)]
+    pub(crate) prev_kv: bool,
+    /// Get periodic watch progress notification from server
+    #[arg(long)]
+    pub(crate) progress_notify: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lease {
+    /// Creates leases
+    Grant {
+        #[arg(value_name = "TTL", allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Revokes leases
+    Revoke {
+        #[arg(value_name = "LEASE_ID")]
+        args: Vec<String>,
+    },
+    /// Get lease information
+    Timetolive {
+        #[arg(value_name = "LEASE_ID")]
+        args: Vec<String>,
+        /// Get keys attached to this lease
+        #[arg(long)]
+        keys: bool,
+    },
+    /// List all active leases
+    List,
+    /// Keeps leases alive (renew)
+    KeepAlive {
+        #[arg(value_name = "LEASE_ID")]
+        args: Vec<String>,
+        /// Resets the keep-alive time to its original value and exits immediately
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Endpoint {
+    /// Use all endpoints from the cluster member list
+    #[arg(long, global = true)]
+    pub(crate) cluster: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<EndpointCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EndpointCommand {
+    /// Checks the healthiness of endpoints specified in `--endpoints` flag
+    Health,
+    /// Prints out the status of endpoints specified in `--endpoints` flag
+    Status,
+    /// Prints the KV history hash for each endpoint in --endpoints
+    Hashkv {
+        /// Maximum revision to hash (default: latest revision)
+        #[arg(long, default_value = "0", value_parser = go::parse_int)]
+        rev: i64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Member {
+    /// Adds a member into the cluster
+    Add {
+        #[arg(value_name = "NAME")]
+        args: Vec<String>,
+        /// Comma separated peer URLs for the new member
+        #[arg(long, default_value = "")]
+        peer_urls: String,
+        /// Indicates if the new member is raft learner
+        #[arg(long)]
+        learner: bool,
+    },
+    /// Removes a member from the cluster
+    Remove {
+        #[arg(value_name = "MEMBER_ID")]
+        args: Vec<String>,
+    },
+    /// Updates a member in the cluster
+    Update {
+        #[arg(value_name = "MEMBER_ID")]
+        args: Vec<String>,
+        /// Comma separated peer URLs for the updated member
+        #[arg(long, default_value = "")]
+        peer_urls: String,
+    },
+    /// Lists all members in the cluster
+    List {
+        /// Linearizable(l) or Serializable(s)
+        #[arg(long, default_value = "l")]
+        consistency: String,
+    },
+    /// Promotes a non-voting member in the cluster
+    Promote {
+        #[arg(value_name = "MEMBER_ID")]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alarm {
+    /// Disarms all alarms
+    Disarm {
+        #[arg(hide = true)]
+        args: Vec<String>,
+    },
+    /// Lists all alarms
+    List {
+        #[arg(hide = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Defrag {
+    /// Use all endpoints from the cluster member list
+    #[arg(long)]
+    pub(crate) cluster: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Snapshot {
+    /// Stores an etcd node backend snapshot to a given file
+    Save {
+        #[arg(value_name = "FILENAME")]
+        args: Vec<OsString>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MoveLeader {
+    #[arg(value_name = "MEMBER_ID")]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Downgrade {
+    /// Validate downgrade capability before starting downgrade
+    Validate {
+        #[arg(value_name = "VERSION")]
+        args: Vec<String>,
+    },
+    /// Start a downgrade action to cluster
+    Enable {
+        #[arg(value_name = "VERSION")]
+        args: Vec<String>,
+    },
+    /// Cancel the ongoing downgrade action to cluster
+    Cancel,
+}
+
+/// Reads a command line; help is printed, and then the command is none.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Exit> {
+    let matches = match like_the_reference(Invocation::command()).try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => return refuse(&error),
+    };
+    check_environment(&matches)?;
+    let mut invocation = Invocation::from_arg_matches(&matches).map_err(Exit::error)?;
+    let source = innermost(&matches).value_source("command_timeout");
+    invocation.global.has_command_timeout = source != Some(ValueSource::DefaultValue);
+    Ok(invocation)
+}
+
+/// Reads a line that holds one of a few commands, with the same habits as [`parse`].
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn parse_line<C: CommandFactory + FromArgMatches>(
+    words: Vec<OsString>,
+) -> Result<C, String> {
+    let command = like_the_reference(C::command()).no_binary_name(true);
+    let matches = command.try_get_matches_from(words).map_err(|error| describe(&error))?;
+    C::from_arg_matches(&matches).map_err(|error| describe(&error))
+}
+
+/// The reference's habits: a flag may be repeated, and the last counts; a switch may be given a
+/// value after `=`.
+fn like_the_reference(command: clap::Command) -> clap::Command {
+    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => switch(arg),
+        _ => arg,
+    });
+    command.mut_subcommands(like_the_reference)
+}
+
+fn switch(arg: Arg) -> Arg {
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .value_parser(go::parse_bool)
+}
+
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
+}
+
+/// A flag given on the command line and in the environment is refused; an unknown variable is
+/// warned of.
+fn check_environment(matches: &ArgMatches) -> Result<(), Exit> {
+    let mut command = like_the_reference(Invocation::command());
+    command.build();
+    let inner = innermost(matches);
+    let name = |arg: &Arg| Some((arg.get_env()?.to_str()?.to_owned(), arg.get_id().to_string()));
+    let known: Vec<_> = command.get_arguments().filter_map(name).collect();
+    let watch = ["ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"];
+    for (variable, value) in std::env::vars_os() {
+        let (variable, value) = (variable.to_string_lossy(), value.to_string_lossy());
+        if !variable.starts_with("ETCDCTL_") || watch.contains(&variable.as_ref()) {
+            continue;
+        }
+        match known.iter().find(|(name, _)| *name == variable) {
+            None => log::unknown_variable(&format!("{variable}={value}")),
+            Some((name, id)) if inner.value_source(id) == Some(ValueSource::CommandLine) => {
+                log::shadowed_variable(name);
+                return Err(Exit::silent());
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn refuse(error: &clap::Error) -> Result<Invocation, Exit> {
+    if !error.use_stderr() {
+        // Help that nobody reads needs no error.
+        let _ = error.print();
+        std::process::exit(0);
+    }
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let help = "Run 'etcdctl --help' for usage.".to_owned();
+        return Err(Exit::usage(describe(error), help));
+    }
+    let usage = Invocation::command().render_usage().to_string();
+    Err(Exit::usage(describe(error), usage))
+}
+
+fn is_short(word: &str) -> bool {
+    word.len() == 2 && word.starts_with('-') && word != "--"
+}
+
+/// One line about what is wrong, in the reference's words.
+fn describe(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" "),
+        _ => String::new(),
+    };
+    let arg = text(ContextKind::InvalidArg);
+    let name = arg.split([' ', '=', '[']).next().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UnknownArgument if name.starts_with("--") => format!("unknown flag: {name}"),
+        ErrorKind::UnknownArgument if name.starts_with('-') => {
+            let letter = name.chars().nth(1).unwrap_or('-');
+            format!("unknown shorthand flag: '{letter}' in {name}")
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = text(ContextKind::InvalidSubcommand);
+            format!("unknown command {} for \"etcdctl\"", go::quote(name.as_bytes()))
+        }
+        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
+            match std::env::args().next_back().filter(|last| is_short(last)) {
+                Some(last) => format!("flag needs an argument: '{}' in {last}", &last[1..]),
+                None => format!("flag needs an argument: {name}"),
+            }
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let value = go::quote(text(ContextKind::InvalidValue).as_bytes());
+            let source = std::error::Error::source(error).map(ToString::to_string);
+            let reason = source.unwrap_or_else(|| "invalid value".into());
+            format!("invalid argument {value} for \"{name}\" flag: {reason}")
+        }
+        _ => error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
+    }
+}

@@ -1,0 +1,130 @@
+//! One function per command.
+
+mod cluster;
+mod endpoint;
+mod kv;
+mod lease;
+mod snapshot;
+mod txn;
+mod watch;
+
+use crate::args::{Command, Global, Invocation};
+use crate::exit::Exit;
+use crate::output::{Output, print};
+use clap::CommandFactory;
+use client::{Client, Config, Credentials, Deadline};
+use std::io::BufRead;
+
+/// The version that clients of this kind report.
+const VERSION: &str = "3.7.1";
+const API_VERSION: &str = "3.7";
+
+/// What every command works with.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+}
+
+impl Context {
+    /// A client of all endpoints.
+    pub(crate) fn client(&self) -> Result<Client, Exit> {
+        self.client_of(self.global.endpoints.iter().map(|name| name.trim().to_owned()).collect())
+    }
+
+    /// A client of these endpoints.
+    pub(crate) fn client_of(&self, endpoints: Vec<String>) -> Result<Client, Exit> {
+        self.output.check()?;
+        let mut config = Config::new(endpoints);
+        let global = &self.global;
+        config.dial_timeout = global.dial_timeout;
+        config.keepalive_interval = global.keepalive_time;
+        config.keepalive_timeout = global.keepalive_timeout;
+        if global.max_request_bytes > 0 {
+            config.send_max_bytes = global.max_request_bytes;
+        }
+        if global.max_recv_bytes > 0 {
+            config.receive_max_bytes = global.max_recv_bytes;
+        }
+        config.credentials = credentials(global)?;
+        Client::new(config).map_err(Exit::args)
+    }
+
+    /// The command timeout, from now.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::after(self.global.command_timeout)
+    }
+}
+
+/// Who the user is; a password that is missing is asked for.
+fn credentials(global: &Global) -> Result<Option<Credentials>, Exit> {
+    if !global.auth_jwt_token.is_empty() {
+        return Ok(Some(Credentials::Token(global.auth_jwt_token.clone())));
+    }
+    if global.user.is_empty() {
+        return Ok(None);
+    }
+    let (name, password) = match global.user.split_once(':') {
+        _ if !global.password.is_empty() => (global.user.clone(), global.password.clone()),
+        Some((name, password)) => (name.to_owned(), password.to_owned()),
+        None => {
+            print("Password: ")?;
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line)?;
+            (global.user.clone(), line.trim_end_matches(['\r', '\n']).to_owned())
+        }
+    };
+    Ok(Some(Credentials::Password { name, password }))
+}
+
+/// What cannot be done yet is refused rather than ignored.
+fn check(global: &Global) -> Result<(), Exit> {
+    let files = [("cert", &global.cert), ("key", &global.key), ("cacert", &global.cacert)];
+    if let Some((name, _)) = files.iter().find(|(_, value)| !value.is_empty()) {
+        return Err(Exit::args(format!("--{name}: encrypted connections are not supported yet")));
+    }
+    if !global.discovery_srv.is_empty() {
+        return Err(Exit::args("--discovery-srv: discovery by DNS is not supported yet"));
+    }
+    Ok(())
+}
+
+/// Whether a consistency flag asks for a serializable read.
+fn is_serializable(consistency: &str) -> Result<bool, Exit> {
+    match consistency {
+        "s" => Ok(true),
+        "l" => Ok(false),
+        // The reference prints its flag for `get` here, whichever command was meant.
+        _ => Err(Exit::feature(format!("unknown consistency flag {consistency:?}"))),
+    }
+}
+
+/// Runs a command.
+pub(crate) async fn run(invocation: Invocation) -> Result<(), Exit> {
+    let Some(command) = invocation.command else {
+        return Ok(crate::args::Invocation::command().print_help()?);
+    };
+    let global = invocation.global;
+    check(&global)?;
+    if let Command::Version = command {
+        return print(format!("etcdctl version: {VERSION}\nAPI version: {API_VERSION}\n"));
+    }
+    let output = Output::new(&global.write_out, global.hex);
+    let context = Context { global, output };
+    match command {
+        Command::Get(args) => kv::get(&context, args).await,
+        Command::Put(args) => kv::put(&context, args).await,
+        Command::Del(args) => kv::del(&context, args).await,
+        Command::Txn(args) => txn::txn(&context, args).await,
+        Command::Compaction(args) => kv::compaction(&context, args).await,
+        Command::Watch(args) => watch::watch(&context, args).await,
+        Command::Lease(lease) => lease::lease(&context, lease).await,
+        Command::Endpoint(endpoint) => endpoint::endpoint(&context, endpoint).await,
+        Command::Member(member) => cluster::member(&context, member).await,
+        Command::Alarm(alarm) => cluster::alarm(&context, alarm).await,
+        Command::Defrag(args) => endpoint::defrag(&context, args).await,
+        Command::Snapshot(snapshot) => snapshot::snapshot(&context, snapshot).await,
+        Command::MoveLeader(args) => cluster::move_leader(&context, args).await,
+        Command::Downgrade(downgrade) => cluster::downgrade(&context, downgrade).await,
+        Command::Version => Ok(()),
+    }
+}

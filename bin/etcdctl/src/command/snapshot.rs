@@ -1,0 +1,102 @@
+//! `snapshot save`.
+
+use super::Context;
+use crate::args::Snapshot;
+use crate::exit::Exit;
+use crate::output::print;
+use crate::{go, log};
+use client::{Deadline, SnapshotStream};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Only the owner may read a database.
+const PRIVATE: u32 = 0o600;
+const BAR: &str = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+
+pub(super) async fn snapshot(context: &Context, snapshot: Snapshot) -> Result<(), Exit> {
+    let Snapshot::Save { args } = snapshot;
+    let [path] = args.as_slice() else {
+        return Err(Exit::args("snapshot save expects one argument <filename>"));
+    };
+    let path = Path::new(path);
+    let version = save(context, path).await.map_err(Exit::interrupted)?;
+    let version = if version.is_empty() { version } else { format!("Server version {version}\n") };
+    print(format!("Snapshot saved at {}\n{version}", path.display()))
+}
+
+/// Saves a snapshot beside its place and then moves it there; the version of the storage.
+async fn save(context: &Context, path: &Path) -> Result<String, String> {
+    let endpoints = &context.global.endpoints;
+    if endpoints.len() != 1 {
+        let all = endpoints.join(" ");
+        let text = "snapshot must be requested to one selected node, not multiple";
+        return Err(format!("{text} [{all}]"));
+    }
+    let mut part = OsString::from(path);
+    part.push(".part");
+    let part = Part(part.into());
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(PRIVATE);
+    let mut file = options
+        .open(&part.0)
+        .map_err(|error| go::path_error("open", &part.0, &error))
+        .map_err(|error| format!("could not open {} ({error})", part.0.display()))?;
+    log::line("info", "created temporary db file", &[("path", json!(part.0))]);
+
+    let start = Instant::now();
+    let limited = context.global.has_command_timeout;
+    let deadline = if limited { context.deadline() } else { Deadline::NONE };
+    let client = context.client().map_err(|exit| exit.message().to_owned())?;
+    let mut stream = client.snapshot(deadline).await.map_err(|error| error.to_string())?;
+    log::line("info", "fetching snapshot", &[("endpoint", json!(endpoints[0]))]);
+    let size = receive(&mut stream, &mut file).await?;
+    file.sync_all().map_err(|error| format!("could not fsync snapshot: {error}"))?;
+    let fields = [
+        ("endpoint", json!(endpoints[0])),
+        ("size", json!(go::bytes(size))),
+        ("took", json!(start.elapsed().as_secs_f64())),
+        ("etcd-version", json!(stream.version())),
+    ];
+    log::line("info", "fetched snapshot", &fields);
+    fs::rename(&part.0, path).map_err(|error| {
+        format!("could not rename {} to {} ({error})", part.0.display(), path.display())
+    })?;
+    log::line("info", "saved", &[("path", json!(path))]);
+    Ok(stream.version().to_owned())
+}
+
+/// Writes everything that comes; how many bytes that was.
+async fn receive(stream: &mut SnapshotStream, file: &mut File) -> Result<u64, String> {
+    let bar = std::io::stderr().is_terminal().then(|| {
+        let style = ProgressStyle::with_template(BAR).expect("the template is well formed");
+        ProgressBar::new(0).with_style(style)
+    });
+    while let Some(piece) = stream.next().await.map_err(|error| error.to_string())? {
+        file.write_all(&piece).map_err(|error| format!("could not write snapshot: {error}"))?;
+        if let Some(bar) = &bar {
+            let (received, remaining) = stream.progress();
+            bar.set_length(received + remaining);
+            bar.set_position(received);
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(stream.progress().0)
+}
+
+/// A file that does not outlive a failure.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // After success it has its own name and is not there any more.
+        let _ = fs::remove_file(&self.0);
+    }
+}

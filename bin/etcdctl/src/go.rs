@@ -1,0 +1,291 @@
+//! Values as the reference's language prints and reads them, since its output is compared.
+
+use std::path::Path;
+use std::time::Duration;
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
+/// `%q` of a string that may hold any bytes.
+pub(crate) fn quote(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|c| quote_char(c, &mut out));
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn quote_char(c: char, out: &mut String) {
+    match c {
+        '"' | '\\' => out.extend(['\\', c]),
+        '\x07' => out.push_str("\\a"),
+        '\x08' => out.push_str("\\b"),
+        '\x0c' => out.push_str("\\f"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\x0b' => out.push_str("\\v"),
+        c if is_print(c) => out.push(c),
+        c if c < '\u{80}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+        c if c < '\u{10000}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+        c => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+    }
+}
+
+fn is_print(c: char) -> bool {
+    use GeneralCategoryGroup::{Letter, Mark, Number, Punctuation, Symbol};
+    let group = c.general_category_group();
+    c == ' ' || matches!(group, Letter | Mark | Number | Punctuation | Symbol)
+}
+
+/// Reads a quoted string, as [`quote`] writes it, from the beginning of `text`; what it says and
+/// what follows it.
+pub(crate) fn unquote(text: &str) -> Option<(Vec<u8>, &str)> {
+    let mut out = Vec::new();
+    let mut rest = text.strip_prefix('"')?;
+    loop {
+        let c = rest.chars().next()?;
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '"' => return Some((out, rest)),
+            '\n' => return None,
+            '\\' => rest = escape(rest, &mut out)?,
+            c => push(c, &mut out),
+        }
+    }
+}
+
+fn push(c: char, out: &mut Vec<u8>) {
+    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+fn escape<'a>(text: &'a str, out: &mut Vec<u8>) -> Option<&'a str> {
+    let c = text.chars().next()?;
+    let rest = &text[c.len_utf8()..];
+    let simple = match c {
+        'a' => 0x07,
+        'b' => 0x08,
+        'f' => 0x0c,
+        'n' => b'\n',
+        'r' => b'\r',
+        't' => b'\t',
+        'v' => 0x0b,
+        '\\' | '"' => c as u8,
+        'x' => return hex(rest, 2, |value| u8::try_from(value).ok().map(|byte| out.push(byte))),
+        'u' => return hex(rest, 4, |value| char::from_u32(value).map(|c| push(c, out))),
+        'U' => return hex(rest, 8, |value| char::from_u32(value).map(|c| push(c, out))),
+        '0'..='7' => {
+            out.push(u8::from_str_radix(text.get(..3)?, 8).ok()?);
+            return text.get(3..);
+        }
+        _ => return None,
+    };
+    out.push(simple);
+    Some(rest)
+}
+
+fn hex(text: &str, digits: usize, use_it: impl FnOnce(u32) -> Option<()>) -> Option<&str> {
+    let number = text.get(..digits)?;
+    use_it(u32::from_str_radix(number, 16).ok()?)?;
+    text.get(digits..)
+}
+
+/// `\x` before each byte in hexadecimal.
+pub(crate) fn hex_bytes(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// What the system said about a file: `open x: no such file or directory`.
+pub(crate) fn path_error(call: &str, path: &Path, error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+    format!("{call} {}: {text}", path.display())
+}
+
+/// A number of bytes for people, in powers of 1000.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    if count < 10 {
+        return format!("{count} B");
+    }
+    let mut unit = 0;
+    let mut scaled = count as f64;
+    while scaled >= 1000.0 && unit + 1 < UNITS.len() {
+        scaled /= 1000.0;
+        unit += 1;
+    }
+    let rounded = (scaled * 10.0 + 0.5).floor() / 10.0;
+    if rounded < 10.0 {
+        format!("{rounded:.1} {}", UNITS[unit])
+    } else {
+        format!("{rounded:.0} {}", UNITS[unit])
+    }
+}
+
+/// A duration: `1.5s`, `2m3s`, `850µs`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", fraction(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", fraction(nanos, 1_000_000)),
+        _ => {
+            let (minutes, nanos) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
+            let seconds = format!("{}s", fraction(nanos, 1_000_000_000));
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => seconds,
+                (0, minutes) => format!("{minutes}m{seconds}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+            }
+        }
+    }
+}
+
+/// `nanos / unit` without trailing zeros.
+fn fraction(nanos: u128, unit: u128) -> String {
+    let (whole, rest) = (nanos / unit, nanos % unit);
+    if rest == 0 {
+        return whole.to_string();
+    }
+    let width = unit.ilog10() as usize;
+    let digits = format!("{rest:0width$}");
+    format!("{whole}.{}", digits.trim_end_matches('0'))
+}
+
+/// Reads a duration: numbers with units, `1h30m`, `1.5s`, or `0`.
+///
+/// # Errors
+/// Says what is wrong, as the reference does.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let invalid = || format!("time: invalid duration {}", quote(text.as_bytes()));
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut total = 0.0;
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            "" => return Err(format!("time: missing unit in duration {}", quote(text.as_bytes()))),
+            _ => return Err(invalid()),
+        };
+        total += number * unit;
+        rest = &rest[letters..];
+    }
+    Duration::try_from_secs_f64(total).map_err(|_| invalid())
+}
+
+/// Reads a truth value.
+///
+/// # Errors
+/// Says that it is none.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(syntax("ParseBool", text)),
+    }
+}
+
+/// Reads a whole number.
+///
+/// # Errors
+/// Says that it is none.
+pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
+    integer(text, 10, "ParseInt", i64::from_str_radix)
+}
+
+/// Reads a lease's id, in hexadecimal.
+///
+/// # Errors
+/// Says that it is none.
+pub(crate) fn parse_hex(text: &str) -> Result<i64, String> {
+    integer(text, 16, "ParseInt", i64::from_str_radix)
+}
+
+/// Reads a member's id, in hexadecimal.
+///
+/// # Errors
+/// Says that it is none.
+pub(crate) fn parse_hex_unsigned(text: &str) -> Result<u64, String> {
+    integer(text, 16, "ParseUint", u64::from_str_radix)
+}
+
+fn integer<T>(
+    text: &str,
+    radix: u32,
+    function: &str,
+    parse: fn(&str, u32) -> Result<T, std::num::ParseIntError>,
+) -> Result<T, String> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    parse(text, radix).map_err(|error| match error.kind() {
+        PosOverflow | NegOverflow => {
+            format!("strconv.{function}: parsing {}: value out of range", quote(text.as_bytes()))
+        }
+        _ => syntax(function, text),
+    })
+}
+
+fn syntax(function: &str, text: &str) -> String {
+    format!("strconv.{function}: parsing {}: invalid syntax", quote(text.as_bytes()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_quoted_and_read_back() {
+        let cases: [(&[u8], &str); 5] = [
+            (b"a\"b\\", r#""a\"b\\""#),
+            (b"\x00\x7f\n", r#""\x00\x7f\n""#),
+            ("é世\u{301}".as_bytes(), "\"é世\u{301}\""),
+            (b"\xff\xc3", r#""\xff\xc3""#),
+            ("\u{200b}\u{e0001}".as_bytes(), r#""\u200b\U000e0001""#),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(quote(bytes), text);
+            assert_eq!(unquote(text).unwrap(), (bytes.to_vec(), ""));
+        }
+        assert_eq!(unquote(r#""\101" x"#).unwrap(), (b"A".to_vec(), " x"));
+        assert!(unquote("\"open").is_none() && unquote(r#""\q""#).is_none());
+    }
+
+    #[test]
+    fn durations_and_sizes_look_as_in_go() {
+        let shown = [
+            (0, "0s"),
+            (999, "999ns"),
+            (1_500, "1.5µs"),
+            (2_225_220, "2.22522ms"),
+            (1_000_000_000, "1s"),
+            (61_500_000_000, "1m1.5s"),
+            (3_600_000_000_000, "1h0m0s"),
+        ];
+        for (nanos, text) in shown {
+            assert_eq!(duration(Duration::from_nanos(nanos)), text);
+        }
+        assert_eq!(parse_duration("1m1.5s"), Ok(Duration::from_millis(61_500)));
+        assert!(parse_duration("5").is_err() && parse_duration("x").is_err());
+        let sizes = [(9, "9 B"), (20480, "20 kB"), (2_147_483_648, "2.1 GB"), (999, "999 B")];
+        for (count, text) in sizes {
+            assert_eq!(bytes(count), text);
+        }
+    }
+}

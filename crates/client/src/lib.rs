@@ -1,0 +1,41 @@
+//! The Rust client: failover, safe retries, watches that resume, leases kept alive.
+//!
+//! A [`Client`] holds one connection to each of its endpoints, made when first needed. Every unary
+//! method of etcd is a request type with [`Unary`] implemented; [`Client::call`] sends it to the
+//! endpoints in turn and retries by etcd's own rules: what certainly was not sent goes to the next
+//! endpoint until the deadline, what may have been executed only if the method may be repeated.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), client::Error> {
+//! use client::{Client, Config, Deadline};
+//! use proto::etcdserverpb::{PutRequest, RangeRequest};
+//!
+//! let client = Client::new(Config::new(["127.0.0.1:2379"]))?;
+//! let put = PutRequest { key: "k".into(), value: "v".into(), ..PutRequest::default() };
+//! client.call(put, Deadline::in_seconds(5)).await?;
+//! let get = RangeRequest { key: "k".into(), ..RangeRequest::default() };
+//! let answer = client.call(get, Deadline::in_seconds(5)).await?;
+//! assert_eq!(answer.kvs[0].value, "v");
+//! # Ok(()) }
+//! ```
+//! Everything here runs inside a tokio runtime. Encrypted endpoints are not spoken to yet.
+
+mod config;
+mod connection;
+mod error;
+mod lease;
+mod methods;
+mod range;
+mod retry;
+mod snapshot;
+mod token;
+mod watch;
+
+pub use config::{Config, Credentials};
+pub use connection::{Client, Deadline};
+pub use error::{Code, Error};
+pub use lease::KeepAlive;
+pub use methods::{Repeat, Unary};
+pub use range::prefix_end;
+pub use snapshot::SnapshotStream;
+pub use watch::{Watch, WatchAnswer};
