@@ -142,6 +142,7 @@ fn start() -> Running {
     let config = Config {
         listeners: vec![listener],
         threads: 2,
+        connections_max: 100,
         recv_max_bytes: 1 << 20,
         concurrent_streams_max: u32::MAX,
         keepalive_interval: Duration::MAX,

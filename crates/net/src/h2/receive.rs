@@ -344,11 +344,9 @@ impl Connection {
             let left = promised.checked_sub(body.len() as u64);
             *promised = left.ok_or(Failure::Stream(id, Reason::Protocol))?;
         }
-        // A stream whose last data this is needs no more room, nor whoever is told that it is over.
+        // Whoever is done needs no more room, nor whoever hears that the stream is over.
         stream.client_done = end_stream;
-        if let Some(more) = stream.receive.give(len)
-            && !end_stream
-        {
+        if let Some(more) = stream.earn(len) {
             frame::put_window_update(self.out.tail(), id, more);
         }
         let held = self.streams.at(slot).held();
