@@ -7,7 +7,7 @@ use super::frame::{self, Failure, Header, PREFACE, Reason, be32, flag, kind, set
 use super::head::{Head, Verdict};
 use super::stream::{Body, Stream};
 use crate::frame::Deframer;
-use crate::rpc::{Code, Status};
+use crate::rpc::Status;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
@@ -396,11 +396,10 @@ impl Connection {
         self.held_bytes -= stream.held();
         let body = std::mem::replace(&mut stream.body, Body::Ignored);
         match body {
-            Body::Call(deframer) if deframer.held() > 0 => {
-                let text = "unexpected EOF";
-                self.finish_at(slot, &Status::new(Code::Internal, text));
-            }
-            Body::Call(_) => self.events.push(Event::HalfClose { stream: id, slot }),
+            Body::Call(deframer) => match deframer.end() {
+                Ok(()) => self.events.push(Event::HalfClose { stream: id, slot }),
+                Err(status) => self.finish_at(slot, &status),
+            },
             Body::Plain(head, bytes) => {
                 let body = Bytes::from(bytes);
                 self.events.push(Event::Plain { stream: id, head, body });
