@@ -24,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("watch", &["mvcc", "proto"]),
     ("replica", &["apply", "disk", "proto", "raft", "wal", "watch"]),
     ("server", &["apply", "mvcc", "net", "proto", "replica"]),
+    ("peer", &["net", "proto"]),
     ("client", &["proto"]),
     ("etcd", &["server"]),
     ("etcdctl", &["client", "proto"]),

@@ -1,6 +1,7 @@
 //! From settings to what the server needs, checked.
 
 use crate::flags::Settings;
+use crate::gates;
 use server::apply::membership::InitialCluster;
 use server::apply::{self, lease};
 use server::{ReplicaOptions, wal};
@@ -120,6 +121,7 @@ fn replica_options(
     // As etcd: one and a half election timeouts, in whole seconds.
     let ticks = 3 * (election_ms / heartbeat_ms) / 2;
     let ttl_min_s = (ticks * heartbeat_ms).div_ceil(1000) as i64;
+    let gates = gates::read(settings.get("feature-gates"))?;
     Ok(ReplicaOptions {
         data_dir,
         wal_dir,
@@ -129,7 +131,11 @@ fn replica_options(
         keep_files: number::<usize>(settings, "max-wals")?.max(1),
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
-        lease: lease::Config { ttl_min_s, checkpoints: false, persist_checkpoints: true },
+        lease: lease::Config {
+            ttl_min_s,
+            checkpoints: gates.lease_checkpoint,
+            persist_checkpoints: true,
+        },
         apply: apply::Config {
             quota_bytes: number(settings, "quota-backend-bytes")?,
             learners_max: number(settings, "max-learners")?,

@@ -76,6 +76,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(LOGGING, "log-format", "json", "'json'."),
     row(FEATURES, "metrics", "basic", "'basic', or 'extensive' with durations of calls."),
     row(FEATURES, "watch-progress-notify-interval", "0", "How often watchers hear of progress; 0 means 10m."),
+    row(FEATURES, "feature-gates", "", "Features to switch, Name=true,...; LeaseCheckpoint is one that is off."),
     switch(UNSAFE, "unsafe-no-fsync", "false", "Never sync: a crash loses acknowledged writes."),
 ];
 
@@ -107,7 +108,6 @@ const NOT_YET: &[&str] = &[
     "enable-distributed-tracing",
     "enable-grpc-gateway",
     "enable-pprof",
-    "feature-gates",
     "force-new-cluster",
     "host-whitelist",
     "initial-election-tick-advance",

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use disk::sim::SimDisk;
 use prost::Message;
 use proto::etcdserverpb as pb;
-use replica::apply::{self, lease, membership};
-use replica::{Command, Fault, Options, Parts, disk, open, wal};
+use replica::apply::membership::InitialCluster;
+use replica::apply::{self, lease};
+use replica::{Beginning, Command, Fault, Options, Parts, disk, open, wal};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -19,7 +20,9 @@ fn options() -> Options {
         data_dir: "m.etcd".into(),
         wal_dir: None,
         name: "m".into(),
-        initial: membership::InitialCluster::parse("m=http://h:1", "t").unwrap(),
+        beginning: Beginning::New(InitialCluster::parse("m=http://h:1", "t").unwrap()),
+        election_ticks: 10,
+        pre_vote: true,
         snapshot_count: 10,
         keep_files: 2,
         wal: wal::Options { segment_bytes: 2048, no_sync: false },

@@ -8,6 +8,7 @@
 //! A proposal leaves a waiter behind, goes to the core thread, through the log thread, and comes
 //! back on the apply thread, which answers the waiter.
 
+mod cluster;
 mod drive;
 mod ids;
 mod mailbox;

@@ -1,6 +1,7 @@
 //! A running member: opened, driven by threads, published, served, stopped.
 
 use crate::VERSION;
+use crate::cluster::Roster;
 use crate::drive::{
     ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
 };
@@ -64,6 +65,8 @@ pub struct Config {
     pub keepalive_min_time: Duration,
     /// How often watchers hear of progress.
     pub progress_interval: Duration,
+    /// Whether changes of the membership are refused that could cost the majority.
+    pub strict_changes: bool,
     /// Whether durations of calls are recorded.
     pub extensive_metrics: bool,
     /// Threads that serve connections.
@@ -129,10 +132,12 @@ impl Member {
                 txn_ops_max: config.txn_ops_max,
                 request_bytes_max: config.request_bytes_max,
                 request_timeout: timeout,
+                strict_changes: config.strict_changes,
             },
             quota: Quota::from_flag(config.replica.apply.quota_bytes),
             reader: parts.reader.clone(),
-            backend: parts.backend_reader,
+            backend: RwLock::new(parts.backend_reader),
+            roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
             waiters: Waiters::new(),
             core: Mailbox::new(),
             apply: Mailbox::new(),

@@ -1,5 +1,6 @@
 //! What handlers see of the member.
 
+use crate::cluster::Roster;
 use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
@@ -9,7 +10,10 @@ use crate::waiters::Waiters;
 use apply::envelope::{self, Kind};
 use apply::quota::Quota;
 use apply::{Header, backend, mvcc};
+use apply::Reply;
 use bytes::Bytes;
+use parking_lot::RwLock;
+use proto::raftpb::ConfChange;
 use net::rpc::Responder;
 use proto::etcdserverpb::RequestHeader;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -26,6 +30,8 @@ pub(crate) struct Gauges {
     pub(crate) applied: AtomicU64,
     pub(crate) committed: AtomicU64,
     pub(crate) leader: AtomicU64,
+    /// This member is the leader.
+    pub(crate) leads: AtomicBool,
     /// What is applied here is all that was ever acknowledged, so reads need not ask anyone.
     pub(crate) may_read: AtomicBool,
     pub(crate) db_size: AtomicU64,
@@ -44,6 +50,8 @@ pub(crate) struct Limits {
     pub(crate) txn_ops_max: usize,
     pub(crate) request_bytes_max: usize,
     pub(crate) request_timeout: Duration,
+    /// Whether changes of the membership are refused that could cost the majority.
+    pub(crate) strict_changes: bool,
 }
 
 /// The member as handlers see it.
@@ -54,7 +62,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
-    pub(crate) backend: backend::Reader,
+    backend: RwLock<backend::Reader>,
+    pub(crate) roster: Roster,
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
@@ -122,6 +131,52 @@ impl Shared {
         {
             waiting.fail(&self.metrics, Error::Stopped);
         }
+    }
+
+    /// Runs on the core thread, in order with what raft does.
+    pub(crate) fn on_core(&self, act: impl FnOnce(&mut replica::Core) + Send + 'static) {
+        self.core.send(CoreEvent::Do(Box::new(act)));
+    }
+
+    /// Asks raft to hand the leadership over.
+    pub(crate) fn transfer(&self, to: u64) {
+        self.core.send(CoreEvent::Transfer { to });
+    }
+
+    /// Reads the database file.
+    pub(crate) fn backend(&self) -> backend::Reader {
+        self.backend.read().clone()
+    }
+
+    /// Another database is read from now on.
+    pub(crate) fn exchange_backend(&self, reader: backend::Reader) {
+        *self.backend.write() = reader;
+    }
+
+    /// Does something once everything acknowledged before now is applied here: at once on this
+    /// thread, or on another one when the cluster has confirmed it.
+    pub(crate) fn linearizable(&self, act: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        if self.may_read() {
+            return act(Ok(()));
+        }
+        self.core.send(CoreEvent::Read(Box::new(act)));
+    }
+
+    /// Proposes a change of the membership; `act` hears what became of it.
+    pub(crate) fn propose_conf_change(
+        &self,
+        mut change: ConfChange,
+        act: impl FnOnce(Result<Reply, Error>) + Send + 'static,
+    ) {
+        let id = self.ids.next();
+        change.id = Some(id);
+        let deadline = Instant::now() + self.limits.request_timeout;
+        let waiter = Waiter::Own(Box::new(act));
+        let waiting = Waiting { waiter, kind: Kind::ClusterMemberAttrSet, begun: Instant::now() };
+        if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
+            return waiting.waiter.fail(Error::TooManyRequests);
+        }
+        self.core.send(CoreEvent::ProposeConfChange { id, change });
     }
 
     /// Whether a linearizable read may be answered from what is applied.

@@ -181,7 +181,11 @@ fn config() -> Config {
             data_dir: "m.etcd".into(),
             wal_dir: None,
             name: "m".into(),
-            initial: InitialCluster::parse("m=http://h:1", "t").expect("it is a cluster"),
+            beginning: replica::Beginning::New(
+                InitialCluster::parse("m=http://h:1", "t").expect("it is a cluster"),
+            ),
+            election_ticks: 10,
+            pre_vote: true,
             snapshot_count: 10_000,
             keep_files: 2,
             wal: replica::wal::Options::default(),
@@ -205,6 +209,7 @@ fn config() -> Config {
         keepalive_timeout: Duration::from_secs(10),
         keepalive_min_time: Duration::from_secs(5),
         extensive_metrics: false,
+        strict_changes: true,
         progress_interval: Duration::from_secs(600),
         net_threads: 1,
     }

@@ -40,8 +40,8 @@ pub(crate) struct Stream {
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
-    /// Watchers that wait for room in the sink.
-    waiting: BTreeSet<i64>,
+    /// Watchers that wait for room in the sink, in the order in which they found none.
+    waiting: Queue,
     /// Bytes of answers since the sink last had room.
     answer_bytes: usize,
     pub(crate) next_progress_ms: u64,
@@ -119,7 +119,7 @@ impl Hub {
             sink,
             watchers: BTreeMap::new(),
             next_id: 0,
-            waiting: BTreeSet::new(),
+            waiting: Queue::default(),
             answer_bytes: 0,
             next_progress_ms: self.now_ms + self.limits.progress_interval_ms,
             progress_due: None,
@@ -138,7 +138,7 @@ impl Hub {
             match watcher.place {
                 Place::Synced => self.synced.remove((stream, *id), watcher),
                 Place::Queued(ticket) => self.queue.leave(ticket),
-                Place::Waiting | Place::Nowhere => {}
+                Place::Waiting(_) | Place::Nowhere => {}
             }
         }
         self.waiting -= closed.waiting.len();
@@ -235,8 +235,8 @@ impl Hub {
         match watcher.place {
             Place::Synced => self.synced.remove(id, watcher),
             Place::Queued(ticket) => self.queue.leave(ticket),
-            Place::Waiting => {
-                open.waiting.remove(&id.1);
+            Place::Waiting(ticket) => {
+                open.waiting.leave(ticket);
                 self.waiting -= 1;
             }
             Place::Nowhere => {}
@@ -248,9 +248,8 @@ impl Hub {
             }
             Target::Queue => Place::Queued(self.queue.join(id)),
             Target::Stream => {
-                open.waiting.insert(id.1);
                 self.waiting += 1;
-                Place::Waiting
+                Place::Waiting(open.waiting.join(id))
             }
             Target::Nowhere => Place::Nowhere,
         };
@@ -259,9 +258,9 @@ impl Hub {
     /// A stream's sink takes more again.
     pub fn writable(&mut self, stream: StreamId) {
         let Some(open) = self.streams.get(&stream) else { return };
-        let waiting: Vec<i64> = open.waiting.iter().copied().collect();
+        let waiting: Vec<WatcherId> = open.waiting.iter().collect();
         for id in waiting {
-            self.move_to((stream, id), Target::Queue);
+            self.move_to(id, Target::Queue);
         }
     }
 
@@ -270,9 +269,8 @@ impl Hub {
         let (mut all, mut synced, mut queued, mut waiting) = (0, 0, 0, 0);
         for (stream, open) in &self.streams {
             all += open.watchers.len();
-            waiting += open.waiting.len();
+            let mut own_waiting = 0;
             for (id, watcher) in &open.watchers {
-                assert_eq!(watcher.place == Place::Waiting, open.waiting.contains(id));
                 match watcher.place {
                     Place::Synced => synced += 1,
                     Place::Queued(ticket) => {
@@ -280,10 +278,16 @@ impl Hub {
                         assert!(watcher.next <= self.current, "there is something to catch up");
                         queued += 1;
                     }
-                    Place::Waiting => assert!(watcher.next <= self.current),
+                    Place::Waiting(ticket) => {
+                        assert_eq!(open.waiting.holder(ticket), Some((*stream, *id)));
+                        assert!(watcher.next <= self.current);
+                        own_waiting += 1;
+                    }
                     Place::Nowhere => {}
                 }
             }
+            assert_eq!(own_waiting, open.waiting.len());
+            waiting += own_waiting;
             if let Some(revision) = open.progress_due {
                 assert!(self.progress_due.contains(&(revision, *stream)));
             }
@@ -303,6 +307,11 @@ pub(crate) enum Target {
 }
 
 impl Stream {
+    /// Whether there is room for what is new: where others wait for room, it comes after them.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.is_empty() && self.sink.has_room()
+    }
+
     /// The id for a new watcher: the one that was chosen, unless it is taken, or the next one.
     fn id_for(&mut self, chosen: i64) -> Option<i64> {
         if chosen != 0 {

@@ -8,6 +8,7 @@ use crate::hub::WatcherId;
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 
 type Link = Option<usize>;
 
@@ -32,6 +33,9 @@ pub(crate) struct Intervals {
     free: Vec<usize>,
     root: Link,
     inserted: u64,
+    /// Where priorities come from. They shape the tree and nothing that can be seen; a client that
+    /// could foresee them could have all ranges in one long branch.
+    chance: RandomState,
 }
 
 impl Intervals {
@@ -96,7 +100,7 @@ impl Intervals {
             end: end.clone(),
             last_end: end.clone(),
             ids: BTreeSet::from([id]),
-            priority: scatter(self.inserted),
+            priority: self.chance.hash_one(self.inserted),
             left: None,
             right: None,
         };
@@ -194,17 +198,17 @@ fn is_before_end(key: &[u8], end: &Bytes) -> bool {
     end.is_empty() || key < end.as_ref()
 }
 
-/// Spreads a count over all numbers (the finisher of splitmix64).
-fn scatter(count: u64) -> u64 {
-    let mut mixed = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Spreads a count over all numbers (the finisher of splitmix64).
+    fn scatter(count: u64) -> u64 {
+        let mut mixed = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
 
     fn bytes(n: u64) -> Bytes {
         Bytes::copy_from_slice(&[n as u8 + 1])

@@ -49,13 +49,15 @@ impl Hub {
         let revision = self.current;
         let header = self.header_at(revision);
         let fragment_bytes = self.limits.fragment_bytes;
-        let Some((sink, watcher)) = self.find(id) else { return };
+        let Some(open) = self.streams.get_mut(&id.0) else { return };
+        let has_room = open.has_room();
+        let Some(watcher) = open.watchers.get_mut(&id.1) else { return };
         let mut wanted =
             places.iter().copied().filter(|place| watcher.wants_event(&events[*place])).peekable();
         if wanted.peek().is_none() {
             return;
         }
-        if !sink.has_room() {
+        if !has_room {
             watcher.next = revision;
             return self.move_to(id, Target::Stream);
         }
@@ -64,7 +66,7 @@ impl Hub {
         watcher.is_busy = true;
         let (prev_kv, fragment) = (watcher.prev_kv, watcher.fragment);
         let fields = wanted.into_iter().map(|place| events[place].field(prev_kv, read)).collect();
-        send_events(sink, header, id.1, fragment.then_some(fragment_bytes), fields);
+        send_events(&mut *open.sink, header, id.1, fragment.then_some(fragment_bytes), fields);
     }
 
     /// Changes up to this revision will not be published: they came faster than they could be.

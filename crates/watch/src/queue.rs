@@ -1,4 +1,4 @@
-//! Who catches up, in turn.
+//! Who waits, in turn.
 
 use crate::hub::WatcherId;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// A watcher's place in the queue.
 pub(crate) type Ticket = u64;
 
-/// Watchers that catch up, the next one in front; left from anywhere at the same low cost.
+/// Watchers that wait for something, the next one in front; left from anywhere at the same low cost.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: BTreeMap<Ticket, WatcherId>,

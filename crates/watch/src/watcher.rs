@@ -14,7 +14,7 @@ pub(crate) enum Place {
     /// In the hub's queue: from history, when its turn comes.
     Queued(Ticket),
     /// With its stream, that has no room: from history later.
-    Waiting,
+    Waiting(Ticket),
     /// Nowhere: new, or its history is gone and only its id is left.
     Nowhere,
 }

@@ -253,3 +253,24 @@ fn thousands_of_watchers_come_and_go() {
     world.hub.check();
     assert_eq!(world.hub.watchers(), (0, 0));
 }
+
+#[test]
+fn watchers_of_a_slow_stream_take_turns() {
+    let mut world = World::new();
+    let wire = world.stream(1);
+    for _ in 0..5 {
+        world.hub.create(1, &request("k", "", 0));
+    }
+    wire.take();
+    wire.set_room(1);
+    let mut got = [0; 5];
+    for n in 0..50 {
+        world.write(&[put("k", &n.to_string())]);
+        world.hub.writable(1);
+        world.settle();
+        for response in wire.take() {
+            got[response.watch_id as usize] += 1;
+        }
+    }
+    assert!(got.iter().all(|&responses| responses >= 5), "{got:?}");
+}

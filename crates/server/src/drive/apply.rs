@@ -12,7 +12,7 @@ use net::rpc::{Code, Responder, Status};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseCheckpointRequest, LeaseRevokeRequest};
-use proto::raftpb::Entry;
+use proto::raftpb::{Entry, Snapshot};
 use replica::{Applier, Fault};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,7 +59,9 @@ pub(crate) struct ApplyDriver {
     compacting_since: Option<Instant>,
     defragment_waiters: Vec<Responder>,
     /// Entries that wait until the file has taken some of what is buffered.
-    held: Vec<Entry>,
+    pub(super) held: Vec<Entry>,
+    /// A leader's snapshot that waits until the file is not being written.
+    pub(super) restoring: Option<Snapshot>,
     /// Lease -> when its revocation was proposed.
     revoking: HashMap<i64, u64>,
 }
@@ -87,6 +89,7 @@ impl ApplyDriver {
             compacting_since: None,
             defragment_waiters: Vec::new(),
             held: Vec::new(),
+            restoring: None,
             revoking: HashMap::new(),
         }
     }
@@ -140,6 +143,7 @@ impl ApplyDriver {
         }
         self.apply(&entries)?;
         self.compact();
+        self.restore_if_ready()?;
         self.commit_if_due();
         self.apply_held()?;
         self.scan_leases();
@@ -149,6 +153,7 @@ impl ApplyDriver {
     fn other(&mut self, event: ApplyEvent) -> Result<(), Fault> {
         match event {
             ApplyEvent::Entries(entries) => self.apply(&entries)?,
+            ApplyEvent::Restore(snapshot) => self.restore(snapshot)?,
             ApplyEvent::Do(act) => act(self),
             ApplyEvent::Committed(done) => {
                 if let Some(due) = self.applier.complete(done?) {
@@ -183,6 +188,12 @@ impl ApplyDriver {
         self.shared.metrics.member.show_alarms(self.applier.machine.alarms());
     }
 
+    pub(super) fn publish_alarms(&self) {
+        let (alarms, gauges) = (self.applier.machine.alarms(), &self.shared.gauges);
+        gauges.no_space.store(alarms.is_raised(AlarmType::Nospace), Ordering::Relaxed);
+        gauges.corrupt.store(alarms.is_raised(AlarmType::Corrupt), Ordering::Relaxed);
+    }
+
     fn publish_cluster_version(&self) {
         if let Some(version) = self.applier.machine.members.cluster_version() {
             self.shared.metrics.member.set_cluster_version(version);
@@ -196,7 +207,8 @@ impl ApplyDriver {
             return Ok(());
         }
         let backend = &self.applier.machine.backend;
-        if !self.held.is_empty() || (backend.is_full() && backend.job_is_out()) {
+        let waits = !self.held.is_empty() || self.restoring.is_some();
+        if waits || (backend.is_full() && backend.job_is_out()) {
             self.held.extend_from_slice(entries);
             return Ok(());
         }
@@ -206,7 +218,7 @@ impl ApplyDriver {
     /// Takes up what was held back, once the file has caught up.
     fn apply_held(&mut self) -> Result<(), Fault> {
         let backend = &self.applier.machine.backend;
-        if self.held.is_empty() || (backend.is_full() && backend.job_is_out()) {
+        if self.held.is_empty() || self.restoring.is_some() || (backend.is_full() && backend.job_is_out()) {
             return Ok(());
         }
         let held = std::mem::take(&mut self.held);
@@ -225,9 +237,13 @@ impl ApplyDriver {
             before = now;
         })?;
         let gauges = &shared.gauges;
-        gauges.applied.store(applied.index, Ordering::Relaxed);
+        gauges.applied.store(applied.index, Ordering::Release);
         gauges.applied_term.store(applied.term, Ordering::Relaxed);
         let (index, conf_changes) = (applied.index, applied.conf_changes);
+        let of_members = |kind| matches!(kind, Some(Kind::ClusterMemberAttrSet | Kind::ClusterVersionSet | Kind::DowngradeInfoSet));
+        if !conf_changes.is_empty() || applied.outcomes.iter().any(|one| of_members(one.kind)) {
+            shared.roster.publish(self.applier.machine.members.clone());
+        }
         shared.core.send(CoreEvent::Applied { index, conf_changes });
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(applied.outcomes.len());
@@ -246,9 +262,7 @@ impl ApplyDriver {
             // Watchers are on their way before the writer knows that it has written.
             shared.hub.publish(changes, applied.term);
         }
-        let alarms = self.applier.machine.alarms();
-        gauges.no_space.store(alarms.is_raised(AlarmType::Nospace), Ordering::Relaxed);
-        gauges.corrupt.store(alarms.is_raised(AlarmType::Corrupt), Ordering::Relaxed);
+        self.publish_alarms();
         gauges.leases.store(self.applier.machine.lessor.len() as u64, Ordering::Relaxed);
         // Whoever is answered finds what was answered, in every place.
         for outcome in answers {
@@ -410,7 +424,7 @@ impl ApplyDriver {
         let now_ms = self.shared.now_ms();
         let extend_ms = self.timing.election_timeout.as_millis() as u64;
         let lessor = &mut self.applier.machine.lessor;
-        match (self.shared.may_read(), lessor.is_primary()) {
+        match (self.shared.gauges.leads.load(Ordering::Acquire), lessor.is_primary()) {
             (true, false) => lessor.promote(now_ms, extend_ms),
             (false, true) => lessor.demote(),
             _ => lessor.tick(now_ms),

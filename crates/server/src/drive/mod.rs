@@ -5,6 +5,7 @@ mod core;
 mod hub;
 mod hub_queue;
 mod log;
+mod snapshots;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
 pub(crate) use self::core::run as run_core;
@@ -18,8 +19,9 @@ use ::apply::backend::{self, Committed, Defragmented};
 use ::apply::{Kind, Refusal, Reply};
 use bytes::Bytes;
 use net::rpc::Responder;
-use proto::raftpb::{ConfChange, Entry};
-use replica::{Fault, Persist, SnapshotDue};
+use crate::cluster::Read;
+use proto::raftpb::{ConfChange, Entry, Message, Snapshot};
+use replica::{Core, Fault, Persist, SnapshotDue};
 use std::time::Instant;
 
 /// Work for the pool.
@@ -28,8 +30,16 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 /// For the core thread.
 pub(crate) enum CoreEvent {
     Propose { id: u64, data: Bytes },
+    ProposeConfChange { id: u64, change: ConfChange },
     Persisted { number: u64 },
     Applied { index: u64, conf_changes: Vec<ConfChange> },
+    /// A message of another member.
+    Step(Message),
+    Unreachable(u64),
+    SnapshotSent { to: u64, delivered: bool },
+    Transfer { to: u64 },
+    Read(Read),
+    Do(Box<dyn FnOnce(&mut Core) + Send>),
 }
 
 /// For the log thread.
@@ -41,6 +51,8 @@ pub(crate) enum LogEvent {
 /// For the apply thread.
 pub(crate) enum ApplyEvent {
     Entries(Vec<Entry>),
+    /// A leader's snapshot takes the place of everything.
+    Restore(Snapshot),
     Committed(Result<Committed, backend::Fault>),
     Defragmented(Defragmented),
     Do(Box<dyn FnOnce(&mut ApplyDriver) + Send>),

@@ -114,8 +114,14 @@ impl MemberMetrics {
                 "Current backend storage quota size in bytes.",
             ),
         };
-        metrics.leader_changes.inc();
         metrics
+    }
+
+    /// Another leader is known, or none (0).
+    pub(crate) fn leader_seen(&self, leader: u64) {
+        if leader != 0 {
+            self.leader_changes.inc();
+        }
     }
 
     /// One of the checks of `/livez` and `/readyz` ended.

@@ -5,6 +5,7 @@ use super::{Error, Refused, check, decode};
 use crate::drive::Waiter;
 use crate::metrics::Read;
 use crate::shared::Shared;
+use crate::web::Promise;
 use apply::envelope::Kind;
 use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
 use apply::{RangeWriter, Reply, TxnReply, quota};
@@ -29,7 +30,15 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
         return Err(Refused::new(reply, error));
     }
     if !request.serializable && !shared.may_read() {
-        return Err(Refused::new(reply, Error::NoLeader));
+        if shared.roster.is_learner() {
+            return Err(Refused::new(reply, Error::NotForLearners));
+        }
+        let inner = Arc::clone(shared);
+        shared.linearizable(move |confirmed| {
+            let result = confirmed.and_then(|()| read(&inner, &request));
+            Shared::answer(reply, result);
+        });
+        return Ok(());
     }
     let is_short = request.range_end.is_empty() || (1..=SHORT_RANGE_KEYS).contains(&request.limit);
     if is_short {
@@ -98,19 +107,25 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
         shared.propose(Kind::Txn, body, Waiter::Client(reply));
         return Ok(());
     }
-    if !apply::is_serializable(&request) && !shared.may_read() {
-        return Err(Refused::new(reply, Error::NoLeader));
-    }
     let inner = Arc::clone(shared);
-    shared.in_pool(move || {
-        let begun = Instant::now();
-        let result = apply::read_txn(&inner.reader.read(), &request);
-        let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
-        inner.metrics.keys.count_reads(ranges as u64);
-        inner.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
-        Shared::answer(reply, result.map(|txn| encode_txn(&inner, txn)).map_err(Error::from));
-    });
+    if apply::is_serializable(&request) || shared.may_read() {
+        shared.in_pool(move || Shared::answer(reply, read_txn(&inner, &request)));
+    } else {
+        shared.linearizable(move |confirmed| {
+            let result = confirmed.and_then(|()| read_txn(&inner, &request));
+            Shared::answer(reply, result);
+        });
+    }
     Ok(())
+}
+
+fn read_txn(shared: &Shared, request: &pb::TxnRequest) -> Result<Bytes, Error> {
+    let begun = Instant::now();
+    let result = apply::read_txn(&shared.reader.read(), request);
+    let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
+    shared.metrics.keys.count_reads(ranges as u64);
+    shared.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
+    result.map(|txn| encode_txn(shared, txn)).map_err(Error::from)
 }
 
 fn encode_txn(shared: &Shared, txn: TxnReply) -> Bytes {
@@ -148,12 +163,20 @@ pub(super) fn range_stream(shared: Arc<Shared>, out: StreamSender) -> Box<dyn St
     let begin = move |shared: &Arc<Shared>, body: Bytes| -> Result<RangePieces, Error> {
         let request = pb::RangeRequest::decode(body).map_err(|_| Error::Malformed)?;
         check::range_stream(&request)?;
-        if !request.serializable && !shared.may_read() {
-            return Err(Error::NoLeader);
+        if !request.serializable {
+            confirm(shared)?;
         }
         RangePieces::new(Arc::clone(shared), &request)
     };
     Pump::open(shared, out, begin)
+}
+
+/// Waits until everything acknowledged before is applied here; on a thread of the pool.
+fn confirm(shared: &Arc<Shared>) -> Result<(), Error> {
+    let promise = Promise::new();
+    let promised = Arc::clone(&promise);
+    shared.linearizable(move |confirmed| promised.give(confirmed));
+    promise.wait(2 * shared.limits.request_timeout).unwrap_or(Err(Error::Timeout))
 }
 
 struct RangePieces {

@@ -1,7 +1,7 @@
 //! Leases: granted and revoked through the log, kept alive by the leader alone.
 
 use super::kv::admit;
-use super::{Error, Refused, decode};
+use super::{Error, Refused, decode, forward};
 use crate::drive::{ApplyDriver, Waiter};
 use crate::shared::Shared;
 use apply::envelope::Kind;
@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const RENEWALS_MAX: usize = 250_000;
 /// And one on which this many bytes of answers are not read.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What is done with what a lease says of itself; it has no header yet.
+pub(crate) type TimeToLive = Box<dyn FnOnce(Result<pb::LeaseTimeToLiveResponse, Error>) + Send>;
 
 /// `Lease.LeaseGrant`: the id is chosen here, before the log, so that every member has the same.
 pub(super) fn grant(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
@@ -44,29 +47,44 @@ pub(super) fn time_to_live(
     reply: Responder,
 ) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::LeaseTimeToLiveRequest>(body, reply)?;
+    let inner = Arc::clone(shared);
+    let answer = Box::new(move |result: Result<pb::LeaseTimeToLiveResponse, Error>| match result {
+        Ok(mut response) => {
+            response.header = Some(inner.header_message(inner.reader.revision()));
+            reply.reply(response.encode_to_vec().into());
+        }
+        Err(error) => reply.fail(error),
+    });
+    if shared.gauges.leads.load(Ordering::Acquire) {
+        time_to_live_here(shared, request, answer);
+    } else {
+        forward::time_to_live(shared, request, answer);
+    }
+    Ok(())
+}
+
+/// What the leader knows of a lease.
+pub(crate) fn time_to_live_here(
+    shared: &Arc<Shared>,
+    request: pb::LeaseTimeToLiveRequest,
+    then: TimeToLive,
+) {
     shared.on_apply(move |driver| {
         let shared = Arc::clone(&driver.shared);
         let now_ms = shared.now_ms();
         let found = driver.machine().lessor.time_to_live(request.id, now_ms, request.keys);
-        let header = Some(shared.header_message(shared.reader.revision()));
         let response = match found {
             Some(found) => pb::LeaseTimeToLiveResponse {
-                header,
+                header: None,
                 id: request.id,
                 ttl: found.remaining_s,
                 granted_ttl: found.granted_s,
                 keys: found.keys,
             },
-            None => pb::LeaseTimeToLiveResponse {
-                header,
-                id: request.id,
-                ttl: -1,
-                ..Default::default()
-            },
+            None => pb::LeaseTimeToLiveResponse { id: request.id, ttl: -1, ..Default::default() },
         };
-        reply.reply(response.encode_to_vec().into());
+        then(Ok(response));
     });
-    Ok(())
 }
 
 /// `Lease.LeaseLeases`.
@@ -185,7 +203,10 @@ fn renew(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
     let now_ms = shared.now_ms();
     let lessor = &mut driver.machine().lessor;
     if !lessor.is_primary() {
-        return line.end(Error::NoLeader);
+        return forward::renew(&shared, id, Box::new(move |result| match result {
+            Ok(ttl) => line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl }),
+            Err(error) => line.end(error),
+        }));
     }
     let ttl = match lessor.renew(id, now_ms) {
         Ok(Renewal::Done { ttl_s }) => {
@@ -197,6 +218,44 @@ fn renew(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
         Err(_) => 0,
     };
     line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl });
+}
+
+/// Renews a lease for another member, as the leader.
+pub(crate) fn renew_here(shared: &Arc<Shared>, id: i64, then: forward::Renewed) {
+    shared.on_apply(move |driver| {
+        driver.follow_leadership();
+        let shared = Arc::clone(&driver.shared);
+        let now_ms = shared.now_ms();
+        let lessor = &mut driver.machine().lessor;
+        if !lessor.is_primary() {
+            return then(Err(Error::NotLeader));
+        }
+        match lessor.renew(id, now_ms) {
+            Ok(Renewal::Done { ttl_s }) => {
+                shared.metrics.leases.renewed.inc();
+                then(Ok(ttl_s));
+            }
+            Ok(Renewal::AfterCheckpoint) => {
+                let later = Arc::clone(&shared);
+                propose_cleared_checkpoint(&shared, id, move |result| match result {
+                    Ok(_) => renew_here(&later, id, then),
+                    Err(error) => then(Err(error)),
+                });
+            }
+            Err(_) => then(Ok(0)),
+        }
+    });
+}
+
+fn propose_cleared_checkpoint(
+    shared: &Arc<Shared>,
+    id: i64,
+    then: impl FnOnce(Result<apply::Reply, Error>) + Send + 'static,
+) {
+    let checkpoint = pb::LeaseCheckpoint { id, remaining_ttl: 0 };
+    let request = pb::LeaseCheckpointRequest { checkpoints: vec![checkpoint] };
+    let waiter = Waiter::Own(Box::new(then));
+    shared.propose(Kind::LeaseCheckpoint, &request.encode_to_vec(), waiter);
 }
 
 /// Tells all members that the lease has its full time, then renews it again.
@@ -248,7 +307,7 @@ mod tests {
         bench.until_it_leads();
         let mut stream = bench.stream(KEEP_ALIVE);
         stream.client.stop_reading();
-        for id in 0..1_000_000 {
+        for id in 0..500_000 {
             renew(&mut stream, id);
         }
         let end = stream.client.end();

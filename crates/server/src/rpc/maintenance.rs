@@ -91,7 +91,7 @@ pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused
             let inner = Arc::clone(shared);
             shared.in_pool(move || {
                 let begun = Instant::now();
-                let hash = inner.backend.snapshot().hash();
+                let hash = inner.backend().snapshot().hash();
                 inner.metrics.keys.hash.observe(begun.elapsed().as_secs_f64());
                 let header = Some(inner.header_message(inner.reader.revision()));
                 let response = pb::HashResponse { header, hash };
@@ -149,7 +149,7 @@ impl SnapshotPieces {
         shared.on_apply(move |driver| {
             let version = driver.machine().members.cluster_version().unwrap_or_default().to_owned();
             driver.after_commit(move |shared| {
-                promised.give((shared.backend.snapshot(), version));
+                promised.give((shared.backend().snapshot(), version));
             });
         });
         let (snapshot, version) = promise.wait(COMMIT_TIMEOUT).ok_or(Error::Timeout)?;

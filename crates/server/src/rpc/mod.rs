@@ -1,11 +1,12 @@
 //! The gRPC services: which methods there are, and who handles them.
 
 mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod error;
+pub(crate) mod forward;
 mod health;
 mod kv;
-mod lease;
+pub(crate) mod lease;
 mod maintenance;
 mod meter;
 mod pump;
@@ -40,7 +41,13 @@ enum Call {
     LeaseKeepAlive,
     LeaseTimeToLive,
     LeaseLeases,
+    MemberAdd,
+    MemberRemove,
+    MemberUpdate,
     MemberList,
+    MemberPromote,
+    MoveLeader,
+    Downgrade,
     Alarm,
     Status,
     Defragment,
@@ -55,6 +62,7 @@ enum Call {
 
 const KV: &str = "etcdserverpb.KV";
 const LEASE: &str = "etcdserverpb.Lease";
+const CLUSTER: &str = "etcdserverpb.Cluster";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 const HEALTH: &str = "grpc.health.v1.Health";
 
@@ -76,7 +84,13 @@ const CALLS: &[(Call, &str, &str, &str)] = &[
     (Call::LeaseKeepAlive, LEASE, "LeaseKeepAlive", BIDI_STREAM),
     (Call::LeaseTimeToLive, LEASE, "LeaseTimeToLive", UNARY),
     (Call::LeaseLeases, LEASE, "LeaseLeases", UNARY),
-    (Call::MemberList, "etcdserverpb.Cluster", "MemberList", UNARY),
+    (Call::MemberAdd, CLUSTER, "MemberAdd", UNARY),
+    (Call::MemberRemove, CLUSTER, "MemberRemove", UNARY),
+    (Call::MemberUpdate, CLUSTER, "MemberUpdate", UNARY),
+    (Call::MemberList, CLUSTER, "MemberList", UNARY),
+    (Call::MemberPromote, CLUSTER, "MemberPromote", UNARY),
+    (Call::MoveLeader, MAINTENANCE, "MoveLeader", UNARY),
+    (Call::Downgrade, MAINTENANCE, "Downgrade", UNARY),
     (Call::Alarm, MAINTENANCE, "Alarm", UNARY),
     (Call::Status, MAINTENANCE, "Status", UNARY),
     (Call::Defragment, MAINTENANCE, "Defragment", UNARY),
@@ -119,8 +133,6 @@ const UNSERVED: &[(&str, &[&str])] = &[
             "UserRevokeRole",
         ],
     ),
-    ("etcdserverpb.Cluster", &["MemberAdd", "MemberPromote", "MemberRemove", "MemberUpdate"]),
-    (MAINTENANCE, &["Downgrade", "MoveLeader"]),
 ];
 
 /// Names of the services served, for reflection.
@@ -162,7 +174,13 @@ impl Service {
         Service { shared, by_path, meter: Arc::new(meter) }
     }
 
-    fn gate(&self, head: &CallHead) -> Result<(), Error> {
+    fn gate(&self, call: Call, head: &CallHead) -> Result<(), Error> {
+        use Call::{HealthCheck, HealthList, HealthWatch, Range, Reflect, Snapshot, Status};
+        let for_learners =
+            matches!(call, Status | Range | Snapshot | HealthCheck | HealthList | HealthWatch | Reflect);
+        if !for_learners && self.shared.roster.is_learner() {
+            return Err(Error::NotForLearners);
+        }
         let requires_leader = head.get("hasleader") == Some("true");
         if requires_leader
             && self.shared.gauges.leader.load(std::sync::atomic::Ordering::Relaxed) == 0
@@ -179,9 +197,9 @@ impl Service {
         head: &CallHead,
         out: StreamSender,
     ) -> Result<Box<dyn StreamHandler>, Error> {
-        self.gate(head)?;
         let shared = Arc::clone(&self.shared);
         let (call, ..) = CALLS[usize::from(method)];
+        self.gate(call, head)?;
         match call {
             Call::Watch => Ok(watch::open(shared, out)),
             Call::LeaseKeepAlive => Ok(lease::keep_alive(shared, out)),
@@ -210,7 +228,13 @@ impl Service {
             Call::LeaseRevoke => lease::revoke(shared, &body, reply),
             Call::LeaseTimeToLive => lease::time_to_live(shared, &body, reply),
             Call::LeaseLeases => lease::leases(shared, reply),
+            Call::MemberAdd => cluster::add(shared, &body, reply),
+            Call::MemberRemove => cluster::remove(shared, &body, reply),
+            Call::MemberUpdate => cluster::update(shared, &body, reply),
             Call::MemberList => cluster::list(shared, &body, reply),
+            Call::MemberPromote => cluster::promote(shared, &body, reply),
+            Call::MoveLeader => cluster::move_leader(shared, &body, reply),
+            Call::Downgrade => cluster::downgrade(shared, &body, reply),
             Call::Alarm => maintenance::alarm(shared, &body, reply),
             Call::Status => maintenance::status(shared, reply),
             Call::Defragment => maintenance::defragment(shared, reply),
@@ -265,7 +289,7 @@ impl GrpcService for Service {
         let reply = reply.metered(Arc::clone(&self.meter) as _, method, begun);
         self.count_client(head, false);
         let (call, ..) = CALLS[usize::from(method)];
-        let result = match self.gate(head) {
+        let result = match self.gate(call, head) {
             Ok(()) => self.dispatch(call, body, reply),
             Err(error) => Err(Refused::new(reply, error)),
         };

@@ -146,7 +146,7 @@ mod tests {
         let bench = Bench::start();
         let mut stream = bench.stream(WATCH);
         stream.client.stop_reading();
-        for n in 0..300_000 {
+        for n in 0..200_000 {
             stream.send(&create(n.to_string()));
         }
         let end = stream.client.end();

@@ -104,7 +104,14 @@ fn serializable_read(shared: &Shared) -> Result<(), String> {
 }
 
 fn linearizable_read(shared: &Shared) -> Result<(), String> {
-    if shared.may_read() { serializable_read(shared) } else { Err("etcdserver: no leader".into()) }
+    let promise = super::Promise::new();
+    let promised = Arc::clone(&promise);
+    shared.linearizable(move |confirmed| promised.give(confirmed));
+    match promise.wait(2 * shared.limits.request_timeout) {
+        Some(Ok(())) => serializable_read(shared),
+        Some(Err(error)) => Err(error.code_and_text().1.into()),
+        None => Err(crate::rpc::Error::Timeout.code_and_text().1.into()),
+    }
 }
 
 fn data_corruption(shared: &Shared) -> Result<(), String> {
@@ -114,7 +121,6 @@ fn data_corruption(shared: &Shared) -> Result<(), String> {
     Ok(())
 }
 
-/// A cluster of one has no learner.
-fn non_learner(_: &Shared) -> Result<(), String> {
-    Ok(())
+fn non_learner(shared: &Shared) -> Result<(), String> {
+    if shared.roster.is_learner() { Err("not supported for learner".into()) } else { Ok(()) }
 }
