@@ -23,6 +23,7 @@ if ! command -v go >/dev/null; then
   exit 0
 fi
 cargo build --locked -p etcd -p etcdctl
+cargo build --locked -p wal --example walfile
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 interop/build.sh
 cd interop

@@ -23,7 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("apply", &["backend", "lease", "membership", "mvcc", "proto"]),
     ("watch", &["mvcc", "proto"]),
     ("replica", &["apply", "disk", "proto", "raft", "wal", "watch"]),
-    ("server", &["apply", "mvcc", "net", "proto", "replica"]),
+    ("server", &["apply", "mvcc", "net", "peer", "proto", "replica"]),
     ("peer", &["net", "proto"]),
     ("client", &["proto"]),
     ("etcd", &["server"]),

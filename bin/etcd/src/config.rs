@@ -4,7 +4,7 @@ use crate::flags::Settings;
 use crate::gates;
 use server::apply::membership::InitialCluster;
 use server::apply::{self, lease};
-use server::{ReplicaOptions, wal};
+use server::{Beginning, ReplicaOptions, wal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) server: server::Config,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) listen_peers: Vec<SocketAddr>,
+    /// Whether a member without data joins a cluster that runs.
+    pub(crate) joins: bool,
     pub(crate) log_level: String,
 }
 
@@ -47,7 +49,7 @@ impl Config {
                         explicitly"
                 .into());
         }
-        one_of(settings, "initial-cluster-state", &["new"])?;
+        one_of(settings, "initial-cluster-state", &["new", "existing"])?;
         one_of(settings, "backend-bbolt-freelist-type", &["map", "array"])?;
         one_of(settings, "metrics", &["basic", "extensive"])?;
         one_of(settings, "logger", &["zap"])?;
@@ -57,6 +59,7 @@ impl Config {
             server: server_config(settings, heartbeat_ms, election_ms)?,
             listen: listen_addresses(settings, "listen-client-urls")?,
             listen_peers: listen_addresses(settings, "listen-peer-urls")?,
+            joins: settings.get("initial-cluster-state") == "existing",
             log_level: settings.get("log-level").to_owned(),
         })
     }
@@ -70,6 +73,8 @@ fn server_config(
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     Ok(server::Config {
         replica: replica_options(settings, heartbeat_ms, election_ms)?,
+        advertise_peer_urls: urls(settings.get("initial-advertise-peer-urls"))?,
+        strict_changes: settings.get("strict-reconfig-check") == "true",
         advertise_client_urls: urls(settings.get("advertise-client-urls"))?,
         heartbeat_interval: Duration::from_millis(heartbeat_ms),
         election_timeout: Duration::from_millis(election_ms),
@@ -110,11 +115,6 @@ fn replica_options(
     let token = settings.get("initial-cluster-token");
     let initial = InitialCluster::parse(&initial, token)
         .map_err(|error| format!("--initial-cluster: {error}"))?;
-    if initial.members.len() > 1 {
-        return Err(
-            "--initial-cluster names several members; this version serves clusters of one".into()
-        );
-    }
     let no_sync = settings.get("unsafe-no-fsync") == "true";
     let mut backend = apply::backend::Options::default();
     backend.bolt.no_sync = no_sync;
@@ -126,7 +126,9 @@ fn replica_options(
         data_dir,
         wal_dir,
         name,
-        initial,
+        beginning: Beginning::New(initial),
+        election_ticks: (election_ms / heartbeat_ms) as u32,
+        pre_vote: settings.get("pre-vote") == "true",
         snapshot_count: number(settings, "snapshot-count")?,
         keep_files: number::<usize>(settings, "max-wals")?.max(1),
         wal: wal::Options { no_sync, ..wal::Options::default() },

@@ -30,7 +30,10 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     // Peers first, as etcd; whichever address is taken, nothing was touched yet.
     let peer_listeners = listen(&config.listen_peers)?;
     let listeners = listen(&config.listen)?;
-    let mut member = Member::start(disk::RealDisk::new(), &config.server)?;
+    let disk = disk::RealDisk::new();
+    let mut server = config.server.clone();
+    let remotes = server::begin(&*disk, &mut server.replica, config.joins)?;
+    let mut member = Member::start(disk, &server)?;
     let (member_id, cluster_id) = member.ids();
     tracing::info!(
         local_member_id = %format!("{member_id:x}"),
@@ -38,7 +41,15 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         is_new = member.is_new,
         "opened the member's data"
     );
-    if let Err(error) = member.publish(&config.server) {
+    member.serve_peers(peer_listeners, &server, &remotes)?;
+    for address in &config.listen_peers {
+        tracing::info!(address = %address, "serving peer traffic");
+    }
+    if let Err(error) = member.publish(&server, || stop.load(Ordering::Relaxed)) {
+        if stop.load(Ordering::Relaxed) || member.is_removed() {
+            member.stop(GRACE);
+            return Ok(());
+        }
         if let Some(fault) = member.wait_failure(Duration::ZERO) {
             return Err(fault.into());
         }
@@ -48,12 +59,8 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         local_member_id = %format!("{member_id:x}"),
         "published local member to cluster through raft"
     );
-    member.serve_peers(peer_listeners, &config.server)?;
-    for address in &config.listen_peers {
-        tracing::info!(address = %address, "serving peer traffic");
-    }
     tracing::info!("ready to serve client requests");
-    member.serve(listeners, &config.server)?;
+    member.serve(listeners, &server)?;
     for address in &config.listen {
         tracing::info!(
             traffic = "grpc+http",
@@ -66,7 +73,11 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
             tracing::error!(error = %fault, "stopping: the member cannot go on");
             return Err(fault.into());
         }
-        if stop.load(Ordering::Relaxed) {
+        let removed = member.is_removed();
+        if removed {
+            tracing::error!("the member has been permanently removed from the cluster");
+        }
+        if removed || stop.load(Ordering::Relaxed) {
             tracing::info!("received signal; shutting down");
             member.stop(GRACE);
             tracing::info!("closed etcd server");

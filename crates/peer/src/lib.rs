@@ -17,6 +17,7 @@
 //! Sources: `server/etcdserver/api/rafthttp` of etcd v3.7.1.
 
 mod answer;
+mod ask;
 mod body;
 pub mod codec;
 mod config;
@@ -37,6 +38,7 @@ mod stream;
 mod transport;
 mod urls;
 
+pub use ask::{Page, Question, ask_and_wait};
 pub use config::{Config, Limits};
 pub use handler::{Handler, Note, Overloaded, Route};
 pub use status::PeerStats;

@@ -132,6 +132,10 @@ impl Transport {
         self.peers.all().iter().map(|peer| (peer.status.id(), peer.status.stats())).collect()
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Ends everything. Waits a moment for handlers that block.
     pub fn stop(mut self) {
         self.peers.stop();

@@ -24,6 +24,6 @@ pub use core::{Command, Core, Status};
 pub use fault::Fault;
 pub use install::received_db;
 pub use log_writer::{LogWriter, Persist, Persisted};
-pub use open::{Beginning, Identity, Options, Parts, open};
+pub use open::{Beginning, Identity, Options, Parts, has_log, open};
 
 pub use {apply, disk, raft, wal, watch};

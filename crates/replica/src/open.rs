@@ -84,6 +84,20 @@ pub struct Parts {
     pub repaired: bool,
 }
 
+/// Whether a member has a log already, and so is not new.
+///
+/// # Errors
+/// I/O faults.
+pub fn has_log(disk: &dyn Disk, options: &Options) -> Result<bool, Fault> {
+    Ok(wal::has_segments(disk, &options.wal_dir())?)
+}
+
+impl Options {
+    fn wal_dir(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("member").join("wal"))
+    }
+}
+
 /// Opens a member, making its files where there are none.
 ///
 /// # Errors
@@ -91,7 +105,7 @@ pub struct Parts {
 pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let member_dir = options.data_dir.join("member");
     let snap_dir = member_dir.join("snap");
-    let wal_dir = options.wal_dir.clone().unwrap_or_else(|| member_dir.join("wal"));
+    let wal_dir = options.wal_dir();
     for dir in [&options.data_dir, &member_dir, &snap_dir] {
         disk.create_dir_all(dir, 0o700).map_err(io(dir, "cannot make"))?;
         let parent = dir.parent().filter(|parent| *parent != Path::new(""));

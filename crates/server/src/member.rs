@@ -1,7 +1,8 @@
 //! A running member: opened, driven by threads, published, served, stopped.
 
 use crate::VERSION;
-use crate::cluster::Roster;
+use crate::answers::{Answers, HELD_BYTES_MAX};
+use crate::cluster::{Inbound, PeerHandler, Roster, run_monitor};
 use crate::drive::{
     ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
 };
@@ -11,20 +12,22 @@ use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::rpc::{Error, Service};
 use crate::shared::{Gauges, Limits, Shared};
 use crate::waiters::Waiters;
-use crate::web::{NoCalls, PeerWeb, Promise, Web};
+use crate::web::{PeerWeb, Promise, Web};
 use apply::envelope::Kind;
 use apply::quota::Quota;
 use disk::Disk;
 use net::Server as NetServer;
 use net::http::HttpService;
 use net::rpc::GrpcService;
+use parking_lot::RwLock;
+use peer::Transport;
 use prost::Message;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use replica::watch::{self, Hub};
 use replica::{Fault, disk};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error as ThisError;
@@ -35,6 +38,8 @@ const POOL_THREADS: usize = 2;
 const OWN_FDS: u64 = 150;
 /// A watch stream is cut that does not read this many bytes of answers.
 const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often a member that waits for its cluster looks again.
+const LOOK: Duration = Duration::from_millis(1);
 /// How long a member may take to lead itself and to publish its name.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -43,6 +48,8 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Config {
     /// How to open its data.
     pub replica: replica::Options,
+    /// Where other members reach it.
+    pub advertise_peer_urls: Vec<String>,
     /// Where clients reach it, as it tells them.
     pub advertise_client_urls: Vec<String>,
     /// The length of a tick.
@@ -107,6 +114,8 @@ pub struct Member {
     log: Mailbox<LogEvent>,
     threads: Vec<JoinHandle<()>>,
     net: Vec<NetServer>,
+    transport: Option<Arc<Transport>>,
+    monitor: Mailbox<()>,
     failure: Arc<Promise<Fault>>,
     /// Whether it began without data.
     pub is_new: bool,
@@ -124,6 +133,7 @@ impl Member {
         let identity = parts.identity;
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
+        let pool = Mailbox::new();
         let shared = Arc::new(Shared {
             cluster_id: identity.cluster_id,
             member_id: identity.member_id,
@@ -137,12 +147,14 @@ impl Member {
             quota: Quota::from_flag(config.replica.apply.quota_bytes),
             reader: parts.reader.clone(),
             backend: RwLock::new(parts.backend_reader),
+            inbound: Inbound::default(),
             roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
             waiters: Waiters::new(),
             core: Mailbox::new(),
             apply: Mailbox::new(),
             hub: HubQueue::new(),
-            pool: Mailbox::new(),
+            answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),
+            pool,
             file_jobs: Mailbox::new(),
             gauges: Gauges::default(),
             metrics: Metrics::new(early, identity.member_id),
@@ -160,6 +172,8 @@ impl Member {
             log: log.clone(),
             threads: Vec::new(),
             net: Vec::new(),
+            transport: None,
+            monitor: Mailbox::new(),
             failure,
             is_new: parts.is_new,
         };
@@ -196,6 +210,8 @@ impl Member {
             let jobs = shared.pool.clone();
             member.spawn("pool", move || run_jobs(&jobs))?;
         }
+        let (inner, stop) = (Arc::clone(&shared), member.monitor.clone());
+        member.spawn("monitor", move || run_monitor(&inner, &stop))?;
         Ok(member)
     }
 
@@ -207,21 +223,12 @@ impl Member {
         Ok(())
     }
 
-    /// Tells the cluster the member's name and client URLs, and sets the cluster's version.
+    /// Tells the cluster the member's name and client URLs. One that leads itself sets the cluster's
+    /// version as well. Goes on until it is done, the member fails, or `give_up` says so.
     ///
     /// # Errors
-    /// Where the member does not come to lead in time, or fails meanwhile.
-    pub fn publish(&self, config: &Config) -> Result<(), StartError> {
-        let until = Instant::now() + PUBLISH_TIMEOUT;
-        while !self.shared.may_read() {
-            if self.failure.is_given() {
-                return Err(StartError::Publish("its data or disk failed"));
-            }
-            if Instant::now() > until {
-                return Err(StartError::Publish("it has no leader"));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    /// Where it was not done.
+    pub fn publish(&self, config: &Config, give_up: impl Fn() -> bool) -> Result<(), StartError> {
         let attributes = ClusterMemberAttrSetRequest {
             member_id: self.shared.member_id,
             member_attributes: Some(Attributes {
@@ -229,12 +236,37 @@ impl Member {
                 client_urls: config.advertise_client_urls.clone(),
             }),
         };
-        self.propose_own(Kind::ClusterMemberAttrSet, &attributes)?;
-        if self.cluster_version().as_deref() != Some(crate::CLUSTER_VERSION) {
+        loop {
+            if self.failure.is_given() {
+                return Err(StartError::Publish("its data or disk failed"));
+            }
+            if give_up() || self.is_removed() {
+                return Err(StartError::Publish("it was stopped"));
+            }
+            let leads_alone = self.shared.may_read();
+            let has_leader = self.shared.gauges.leader.load(Ordering::Relaxed) != 0;
+            if !leads_alone && (!has_leader || self.shared.roster.network().is_none()) {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            match self.propose_own(Kind::ClusterMemberAttrSet, &attributes) {
+                Ok(()) => break,
+                Err(error) if leads_alone => return Err(error),
+                // The leader was lost on the way, or the way to it.
+                Err(_) => {}
+            }
+        }
+        let is_set = self.cluster_version().as_deref() == Some(crate::CLUSTER_VERSION);
+        if self.shared.may_read() && !is_set {
             let version = ClusterVersionSetRequest { ver: crate::CLUSTER_VERSION.into() };
             self.propose_own(Kind::ClusterVersionSet, &version)?;
         }
         Ok(())
+    }
+
+    /// Whether this member was removed from the cluster; it should be stopped.
+    pub fn is_removed(&self) -> bool {
+        self.shared.roster.is_removed()
     }
 
     fn propose_own(&self, kind: Kind, request: &impl Message) -> Result<(), StartError> {
@@ -274,7 +306,8 @@ impl Member {
         self.serve_with(net, Arc::new(service), Arc::new(web))
     }
 
-    /// Serves other members on these sockets.
+    /// Serves other members on these sockets and opens the way to them. `remotes` are members of a
+    /// cluster that this one joins: it must be able to answer them before it knows them.
     ///
     /// # Errors
     /// As [`Member::serve`].
@@ -282,10 +315,28 @@ impl Member {
         &mut self,
         listeners: Vec<TcpListener>,
         config: &Config,
+        remotes: &[(u64, Vec<String>)],
     ) -> Result<(), StartError> {
-        let web = PeerWeb { shared: Arc::clone(&self.shared) };
-        let net = net_config(listeners, 1, config)?;
-        self.serve_with(net, Arc::new(NoCalls), Arc::new(web))
+        let shared = &self.shared;
+        let snap_dir = config.replica.data_dir.join("member").join("snap");
+        let options = peer::Config {
+            local_urls: config.advertise_peer_urls.clone(),
+            election_timeout: config.election_timeout,
+            ..peer::Config::new(shared.member_id, shared.cluster_id, snap_dir)
+        };
+        let web = PeerWeb { shared: Arc::clone(shared) };
+        let handler = PeerHandler { shared: Arc::clone(shared), web };
+        let transport = Transport::start(options, listeners, Arc::new(handler));
+        let transport = Arc::new(
+            transport.map_err(|source| StartError::Io { what: "cannot serve peers", source })?,
+        );
+        for (id, urls) in remotes.iter().filter(|(id, _)| *id != shared.member_id) {
+            // Whom it cannot answer, it cannot join through; others may do.
+            let _ = transport.add_remote(*id, urls);
+        }
+        shared.roster.connect(Arc::clone(&transport) as _);
+        self.transport = Some(transport);
+        Ok(())
     }
 
     fn serve_with(
@@ -329,6 +380,11 @@ impl Member {
         for waiter in shared.waiters.take_all() {
             waiter.fail(&shared.metrics, Error::Stopped);
         }
+        if let Some(transport) = self.transport.take() {
+            // The roster holds it as well: it is dropped, and ends, with the last handle.
+            transport.remove_all();
+        }
+        self.monitor.close();
         shared.core.close();
         self.log.close();
         shared.apply.close();

@@ -1,21 +1,23 @@
 //! What handlers see of the member.
 
-use crate::cluster::Roster;
+use crate::answers::Answers;
+use crate::cluster::{Inbound, Roster};
 use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::rpc::Error;
 use crate::waiters::Waiters;
+use apply::Reply;
 use apply::envelope::{self, Kind};
 use apply::quota::Quota;
 use apply::{Header, backend, mvcc};
-use apply::Reply;
 use bytes::Bytes;
-use parking_lot::RwLock;
-use proto::raftpb::ConfChange;
 use net::rpc::Responder;
+use parking_lot::RwLock;
 use proto::etcdserverpb::RequestHeader;
+use proto::raftpb::ConfChange;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -62,13 +64,15 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
-    backend: RwLock<backend::Reader>,
+    pub(crate) backend: RwLock<backend::Reader>,
     pub(crate) roster: Roster,
+    pub(crate) inbound: Inbound,
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
     pub(crate) hub: HubQueue,
     pub(crate) pool: Mailbox<Job>,
+    pub(crate) answers: Arc<Answers>,
     /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.
     pub(crate) file_jobs: Mailbox<Job>,
     pub(crate) gauges: Gauges,

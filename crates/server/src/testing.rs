@@ -198,6 +198,7 @@ fn config() -> Config {
             apply: apply::Config { quota_bytes: 0, learners_max: 1 },
             uncommitted_bytes_max: 1 << 28,
         },
+        advertise_peer_urls: Vec::new(),
         advertise_client_urls: Vec::new(),
         heartbeat_interval: Duration::from_millis(100),
         election_timeout: Duration::from_secs(1),

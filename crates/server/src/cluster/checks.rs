@@ -4,7 +4,7 @@
 use super::Roster;
 use crate::rpc::Error;
 use apply::membership::Members;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A member must have been connected this long to count.
 const HEALTHY: Duration = Duration::from_secs(5);
@@ -13,9 +13,8 @@ const READY_SHARE: f64 = 0.9;
 
 /// Voters, and those of them that have started, without one of them.
 fn voters(members: &Members, without: Option<u64>) -> (usize, usize) {
-    let counted = |member: &&apply::membership::Member| {
-        !member.is_learner && Some(member.id) != without
-    };
+    let counted =
+        |member: &&apply::membership::Member| !member.is_learner && Some(member.id) != without;
     let all = members.list().filter(counted);
     all.fold((0, 0), |(all, started), member| {
         (all + 1, started + usize::from(!member.name.is_empty()))

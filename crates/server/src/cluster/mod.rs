@@ -2,12 +2,16 @@
 
 mod checks;
 mod held;
+mod monitor;
+mod network;
 mod reads;
 mod roster;
 mod versions;
 
 pub(crate) use checks::{may_add, may_promote, may_remove};
 pub(crate) use held::Held;
+pub(crate) use monitor::run as run_monitor;
+pub(crate) use network::{Inbound, PeerHandler};
 pub(crate) use reads::{Read, Reads};
 pub(crate) use roster::Roster;
 pub(crate) use versions::{decide, downgrade_target};

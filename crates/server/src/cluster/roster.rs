@@ -21,7 +21,7 @@ impl Roster {
     pub(crate) fn new(own_id: u64, members: Members) -> Roster {
         let roster = Roster {
             own_id,
-            members: RwLock::default(),
+            members: RwLock::new(Arc::new(members.clone())),
             network: OnceLock::new(),
             is_learner: AtomicBool::new(false),
             is_removed: AtomicBool::new(false),
@@ -45,10 +45,17 @@ impl Roster {
         self.is_removed.load(Ordering::Relaxed)
     }
 
+    /// Another member says that this one was removed.
+    pub(crate) fn expel(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+    }
+
     fn set(&self, members: Members) {
         let own = members.get(self.own_id);
         self.is_learner.store(own.is_some_and(|own| own.is_learner), Ordering::Relaxed);
-        self.is_removed.store(members.is_removed(self.own_id), Ordering::Relaxed);
+        if members.is_removed(self.own_id) {
+            self.expel();
+        }
         *self.members.write() = Arc::new(members);
     }
 

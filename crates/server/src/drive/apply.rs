@@ -218,7 +218,10 @@ impl ApplyDriver {
     /// Takes up what was held back, once the file has caught up.
     fn apply_held(&mut self) -> Result<(), Fault> {
         let backend = &self.applier.machine.backend;
-        if self.held.is_empty() || self.restoring.is_some() || (backend.is_full() && backend.job_is_out()) {
+        if self.held.is_empty()
+            || self.restoring.is_some()
+            || (backend.is_full() && backend.job_is_out())
+        {
             return Ok(());
         }
         let held = std::mem::take(&mut self.held);
@@ -240,7 +243,12 @@ impl ApplyDriver {
         gauges.applied.store(applied.index, Ordering::Release);
         gauges.applied_term.store(applied.term, Ordering::Relaxed);
         let (index, conf_changes) = (applied.index, applied.conf_changes);
-        let of_members = |kind| matches!(kind, Some(Kind::ClusterMemberAttrSet | Kind::ClusterVersionSet | Kind::DowngradeInfoSet));
+        let of_members = |kind| {
+            matches!(
+                kind,
+                Some(Kind::ClusterMemberAttrSet | Kind::ClusterVersionSet | Kind::DowngradeInfoSet)
+            )
+        };
         if !conf_changes.is_empty() || applied.outcomes.iter().any(|one| of_members(one.kind)) {
             shared.roster.publish(self.applier.machine.members.clone());
         }

@@ -90,6 +90,7 @@ impl CoreDriver {
             CoreEvent::Persisted { number } => self.core.persisted(number),
             CoreEvent::Applied { index, conf_changes } => self.core.applied(index, &conf_changes),
             CoreEvent::Step(message) => {
+                self.shared.inbound.taken(&message);
                 // What does not fit is not for this member; the sender finds out in time.
                 let _ = self.core.step(message);
             }
@@ -143,6 +144,7 @@ impl CoreDriver {
     }
 
     fn expire(&mut self, now: Instant) {
+        self.shared.answers.expire(now);
         let expired = self.shared.waiters.expired(now);
         if !expired.is_empty() {
             self.held.retain(|id| self.shared.waiters.contains(id));

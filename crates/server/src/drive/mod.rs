@@ -13,13 +13,13 @@ pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::run as run_log;
 
+use crate::cluster::Read;
 use crate::metrics::Metrics;
 use crate::rpc::Error;
 use ::apply::backend::{self, Committed, Defragmented};
 use ::apply::{Kind, Refusal, Reply};
 use bytes::Bytes;
 use net::rpc::Responder;
-use crate::cluster::Read;
 use proto::raftpb::{ConfChange, Entry, Message, Snapshot};
 use replica::{Core, Fault, Persist, SnapshotDue};
 use std::time::Instant;
@@ -29,15 +29,31 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// For the core thread.
 pub(crate) enum CoreEvent {
-    Propose { id: u64, data: Bytes },
-    ProposeConfChange { id: u64, change: ConfChange },
-    Persisted { number: u64 },
-    Applied { index: u64, conf_changes: Vec<ConfChange> },
+    Propose {
+        id: u64,
+        data: Bytes,
+    },
+    ProposeConfChange {
+        id: u64,
+        change: ConfChange,
+    },
+    Persisted {
+        number: u64,
+    },
+    Applied {
+        index: u64,
+        conf_changes: Vec<ConfChange>,
+    },
     /// A message of another member.
     Step(Message),
     Unreachable(u64),
-    SnapshotSent { to: u64, delivered: bool },
-    Transfer { to: u64 },
+    SnapshotSent {
+        to: u64,
+        delivered: bool,
+    },
+    Transfer {
+        to: u64,
+    },
     Read(Read),
     Do(Box<dyn FnOnce(&mut Core) + Send>),
 }

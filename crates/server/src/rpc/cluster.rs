@@ -77,9 +77,9 @@ fn peer_urls(urls: &[String]) -> Option<Vec<String>> {
         let Some((scheme, rest)) = url.split_once("://") else { return false };
         let known = ["http", "https", "unix", "unixs"].contains(&scheme);
         let has_port = scheme.starts_with("unix")
-            || rest.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && port.parse::<u16>().is_ok()
-            });
+            || rest
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         known && has_port && !rest.contains('/')
     };
     let mut sorted: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
@@ -212,7 +212,9 @@ fn forward_promotion(
         then(match answer {
             Ok((200, _)) => Ok(()),
             Ok((404, _)) => Err(Error::MemberNotFound),
-            Ok((412, body)) if body.starts_with(b"etcdserver: can only promote a learner member\n") => {
+            Ok((412, body))
+                if body.starts_with(b"etcdserver: can only promote a learner member\n") =>
+            {
                 Err(Error::MemberNotLearner)
             }
             Ok((412, body)) if body.starts_with(b"membership: can only promote") => {

@@ -62,9 +62,7 @@ pub(super) fn time_to_live(
                 .ok()
                 .and_then(|response| response.lease_time_to_live_response)
                 .ok_or(Error::Timeout),
-            Ok((404, _)) => {
-                Ok(pb::LeaseTimeToLiveResponse { id, ttl: -1, ..Default::default() })
-            }
+            Ok((404, _)) => Ok(pb::LeaseTimeToLiveResponse { id, ttl: -1, ..Default::default() }),
             Ok(_) | Err(_) => Err(Error::NoLeader),
         });
     };

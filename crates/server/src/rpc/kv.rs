@@ -34,20 +34,42 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
             return Err(Refused::new(reply, Error::NotForLearners));
         }
         let inner = Arc::clone(shared);
-        shared.linearizable(move |confirmed| {
-            let result = confirmed.and_then(|()| read(&inner, &request));
-            Shared::answer(reply, result);
+        shared.linearizable(move |confirmed| match confirmed {
+            Ok(()) => serve(&inner, request, reply),
+            Err(error) => reply.fail(error),
         });
-        return Ok(());
+    } else {
+        serve(shared, request, reply);
     }
-    let is_short = request.range_end.is_empty() || (1..=SHORT_RANGE_KEYS).contains(&request.limit);
-    if is_short {
+    Ok(())
+}
+
+/// Reads at once, or when there is room for a large answer.
+fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
+    let may_go_at_once = if request.range_end.is_empty() {
+        !shared.answers.are_overfull()
+    } else {
+        (1..=SHORT_RANGE_KEYS).contains(&request.limit) && !shared.answers.are_full()
+    };
+    if may_go_at_once {
         Shared::answer(reply, read(shared, &request));
     } else {
         let inner = Arc::clone(shared);
-        shared.in_pool(move || Shared::answer(reply, read(&inner, &request)));
+        read_in_turn(shared, reply, move || read(&inner, &request));
     }
-    Ok(())
+}
+
+/// Reads on a thread of the pool, when there is room for a large answer.
+fn read_in_turn(
+    shared: &Arc<Shared>,
+    reply: Responder,
+    read: impl FnOnce() -> Result<Bytes, Error> + Send + 'static,
+) {
+    let inner = Arc::clone(shared);
+    shared.in_pool(move || {
+        let turn = |room: Result<(), Error>| Shared::answer(reply, room.and_then(|()| read()));
+        inner.answers.enter(Instant::now(), Box::new(turn));
+    });
 }
 
 fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
@@ -66,7 +88,7 @@ fn read_now(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error>
         .read_with(|read| {
             let mut response = RangeWriter::new(&shared.header(read.revision()));
             let found = read.range_with(&options, &mut |stored| response.push(stored))?;
-            Ok(response.finish(found.more, found.count))
+            Ok(shared.answers.hold(response.finish(found.more, found.count)))
         })
         .map_err(|refusal: mvcc::Refusal| Error::from(refusal))
 }
@@ -109,11 +131,12 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
     }
     let inner = Arc::clone(shared);
     if apply::is_serializable(&request) || shared.may_read() {
-        shared.in_pool(move || Shared::answer(reply, read_txn(&inner, &request)));
+        read_in_turn(shared, reply, move || read_txn(&inner, &request));
     } else {
-        shared.linearizable(move |confirmed| {
-            let result = confirmed.and_then(|()| read_txn(&inner, &request));
-            Shared::answer(reply, result);
+        let turn = Arc::clone(shared);
+        shared.linearizable(move |confirmed| match confirmed {
+            Ok(()) => read_in_turn(&turn, reply, move || read_txn(&inner, &request)),
+            Err(error) => reply.fail(error),
         });
     }
     Ok(())
@@ -125,7 +148,7 @@ fn read_txn(shared: &Shared, request: &pb::TxnRequest) -> Result<Bytes, Error> {
     let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
     shared.metrics.keys.count_reads(ranges as u64);
     shared.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
-    result.map(|txn| encode_txn(shared, txn)).map_err(Error::from)
+    Ok(shared.answers.hold(encode_txn(shared, result?)))
 }
 
 fn encode_txn(shared: &Shared, txn: TxnReply) -> Bytes {

@@ -203,10 +203,14 @@ fn renew(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
     let now_ms = shared.now_ms();
     let lessor = &mut driver.machine().lessor;
     if !lessor.is_primary() {
-        return forward::renew(&shared, id, Box::new(move |result| match result {
-            Ok(ttl) => line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl }),
-            Err(error) => line.end(error),
-        }));
+        return forward::renew(
+            &shared,
+            id,
+            Box::new(move |result| match result {
+                Ok(ttl) => line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl }),
+                Err(error) => line.end(error),
+            }),
+        );
     }
     let ttl = match lessor.renew(id, now_ms) {
         Ok(Renewal::Done { ttl_s }) => {
@@ -352,7 +356,7 @@ mod tests {
 
     /// What the database says of a lease's remaining time.
     fn stored_remaining(bench: &Bench, id: i64) -> i64 {
-        let view = bench.shared().backend.view();
+        let view = bench.shared().backend().view();
         let row = view.get(apply::backend::Table::Lease, &id.to_be_bytes()).unwrap();
         proto::leasepb::Lease::decode(&*row).unwrap().remaining_ttl
     }

@@ -110,30 +110,28 @@ const CALLS: &[(Call, &str, &str, &str)] = &[
 ];
 
 /// Methods that etcd has and this version does not serve yet: metrics know them.
-const UNSERVED: &[(&str, &[&str])] = &[
-    (
-        "etcdserverpb.Auth",
-        &[
-            "AuthDisable",
-            "AuthEnable",
-            "AuthStatus",
-            "Authenticate",
-            "RoleAdd",
-            "RoleDelete",
-            "RoleGet",
-            "RoleGrantPermission",
-            "RoleList",
-            "RoleRevokePermission",
-            "UserAdd",
-            "UserChangePassword",
-            "UserDelete",
-            "UserGet",
-            "UserGrantRole",
-            "UserList",
-            "UserRevokeRole",
-        ],
-    ),
-];
+const UNSERVED: &[(&str, &[&str])] = &[(
+    "etcdserverpb.Auth",
+    &[
+        "AuthDisable",
+        "AuthEnable",
+        "AuthStatus",
+        "Authenticate",
+        "RoleAdd",
+        "RoleDelete",
+        "RoleGet",
+        "RoleGrantPermission",
+        "RoleList",
+        "RoleRevokePermission",
+        "UserAdd",
+        "UserChangePassword",
+        "UserDelete",
+        "UserGet",
+        "UserGrantRole",
+        "UserList",
+        "UserRevokeRole",
+    ],
+)];
 
 /// Names of the services served, for reflection.
 fn service_names() -> Vec<&'static str> {
@@ -176,8 +174,10 @@ impl Service {
 
     fn gate(&self, call: Call, head: &CallHead) -> Result<(), Error> {
         use Call::{HealthCheck, HealthList, HealthWatch, Range, Reflect, Snapshot, Status};
-        let for_learners =
-            matches!(call, Status | Range | Snapshot | HealthCheck | HealthList | HealthWatch | Reflect);
+        let for_learners = matches!(
+            call,
+            Status | Range | Snapshot | HealthCheck | HealthList | HealthWatch | Reflect
+        );
         if !for_learners && self.shared.roster.is_learner() {
             return Err(Error::NotForLearners);
         }

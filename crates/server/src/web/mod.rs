@@ -3,7 +3,7 @@
 mod health;
 mod peer;
 
-pub(crate) use peer::{NoCalls, PeerWeb};
+pub(crate) use peer::PeerWeb;
 
 use crate::rpc::Meter;
 use crate::shared::Shared;

@@ -2,15 +2,20 @@
 //! (reference: `server/etcdserver/api/etcdhttp/peer.go`, `rafthttp/transport.go`).
 
 use super::{ANSWER_TIMEOUT, Promise, http_value, not_found, response, version};
+use crate::rpc::cluster::{PROMOTE_PATH, promote_member};
+use crate::rpc::{Error, forward, lease};
 use crate::shared::Shared;
 use bytes::Bytes;
 use net::http::{HeaderValue, HttpRequest, HttpResponse, HttpService};
-use net::rpc::{
-    CallHead, Code, GrpcService, Method, Responder, Status, StreamHandler, StreamSender,
-};
+use prost::Message;
+use proto::etcdserverpb as pb;
+use proto::leasepb;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+const PROTOBUF: &str = "application/protobuf";
+const LEASE_NOT_FOUND: &str = "lease not found\n";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Everything served to other members. Raft's own messages have no place yet: a cluster of one
@@ -26,22 +31,86 @@ impl HttpService for PeerWeb {
             "/members" => only("GET", &request, || self.members()),
             "/raft/probing" => response(200, PLAIN, probe(SystemTime::now())),
             "/raft" => only("POST", &request, not_found),
-            _ => not_found(),
+            forward::RENEW_PATH => only("POST", &request, || self.renew(&request)),
+            forward::TIME_TO_LIVE_PATH => only("POST", &request, || self.time_to_live(&request)),
+            "/downgrade/enabled" => only("GET", &request, || {
+                let enabled = self.shared.roster.members().downgrade().enabled;
+                response(200, PLAIN, enabled.to_string())
+            }),
+            path => match path.strip_prefix(PROMOTE_PATH) {
+                Some(id) => only("POST", &request, || self.promote(id)),
+                None => not_found(),
+            },
         }
     }
 }
 
 impl PeerWeb {
-    fn members(&self) -> HttpResponse {
+    /// Waits for what another thread finds out.
+    fn wait<T: Send + 'static>(
+        ask: impl FnOnce(Box<dyn FnOnce(Result<T, Error>) + Send>),
+    ) -> Result<T, Error> {
         let promise = Promise::new();
         let promised = Arc::clone(&promise);
-        self.shared.on_apply(move |driver| {
-            let list = driver.machine().members.list().map(|member| member.to_json());
-            promised.give(list.collect::<Vec<_>>());
-        });
-        let Some(members) = promise.wait(ANSWER_TIMEOUT) else {
-            return response(503, PLAIN, "etcdserver: request timed out\n");
+        ask(Box::new(move |result| promised.give(result)));
+        promise.wait(ANSWER_TIMEOUT).unwrap_or(Err(Error::Timeout))
+    }
+
+    fn renew(&self, request: &HttpRequest) -> HttpResponse {
+        let Ok(request) = pb::LeaseKeepAliveRequest::decode(request.body.clone()) else {
+            return response(400, PLAIN, "error unmarshalling request\n");
         };
+        match Self::wait(|then| lease::renew_here(&self.shared, request.id, then)) {
+            Ok(0) => response(404, PLAIN, LEASE_NOT_FOUND),
+            Ok(ttl) => {
+                let renewed = pb::LeaseKeepAliveResponse { header: None, id: request.id, ttl };
+                response(200, PROTOBUF, renewed.encode_to_vec())
+            }
+            Err(_) => response(400, PLAIN, "not a primary lessor\n"),
+        }
+    }
+
+    fn time_to_live(&self, request: &HttpRequest) -> HttpResponse {
+        let decoded = leasepb::LeaseInternalRequest::decode(request.body.clone());
+        let Some(asked) = decoded.ok().and_then(|request| request.lease_time_to_live_request)
+        else {
+            return response(400, PLAIN, "error unmarshalling request\n");
+        };
+        if !self.shared.gauges.leads.load(Ordering::Acquire) {
+            return response(500, PLAIN, "not a primary lessor\n");
+        }
+        match Self::wait(|then| lease::time_to_live_here(&self.shared, asked, then)) {
+            Ok(found) if found.ttl < 0 => response(404, PLAIN, LEASE_NOT_FOUND),
+            Ok(mut found) => {
+                found.header = Some(pb::ResponseHeader::default());
+                let found =
+                    leasepb::LeaseInternalResponse { lease_time_to_live_response: Some(found) };
+                response(200, PROTOBUF, found.encode_to_vec())
+            }
+            Err(_) => response(500, PLAIN, "not a primary lessor\n"),
+        }
+    }
+
+    fn promote(&self, id: &str) -> HttpResponse {
+        let Ok(id) = id.parse() else {
+            let id = id.escape_debug();
+            return response(404, PLAIN, format!("member {id} not found in cluster\n"));
+        };
+        match Self::wait(|then| promote_member(&self.shared, id, then)) {
+            Ok(()) => self.members(),
+            Err(error @ Error::MemberNotFound) => {
+                response(404, PLAIN, format!("{}\n", error.code_and_text().1))
+            }
+            Err(error @ (Error::MemberNotLearner | Error::LearnerNotReady)) => {
+                response(412, PLAIN, format!("{}\n", error.code_and_text().1))
+            }
+            Err(error) => response(500, PLAIN, format!("{}\n", error.code_and_text().1)),
+        }
+    }
+
+    fn members(&self) -> HttpResponse {
+        let members = self.shared.roster.members();
+        let members: Vec<_> = members.list().map(|member| member.to_json()).collect();
         let mut body = b"[".to_vec();
         body.extend(members.join(&b','));
         body.extend_from_slice(b"]\n");
@@ -90,32 +159,6 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let mp = (5 * doy + 2) / 153;
     let month = if mp < 10 { mp + 3 } else { mp - 9 };
     (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
-}
-
-/// The peer port serves no gRPC.
-pub(crate) struct NoCalls;
-
-fn unserved() -> Status {
-    Status::new(Code::Unimplemented, "peers serve no gRPC")
-}
-
-impl GrpcService for NoCalls {
-    fn lookup(&self, _path: &str) -> Result<Method, Status> {
-        Err(unserved())
-    }
-
-    fn unary(&self, _method: u16, _head: &CallHead, _body: Bytes, reply: Responder) {
-        reply.fail(unserved());
-    }
-
-    fn stream(
-        &self,
-        _method: u16,
-        _head: &CallHead,
-        _out: StreamSender,
-    ) -> Result<Box<dyn StreamHandler>, Status> {
-        Err(unserved())
-    }
 }
 
 #[cfg(test)]
