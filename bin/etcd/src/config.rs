@@ -271,7 +271,6 @@ mod tests {
         };
         refused(&["--election-timeout=400"], "5 times");
         refused(&["--listen-client-urls=http://127.0.0.1:1"], "--advertise-client-urls");
-        refused(&["--initial-cluster=a=http://h:1,b=http://h:2"], "several members");
         let both =
             ["--advertise-client-urls=http://h:1", "--listen-client-urls=http://example.com:1"];
         refused(&both, "expected IP");
