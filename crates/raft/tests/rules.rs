@@ -188,7 +188,9 @@ fn an_only_voter_answers_reads_when_it_knows_what_is_committed() {
     node.advance();
     assert_eq!((node.basic_status().role, node.basic_status().committed), (Role::Leader, 0));
     node.read_index(Bytes::from_static(b"read"));
-    assert!(node.ready().read_states.is_empty());
+    let ready = node.ready();
+    assert!(ready.read_states.is_empty());
+    node.storage_mut().append(ready.entries);
     node.advance();
     assert_eq!(work(&mut node).1[0].index, 3);
 }
