@@ -112,8 +112,9 @@ impl Core {
     /// # Errors
     /// It must not come from another member, or proposed what is not taken.
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        // Nobody else speaks for this member's log writer or applier.
-        if raft::wire::is_local_target(message.from()) {
+        // Nobody else speaks for this member, its log writer or its applier.
+        let from = message.from();
+        if raft::wire::is_local_target(from) || from == self.node.basic_status().id {
             return Err(StepError::Local);
         }
         self.node.step(message)
