@@ -6,7 +6,7 @@ use crate::probe::Prober;
 use crate::reader::Reader;
 use crate::shared::Shared;
 use crate::snapshot::SnapshotSender;
-use crate::status::Status;
+use crate::status::{PeerStats, Status};
 use crate::stream::{Outgoing, StreamBody, StreamKind};
 use crate::urls::{PeerUrl, Picker};
 use parking_lot::{Mutex, RwLock};
@@ -163,6 +163,14 @@ impl Peer {
             reader,
         };
         self.spawn(sender.run());
+    }
+
+    pub(crate) fn stats(&self) -> PeerStats {
+        PeerStats {
+            msgapp_stream: self.msgapp.queue().is_some(),
+            message_stream: self.message.queue().is_some(),
+            ..self.status.stats()
+        }
     }
 
     fn update(&self, urls: Vec<PeerUrl>) {

@@ -66,6 +66,8 @@ impl Reader {
         match self.dial(&url).await {
             Ok(body) => {
                 self.status.activate();
+                let (id, stream) = (self.id, self.kind.name());
+                self.shared.handler.note(&Note::StreamOpened { id, stream });
                 self.decode(body).await
             }
             Err(failure) => {
