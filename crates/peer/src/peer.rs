@@ -5,7 +5,7 @@ use crate::pipeline::Pipeline;
 use crate::probe::Prober;
 use crate::reader::Reader;
 use crate::shared::Shared;
-use crate::snapshot::SnapshotSender;
+use crate::snapshot::{Database, SnapshotSender};
 use crate::status::{PeerStats, Status};
 use crate::stream::{Outgoing, StreamBody, StreamKind};
 use crate::urls::{PeerUrl, Picker};
@@ -154,15 +154,8 @@ impl Peer {
         total_bytes: u64,
         reader: Box<dyn Read + Send>,
     ) {
-        let sender = SnapshotSender {
-            shared: Arc::clone(&self.shared),
-            picker: Arc::clone(&self.picker),
-            status: Arc::clone(&self.status),
-            message,
-            total_bytes,
-            reader,
-        };
-        self.spawn(sender.run());
+        let sender = SnapshotSender::new(&self.shared, &self.picker, &self.status);
+        self.spawn(sender.run(Database { message, total_bytes, reader }));
     }
 
     pub(crate) fn stats(&self) -> PeerStats {

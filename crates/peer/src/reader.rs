@@ -139,7 +139,7 @@ impl Reader {
     }
 
     fn deliver_all(&self, decoder: &mut Decoder) -> Result<(), crate::codec::CodecError> {
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.message()? {
             self.status.received(message.encoded_len());
             if !is_link_heartbeat(&message) {
                 self.deliver(message);

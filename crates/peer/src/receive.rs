@@ -94,7 +94,7 @@ async fn head(shared: &Shared, body: &mut Incoming) -> Result<(Message, Vec<Byte
     let limits = &shared.config.limits;
     let mut decoder = message::Decoder::new(limits.snapshot_message_bytes_max);
     loop {
-        if let Some(message) = decoder.next()? {
+        if let Some(message) = decoder.message()? {
             return Ok((message, decoder.into_rest().collect()));
         }
         let Some(piece) = body::piece(body, limits.read_timeout).await? else {
