@@ -8,7 +8,8 @@
 //!      send HEX          database HEX PATH   stats
 //! out  listening ADDR    message HEX         snapshot HEX PATH   http METHOD PATH
 //!      unreachable ID    done ID true|false  expelled ID         active ID    inactive ID
-//!      stats ID SENT RECEIVED RTT_NS
+//!      stream ID msgapp|message
+//!      stats ID SENT RECEIVED RTT_NS STREAMS
 //! ```
 #![allow(clippy::unwrap_used)] // a tool of tests
 
@@ -74,6 +75,7 @@ impl Handler for Echo {
         match note {
             Note::Active { id } => say(&format!("active {id:x}")),
             Note::Inactive { id, .. } => say(&format!("inactive {id:x}")),
+            Note::StreamOpened { id, stream } => say(&format!("stream {id:x} {stream}")),
             // On standard error, for whoever looks into a failed test.
             other => drop(writeln!(std::io::stderr().lock(), "{other:?}")),
         }
@@ -117,7 +119,9 @@ fn obey(transport: &Transport, echo: &Echo, words: &[&str]) {
         ["stats"] => {
             for (id, stats) in transport.stats() {
                 let (sent, received) = (stats.sent_bytes, stats.received_bytes);
-                say(&format!("stats {id:x} {sent} {received} {}", stats.rtt.as_nanos()));
+                let streams = u8::from(stats.msgapp_stream) + u8::from(stats.message_stream);
+                let rtt_ns = stats.rtt.as_nanos();
+                say(&format!("stats {id:x} {sent} {received} {rtt_ns} {streams}"));
             }
         }
         other => panic!("unknown command {other:?}"),

@@ -71,6 +71,13 @@ pub enum Note<'a> {
         /// What failed.
         why: &'a str,
     },
+    /// A peer gave a stream of its messages.
+    StreamOpened {
+        /// The peer.
+        id: u64,
+        /// `msgapp` or `message`.
+        stream: &'static str,
+    },
     /// A stream was refused or broke.
     StreamLost {
         /// The peer.

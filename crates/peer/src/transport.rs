@@ -129,7 +129,7 @@ impl Transport {
 
     /// Every peer's counts, by id.
     pub fn stats(&self) -> Vec<(u64, PeerStats)> {
-        self.peers.all().iter().map(|peer| (peer.status.id(), peer.status.stats())).collect()
+        self.peers.all().iter().map(|peer| (peer.status.id(), peer.stats())).collect()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

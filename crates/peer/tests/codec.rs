@@ -78,7 +78,7 @@ fn decode(kind: &str, bytes: &[u8], piece_len: usize) -> Result<Vec<Message>, Co
     let (mut decoder, mut messages) = (decoder(kind), Vec::new());
     for piece in bytes.chunks(piece_len) {
         decoder.push(Bytes::copy_from_slice(piece));
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.message()? {
             messages.push(message);
         }
     }
@@ -159,7 +159,7 @@ fn long_data_is_passed_on_where_it_lies() {
     let whole = Bytes::from(pieces.concat());
     let mut decoder = msgappv2::Decoder::new(RECEIVER, SENDER, BYTES_MAX);
     decoder.push(whole.clone());
-    let decoded = decoder.next().unwrap().unwrap();
+    let decoded = decoder.message().unwrap().unwrap();
     let decoded = decoded.entries[0].data.clone().unwrap();
     assert_eq!(decoded, data);
     assert!(whole.as_ptr_range().contains(&decoded.as_ptr()));

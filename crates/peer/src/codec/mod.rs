@@ -208,10 +208,10 @@ impl Decoder {
     ///
     /// # Errors
     /// What came in is no stream of this kind.
-    pub fn next(&mut self) -> Result<Option<Message>, CodecError> {
+    pub fn message(&mut self) -> Result<Option<Message>, CodecError> {
         match self {
-            Decoder::Message(decoder) => decoder.next(),
-            Decoder::MsgApp(decoder) => decoder.next(),
+            Decoder::Message(decoder) => decoder.message(),
+            Decoder::MsgApp(decoder) => decoder.message(),
         }
     }
 
