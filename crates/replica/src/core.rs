@@ -128,6 +128,15 @@ impl Core {
         self.node.propose(data)
     }
 
+    /// Proposes the data of several entries: all of them or none. They share the messages to the other
+    /// members.
+    ///
+    /// # Errors
+    /// None of the entries is in the log then.
+    pub fn propose_all(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<(), Dropped> {
+        self.node.propose_all(data)
+    }
+
     /// Proposes a change of one member. While another is under way, an empty entry takes its place.
     ///
     /// # Errors

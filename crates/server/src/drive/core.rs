@@ -5,6 +5,7 @@ use crate::cluster::{Held, Reads};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
+use bytes::Bytes;
 use proto::raftpb::{Message, MessageType};
 use replica::raft::{Dropped, ReadState, Role};
 use replica::{Command, Core};
@@ -12,12 +13,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Proposals made together, and bytes of them: what one message to another member may well carry.
+const BATCH_MAX: usize = 4096;
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// The core with its callers. It never touches a disk or a log sink.
 pub(crate) struct CoreDriver {
     shared: Arc<Shared>,
     core: Core,
     log: Mailbox<LogEvent>,
     held: Held,
+    /// Proposals of this turn; they are made together.
+    batch: Vec<(u64, Bytes)>,
+    batch_bytes: usize,
     reads: Reads,
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
@@ -31,6 +39,8 @@ pub(crate) fn run(shared: &Arc<Shared>, core: Core, log: &Mailbox<LogEvent>, tic
         core,
         log: log.clone(),
         held: Held::default(),
+        batch: Vec::new(),
+        batch_bytes: 0,
         reads: Reads::default(),
         commands: Vec::new(),
         leader: 0,
@@ -62,6 +72,7 @@ impl CoreDriver {
 
     /// Everything that follows from the events so far.
     fn work(&mut self) {
+        self.propose_batch();
         self.follow_leader();
         self.propose_held();
         if self.reads.wants_round() && self.leader != 0 {
@@ -83,6 +94,7 @@ impl CoreDriver {
         match event {
             CoreEvent::Propose { id, data } => self.propose(id, data),
             CoreEvent::ProposeConfChange { id, change } => {
+                self.propose_batch();
                 if let Err(dropped) = self.core.propose_conf_change(&change) {
                     self.drop_proposal(id, dropped);
                 }
@@ -106,17 +118,41 @@ impl CoreDriver {
 
     // ---- proposals -------------------------------------------------------------------------
 
-    fn propose(&mut self, id: u64, data: bytes::Bytes) {
+    fn propose(&mut self, id: u64, data: Bytes) {
         if self.leader == 0 || !self.held.is_empty() {
-            if !self.held.push(id, data) {
-                self.drop_proposal(id, Dropped::TooManyUncommitted);
-            }
+            return self.hold(id, data);
+        }
+        self.batch_bytes += data.len();
+        self.batch.push((id, data));
+        if self.batch.len() >= BATCH_MAX || self.batch_bytes >= BATCH_BYTES_MAX {
+            self.propose_batch();
+        }
+    }
+
+    fn hold(&mut self, id: u64, data: Bytes) {
+        if !self.held.push(id, data) {
+            self.drop_proposal(id, Dropped::TooManyUncommitted);
+        }
+    }
+
+    /// Makes the proposals of this turn together; where that is too much, one by one.
+    fn propose_batch(&mut self) {
+        if self.batch.is_empty() {
             return;
         }
-        if let Err(dropped) = self.core.propose(data.clone()) {
-            let waits = dropped == Dropped::NoLeader && self.held.push(id, data);
-            if !waits {
-                self.drop_proposal(id, dropped);
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        let together = self.core.propose_all(batch.iter().map(|(_, data)| data.clone()));
+        if together.is_ok() {
+            self.batch = batch;
+            self.batch.clear();
+            return;
+        }
+        for (id, data) in batch {
+            match self.core.propose(data.clone()) {
+                Ok(()) => {}
+                Err(Dropped::NoLeader) => self.hold(id, data),
+                Err(dropped) => self.drop_proposal(id, dropped),
             }
         }
     }
