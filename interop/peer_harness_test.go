@@ -69,8 +69,13 @@ type echo struct {
 
 func startEcho(t testing.TB) *echo {
 	t.Helper()
+	return startEchoAs(t, ourID, peerCluster, "127.0.0.1:0")
+}
+
+func startEchoAs(t testing.TB, id, cluster uint64, address string) *echo {
+	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command(peerEcho(t), fmt.Sprintf("%x", ourID), fmt.Sprintf("%x", peerCluster), dir)
+	cmd := exec.Command(peerEcho(t), fmt.Sprintf("%x", id), fmt.Sprintf("%x", cluster), dir, address)
 	stdin, err := cmd.StdinPipe()
 	must(t, err)
 	stdout, err := cmd.StdoutPipe()

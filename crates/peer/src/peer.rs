@@ -210,12 +210,16 @@ impl Peers {
         self.known.read().peers.values().cloned().collect()
     }
 
-    /// Does nothing for a peer that is known.
+    /// Does nothing for a peer that is known. One that was a remote is none any more.
     pub(crate) fn add(&self, shared: &Arc<Shared>, id: u64, urls: Vec<PeerUrl>) {
         let mut known = self.known.write();
-        if !known.stopped && !known.peers.contains_key(&id) {
-            known.peers.insert(id, Peer::start(shared, id, urls, Role::Peer));
+        if known.stopped || known.peers.contains_key(&id) {
+            return;
         }
+        known.peers.insert(id, Peer::start(shared, id, urls, Role::Peer));
+        let remote = known.remotes.remove(&id);
+        drop(known);
+        drop(remote);
     }
 
     /// Does nothing for a member that is known, and nothing where there are too many.

@@ -59,7 +59,8 @@ impl Transport {
     }
 
     /// Sends each message to the member it is for. What cannot be queued at once is dropped and
-    /// reported; what is for nobody, or for someone unknown, is dropped.
+    /// reported; what is for nobody, or for someone unknown, is dropped. A `MsgSnap` goes without a
+    /// database; one that has one belongs to [`Transport::send_snapshot`].
     pub fn send(&self, messages: Vec<Message>) {
         for message in messages {
             let peer =

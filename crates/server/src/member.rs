@@ -38,6 +38,8 @@ const POOL_THREADS: usize = 2;
 const OWN_FDS: u64 = 150;
 /// A watch stream is cut that does not read this many bytes of answers.
 const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a posted message beyond the longest request.
+const POST_SPARE_BYTES: usize = 16 * 1024 * 1024;
 /// How often a member that waits for its cluster looks again.
 const LOOK: Duration = Duration::from_millis(1);
 /// How long a member may take to lead itself and to publish its name.
@@ -297,6 +299,11 @@ impl Member {
         let options = peer::Config {
             local_urls: config.advertise_peer_urls.clone(),
             election_timeout: config.election_timeout,
+            limits: peer::Limits {
+                // The longest entry, and what raft puts into one append beside it.
+                post_bytes_max: config.request_bytes_max.saturating_add(POST_SPARE_BYTES),
+                ..peer::Limits::default()
+            },
             ..peer::Config::new(shared.member_id, shared.cluster_id, snap_dir)
         };
         let web = PeerWeb { shared: Arc::clone(shared) };

@@ -3,7 +3,7 @@
 use crate::common::{Event, Member, await_streams, introduce, message, pair, snapshot};
 use bytes::Bytes;
 use proto::raftpb::{Entry, Message, MessageType};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -94,6 +94,50 @@ fn a_peer_that_does_not_answer_a_post_is_unreachable() {
     one.transport.add_remote(2, &[url]).unwrap();
     one.transport.send(vec![message(MessageType::MsgVote, 1, 2)]);
     one.await_event(&Event::Unreachable(2));
+}
+
+/// Answers one post of a bare message of term 1.
+fn take_post(socket: &mut TcpStream) {
+    let mut heard = Vec::new();
+    let mut piece = [0; 1000];
+    while !heard.ends_with(&[0x20, 1]) {
+        let len = socket.read(&mut piece).unwrap();
+        assert!(len > 0, "the connection ended");
+        heard.extend_from_slice(&piece[..len]);
+    }
+    let head = String::from_utf8_lossy(&heard).to_lowercase();
+    assert!(head.starts_with("post /raft http/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\ncontent-type: application/protobuf\r\n"), "{head}");
+    socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+}
+
+#[test]
+fn posts_share_a_connection_until_it_breaks() {
+    let one = Member::with(1, |limits| limits.pipeline_workers = 1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    one.transport.add_remote(2, &[url]).unwrap();
+    let post = || one.transport.send(vec![message(MessageType::MsgVote, 1, 2)]);
+    post();
+    let (mut first, _) = listener.accept().unwrap();
+    take_post(&mut first);
+    post();
+    take_post(&mut first);
+    drop(first);
+    post();
+    let (mut second, _) = listener.accept().unwrap();
+    take_post(&mut second);
+    one.await_event(&Event::Active(2));
+}
+
+#[test]
+fn a_remote_that_becomes_a_peer_gets_streams() {
+    let (one, two) = (Member::start(1), Member::start(2));
+    introduce(&two, &one);
+    one.transport.add_remote(2, &[two.url()]).unwrap();
+    introduce(&one, &two);
+    await_streams(&one, 2);
+    await_streams(&two, 1);
 }
 
 #[test]
