@@ -26,7 +26,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("server", &["apply", "mvcc", "net", "proto", "replica"]),
     ("client", &["proto"]),
     ("etcd", &["server"]),
-    ("etcdctl", &["client", "proto"]),
+    ("cli", &[]),
+    ("etcdctl", &["cli", "client", "proto"]),
+    ("etcdutl", &["backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"]),
     ("tests", &[]),
 ];
 
