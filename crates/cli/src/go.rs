@@ -210,6 +210,14 @@ pub fn parse_int(text: &str) -> Result<i64, String> {
     integer(text, 10, "ParseInt", i64::from_str_radix)
 }
 
+/// Reads a whole number that is not negative.
+///
+/// # Errors
+/// Says that it is none.
+pub fn parse_unsigned(text: &str) -> Result<u64, String> {
+    integer(text, 10, "ParseUint", u64::from_str_radix)
+}
+
 /// Reads a lease's id, in hexadecimal.
 ///
 /// # Errors

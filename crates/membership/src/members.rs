@@ -1,7 +1,8 @@
 //! The members of the cluster, as committed entries made them.
 
-use crate::Member;
-use backend::{ApplyTxn, Table, View};
+use crate::storage::STORAGE_VERSION;
+use crate::{InitialCluster, Member};
+use backend::{ApplyTxn, MaintenanceTxn, Table, View};
 use bytes::Bytes;
 use proto::raftpb::{ConfChange, ConfChangeType, ConfState};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use std::ops::ControlFlow;
 const CLUSTER_VERSION: &[u8] = b"clusterVersion";
 const DOWNGRADE: &[u8] = b"downgrade";
 const CONF_STATE: &[u8] = b"confState";
-const STORAGE_VERSION: &[u8] = b"storageVersion";
 
 /// Why a membership change is refused: the same on every member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,23 @@ impl Members {
         loaded.downgrade =
             text(DOWNGRADE).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
         loaded
+    }
+
+    /// Puts the members of a new cluster in the place of those that a database knows, and of those
+    /// it knows to be removed. Versions stay.
+    pub fn replace(view: &View, txn: &mut MaintenanceTxn<'_>, cluster: &InitialCluster) -> Members {
+        for table in [Table::Members, Table::MembersRemoved] {
+            view.range(table, &[], &[], usize::MAX, |key, _| {
+                txn.delete(table, key);
+                ControlFlow::Continue(())
+            });
+        }
+        let mut fresh = Members::default();
+        for member in &cluster.members {
+            txn.put(Table::Members, format!("{:x}", member.id).as_bytes(), member.to_json().into());
+            fresh.members.insert(member.id, member.clone());
+        }
+        fresh
     }
 
     /// All members by id.
