@@ -64,7 +64,7 @@ pub(crate) struct Nothing {
 pub(crate) struct Defrag {
     /// Required. Defragments a data directory not in use by etcd.
     #[arg(long)]
-    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<OsString>,
     #[command(flatten)]
     nothing: Nothing,
 }
@@ -140,7 +140,7 @@ pub(crate) struct HashKv {
 pub(crate) struct Migrate {
     /// Path to the etcd data dir
     #[arg(long)]
-    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<OsString>,
     /// Target etcd version to migrate contents of data dir. Minimal value 3.5. Format "X.Y" for example 3.6.
     #[arg(long)]
     pub(crate) target_version: Option<String>,

@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use cli::exit::Exit;
 use cli::output::{Format, print};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The version that tools of this kind report.
 const VERSION: &str = "3.7.1";
@@ -44,7 +44,7 @@ fn help_of(name: &str) -> Result<(), Exit> {
 }
 
 fn run_defrag(global: &Global, args: &Defrag) -> Result<(), Exit> {
-    let Some(dir) = &args.data_dir else {
+    let Some(dir) = args.data_dir.as_deref().map(Path::new) else {
         return Err(misused("defrag", r#"required flag(s) "data-dir" not set"#));
     };
     defrag::defrag(dir, global.timeout).map_err(|why| {
@@ -74,7 +74,7 @@ fn run_hash_kv(global: &Global, args: &HashKv) -> Result<(), Exit> {
 
 fn run_migrate(global: &Global, args: &Migrate) -> Result<(), Exit> {
     let (dir, target) = match (&args.data_dir, &args.target_version) {
-        (Some(dir), Some(target)) => (dir, target),
+        (Some(dir), Some(target)) => (Path::new(dir), target),
         (dir, target) => {
             let missing = [(dir.is_none(), "data-dir"), (target.is_none(), "target-version")];
             let missing = missing.iter().filter(|(is_missing, _)| *is_missing);

@@ -16,7 +16,10 @@ use std::time::Duration;
 pub(crate) fn defrag(data_dir: &Path, timeout: Duration) -> Result<(), Refused> {
     let path = files::db(data_dir);
     files::check_there(&path)?;
-    let open = || Backend::open(RealDisk::new(), &path, Options::default());
+    // Where much is mapped ahead, files grow in large steps; this one is to be small.
+    let mut options = Options::default();
+    options.bolt.initial_map_bytes = 0;
+    let open = || Backend::open(RealDisk::new(), &path, options);
     let mut backend = open_within(timeout, open)?;
     let before = backend.size();
     log::info("defragmenting", &[("path", json!(path)), ("current-db-size-bytes", json!(before))]);

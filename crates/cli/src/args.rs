@@ -32,13 +32,19 @@ pub fn parse_line<C: CommandFactory + FromArgMatches>(words: Vec<OsString>) -> R
 }
 
 /// The reference's habits: a flag may be repeated, and the last counts; a switch may be given a
-/// value after `=`.
+/// value after `=`; any other flag takes the next word, even one that looks like a flag.
 pub fn like_the_reference(command: Command) -> Command {
     let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => switch(arg),
+        _ if is_plain(&arg) => arg.allow_hyphen_values(true),
         _ => arg,
     });
     command.mut_subcommands(like_the_reference)
+}
+
+/// Whether a flag always has a value.
+fn is_plain(arg: &Arg) -> bool {
+    !arg.is_positional() && !arg.is_require_equals_set() && arg.get_action().takes_values()
 }
 
 fn switch(arg: Arg) -> Arg {
@@ -105,5 +111,50 @@ fn describe(program: &str, error: &clap::Error) -> String {
             format!("invalid argument {value} for \"{name}\" flag: {reason}")
         }
         _ => error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    #[command(name = "tool")]
+    struct Line {
+        #[arg(long, default_value = "0", value_parser = go::parse_int)]
+        rev: i64,
+        #[arg(long)]
+        prefix: bool,
+        args: Vec<OsString>,
+    }
+
+    fn line(text: &str) -> Result<Line, String> {
+        let words = text.split_whitespace();
+        let matches = matches(Line::command(), ["tool"].into_iter().chain(words).map(Into::into));
+        let matches = matches.map_err(|exit| exit.message().to_owned())?;
+        Ok(Line::from_arg_matches(&matches).unwrap())
+    }
+
+    #[test]
+    fn flags_are_read_as_the_reference_reads_them() {
+        let read = line("--rev 1 a --prefix=false --rev -2 b --prefix").unwrap();
+        assert_eq!((read.rev, read.prefix, read.args.len()), (-2, true, 2));
+        assert!(!line("--prefix a --prefix=f").unwrap().prefix);
+    }
+
+    #[test]
+    fn flags_are_refused_in_the_words_of_the_reference() {
+        let syntax = |text| format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+        let refusals = [
+            ("--none", "unknown flag: --none".to_owned()),
+            ("-z", "unknown shorthand flag: 'z' in -z".to_owned()),
+            ("--rev x", format!("invalid argument \"x\" for \"--rev\" flag: {}", syntax("x"))),
+            ("--rev -p", format!("invalid argument \"-p\" for \"--rev\" flag: {}", syntax("-p"))),
+        ];
+        for (text, refusal) in refusals {
+            assert_eq!(line(text).unwrap_err(), refusal);
+        }
     }
 }

@@ -39,7 +39,7 @@ mod tests {
         let (mut store, _) = Store::open(&backend).unwrap();
         let mut txn = backend.begin();
         let mut write = store.begin(&mut txn);
-        write.put(&"k".into(), &"v".into(), 0, false);
+        write.put(&"k".into(), b"v", 0, false);
         let change = write.end().unwrap();
         txn.finish(EntryId { term: 1, index: 1 });
         store.publish(&change);
