@@ -333,6 +333,20 @@ func compareRestored(t *testing.T, theirs, mine, walDir string) {
 	}
 }
 
+// differences are the lines that only one of two texts has.
+func differences(want, got string) string {
+	var out strings.Builder
+	for _, side := range []struct{ sign, has, lacks string }{{"-", want, got}, {"+", got, want}} {
+		lacks := "\n" + side.lacks + "\n"
+		for _, line := range strings.Split(side.has, "\n") {
+			if !strings.Contains(lacks, "\n"+line+"\n") {
+				fmt.Fprintf(&out, "%s %s\n", side.sign, line)
+			}
+		}
+	}
+	return out.String()
+}
+
 // TestEtcdutlRestore restores snapshots of both servers with both tools, compares the directories,
 // and starts both servers on both.
 func TestEtcdutlRestore(t *testing.T) {
@@ -378,7 +392,7 @@ func TestEtcdutlRestore(t *testing.T) {
 					// It comes back as it was left.
 					s = start(t, bin, filepath.Join(dir, "r"), p, more...)
 					if again := state(t, s); !strings.HasSuffix(states[name], again) {
-						t.Errorf("%s, after a restart:\n%s\nbefore:\n%s", name, again, states[name])
+						t.Errorf("%s, after a restart:\n%s", name, differences(states[name], again))
 					}
 					s.client.Close()
 					s.stop()
@@ -387,7 +401,7 @@ func TestEtcdutlRestore(t *testing.T) {
 			want := states["restored by theirs, run by theirs"]
 			for name, got := range states {
 				if got != want {
-					t.Errorf("%s:\n%s\nreference:\n%s", name, got, want)
+					t.Errorf("%s:\n%s", name, differences(want, got))
 				}
 			}
 		})
