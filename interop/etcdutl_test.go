@@ -158,9 +158,18 @@ func sources(t testing.TB) map[string]string {
 	return map[string]string{"theirs": theirs, "ours": mine, "db": filepath.Join(dir, "member/snap/db")}
 }
 
+// bumped is the database that a restore with a bumped revision leaves.
+func bumped(t testing.TB, snapshot string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "r")
+	run(t, tool(t, "etcdutl"), "snapshot", "restore", snapshot, "--data-dir", dir, "--bump-revision=1000", "--mark-compacted")
+	return filepath.Join(dir, "member/snap/db")
+}
+
 // TestEtcdutlLooksAlike runs the same command lines with both tools on the same files.
 func TestEtcdutlLooksAlike(t *testing.T) {
 	files := sources(t)
+	files["bumped"] = bumped(t, files["theirs"])
 	lines := []string{
 		"snapshot status s", "hashkv s", "hashkv s --rev 100", "hashkv s --rev 3", "hashkv s --rev 9999", "hashkv s --rev -1",
 		"snap stat s", "hash s",
