@@ -143,7 +143,7 @@ mod tests {
         let put = PutRequest { key: "k".into(), ..PutRequest::default() };
         let ignoring = PutRequest { ignore_value: true, ..put.clone() };
         let put = InternalRaftRequest { put: Some(put), ..request() };
-        assert_eq!(needed(put).as_deref(), Some("3.0.0"));
+        assert_eq!(needed(put), None, "what has always been there says nothing");
         let put = InternalRaftRequest { put: Some(ignoring), ..request() };
         assert_eq!(needed(put).as_deref(), Some("3.2.0"));
         let range = RangeRequest { min_mod_revision: 1, ..RangeRequest::default() };

@@ -15,6 +15,9 @@ mod migrate;
 mod output;
 mod restore;
 mod status;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // the helpers of tests too
+mod tests;
 mod urls;
 
 use std::process::ExitCode;

@@ -78,8 +78,10 @@ fn what_was_synced_is_there_after_a_crash_anywhere() {
                 assert_eq!(acknowledged, 0);
                 continue;
             }
+            let looked_at = wal::read(&sim, dir(), &start());
             let (mut wal, found) = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
                 .unwrap_or_else(|fault| panic!("crash {crash}, seed {seed}: {fault}"));
+            assert_eq!(looked_at.unwrap(), found, "crash {crash}, seed {seed}");
             repaired += u32::from(found.repaired);
             assert_eq!(found.metadata, "me");
             assert!(found.entries.len() as u64 >= acknowledged, "crash {crash}, seed {seed}");
