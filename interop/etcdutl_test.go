@@ -366,7 +366,7 @@ func TestEtcdutlRestore(t *testing.T) {
 		{"bumped", "theirs", "--bump-revision 1000 --mark-compacted"},
 		{"bumped ours", "ours", "--bump-revision 1000000000 --mark-compacted --initial-memory-map-size 0"},
 		{"database", "db", "--skip-hash-check"},
-		{"wal elsewhere", "theirs", "--wal-dir w --skip-hash-check=true"},
+		{"wal elsewhere", "theirs", "--wal-dir w/ --skip-hash-check=true"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

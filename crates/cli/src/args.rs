@@ -19,7 +19,7 @@ pub fn matches(
     command.try_get_matches_from_mut(words).map_err(|error| refuse(&mut command, &error))
 }
 
-/// Reads a line that holds one of a few commands, with the same habits as [`matches`].
+/// Reads a line that holds one of a few commands, with the same habits as [`matches()`].
 ///
 /// # Errors
 /// What is wrong with it.

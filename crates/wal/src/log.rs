@@ -93,9 +93,7 @@ impl Wal {
             // Made beforehand by whoever set the machine up; the finished log takes its place.
             disk.remove_dir_all(dir).map_err(Fault::io(dir, "cannot replace"))?;
         }
-        let mut temporary = dir.as_os_str().to_owned();
-        temporary.push(".tmp");
-        let temporary = PathBuf::from(temporary);
+        let temporary = beside(dir);
         let io = |what| Fault::io(&temporary, what);
         if disk.exists(&temporary).map_err(io("cannot look for"))? {
             disk.remove_dir_all(&temporary).map_err(io("cannot remove"))?;
@@ -310,6 +308,13 @@ impl Wal {
         }
         Ok(removed)
     }
+}
+
+/// Where a log is made before it gets its name; a slash at the end of that means nothing.
+fn beside(dir: &Path) -> PathBuf {
+    let mut name = dir.components().collect::<PathBuf>().into_os_string();
+    name.push(".tmp");
+    name.into()
 }
 
 /// An empty, locked segment of its full length.

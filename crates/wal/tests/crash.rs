@@ -155,6 +155,9 @@ fn an_empty_directory_made_beforehand_is_taken() {
     let sim = SimDisk::new(1);
     sim.create_dir_all(dir(), 0o700).unwrap();
     drop(Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap());
+    drop(Wal::create(sim.disk(), Path::new("other/"), Bytes::new(), OPTIONS).unwrap());
+    assert!(!sim.exists(Path::new("other/.tmp")).unwrap());
+    assert!(wal::has_segments(&sim, Path::new("other")).unwrap());
     let again = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).err();
     assert!(matches!(again, Some(Fault::Inconsistent { .. })));
 }
