@@ -69,6 +69,8 @@ func encode(m proto.Message) []byte {
 func workloads() []workload {
 	const kv = "/etcdserverpb.KV/"
 	return []workload{
+		// Nothing but the way there and back.
+		{"empty", "/grpc.health.v1.Health/Check", func(*rand.Rand) []byte { return nil }, 2},
 		{"put", kv + "Put", func(r *rand.Rand) []byte {
 			return encode(&pb.PutRequest{Key: key(r.Intn(keySpace)), Value: value(r)})
 		}, 4},

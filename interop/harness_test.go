@@ -19,12 +19,15 @@ import (
 // ours is the server under test: HOLDFAST_ETCD, or what cargo built.
 func ours(t testing.TB) string {
 	t.Helper()
-	candidates := []string{os.Getenv("HOLDFAST_ETCD"), "../target/release/etcd", "../target/debug/etcd"}
-	for _, path := range candidates {
-		if path == "" {
-			continue
+	if path := os.Getenv("HOLDFAST_ETCD"); path != "" {
+		if err := isFile(path); err != nil {
+			t.Fatalf("HOLDFAST_ETCD names no server: %v", err)
 		}
-		if _, err := os.Stat(path); err == nil {
+		abs, _ := filepath.Abs(path)
+		return abs
+	}
+	for _, path := range []string{"../target/release/etcd", "../target/debug/etcd"} {
+		if isFile(path) == nil {
 			abs, _ := filepath.Abs(path)
 			return abs
 		}
@@ -34,6 +37,14 @@ func ours(t testing.TB) string {
 	}
 	t.Skip("skipped: there is no server binary; build it with `cargo build -p etcd` or set HOLDFAST_ETCD")
 	return ""
+}
+
+func isFile(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", path)
+	}
+	return err
 }
 
 // tool is one of the reference's programs, built by build.sh.

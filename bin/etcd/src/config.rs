@@ -1,9 +1,10 @@
 //! From settings to what the server needs, checked.
 
 use crate::flags::Settings;
+use crate::gates;
 use server::apply::membership::InitialCluster;
 use server::apply::{self, lease};
-use server::{ReplicaOptions, wal};
+use server::{Beginning, ReplicaOptions, wal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,9 @@ const UNCOMMITTED_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(crate) struct Config {
     pub(crate) server: server::Config,
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen_peers: Vec<SocketAddr>,
+    /// Whether a member without data joins a cluster that runs.
+    pub(crate) joins: bool,
     pub(crate) log_level: String,
 }
 
@@ -45,14 +49,17 @@ impl Config {
                         explicitly"
                 .into());
         }
-        one_of(settings, "initial-cluster-state", &["new"])?;
+        one_of(settings, "initial-cluster-state", &["new", "existing"])?;
         one_of(settings, "backend-bbolt-freelist-type", &["map", "array"])?;
+        one_of(settings, "metrics", &["basic", "extensive"])?;
         one_of(settings, "logger", &["zap"])?;
         one_of(settings, "log-format", &["json"])?;
         one_of(settings, "log-outputs", &["default", "stderr"])?;
         Ok(Config {
             server: server_config(settings, heartbeat_ms, election_ms)?,
-            listen: listen_addresses(settings.get("listen-client-urls"))?,
+            listen: listen_addresses(settings, "listen-client-urls")?,
+            listen_peers: listen_addresses(settings, "listen-peer-urls")?,
+            joins: settings.get("initial-cluster-state") == "existing",
             log_level: settings.get("log-level").to_owned(),
         })
     }
@@ -66,6 +73,8 @@ fn server_config(
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     Ok(server::Config {
         replica: replica_options(settings, heartbeat_ms, election_ms)?,
+        advertise_peer_urls: urls(settings.get("initial-advertise-peer-urls"))?,
+        strict_changes: settings.get("strict-reconfig-check") == "true",
         advertise_client_urls: urls(settings.get("advertise-client-urls"))?,
         heartbeat_interval: Duration::from_millis(heartbeat_ms),
         election_timeout: Duration::from_millis(election_ms),
@@ -75,12 +84,14 @@ fn server_config(
         concurrent_streams_max: number(settings, "max-concurrent-streams")?,
         keepalive_interval: duration(settings, "grpc-keepalive-interval", Duration::MAX)?,
         keepalive_timeout: duration(settings, "grpc-keepalive-timeout", Duration::from_secs(20))?,
+        keepalive_min_time: duration(settings, "grpc-keepalive-min-time", Duration::ZERO)?,
         progress_interval: duration(
             settings,
             "watch-progress-notify-interval",
             Duration::from_secs(600),
         )?
         .max(Duration::from_millis(100)),
+        extensive_metrics: settings.get("metrics") == "extensive",
         net_threads: threads.min(4),
     })
 }
@@ -104,28 +115,33 @@ fn replica_options(
     let token = settings.get("initial-cluster-token");
     let initial = InitialCluster::parse(&initial, token)
         .map_err(|error| format!("--initial-cluster: {error}"))?;
-    if initial.members.len() > 1 {
-        return Err(
-            "--initial-cluster names several members; this version serves clusters of one".into()
-        );
-    }
     let no_sync = settings.get("unsafe-no-fsync") == "true";
     let mut backend = apply::backend::Options::default();
     backend.bolt.no_sync = no_sync;
     // As etcd: one and a half election timeouts, in whole seconds.
     let ticks = 3 * (election_ms / heartbeat_ms) / 2;
     let ttl_min_s = (ticks * heartbeat_ms).div_ceil(1000) as i64;
+    let gates = gates::read(settings.get("feature-gates"))?;
     Ok(ReplicaOptions {
         data_dir,
         wal_dir,
         name,
-        initial,
+        beginning: Beginning::New(initial),
+        election_ticks: (election_ms / heartbeat_ms) as u32,
+        pre_vote: settings.get("pre-vote") == "true",
         snapshot_count: number(settings, "snapshot-count")?,
         keep_files: number::<usize>(settings, "max-wals")?.max(1),
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
-        lease: lease::Config { ttl_min_s, persist_checkpoints: true },
-        apply: apply::Config { quota_bytes: number(settings, "quota-backend-bytes")? },
+        lease: lease::Config {
+            ttl_min_s,
+            checkpoints: gates.lease_checkpoint,
+            persist_checkpoints: true,
+        },
+        apply: apply::Config {
+            quota_bytes: number(settings, "quota-backend-bytes")?,
+            learners_max: number(settings, "max-learners")?,
+        },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
     })
 }
@@ -191,9 +207,9 @@ fn urls(list: &str) -> Result<Vec<String>, String> {
 }
 
 /// Where to listen: addresses, or localhost; names could mean another machine tomorrow.
-fn listen_addresses(list: &str) -> Result<Vec<SocketAddr>, String> {
+fn listen_addresses(settings: &Settings, flag: &str) -> Result<Vec<SocketAddr>, String> {
     let mut addresses = Vec::new();
-    for text in urls(list)? {
+    for text in urls(settings.get(flag))? {
         let url = Url::parse(&text).map_err(|error| format!("URL {text:?}: {error}"))?;
         if url.scheme() != "http" {
             return Err(format!("{text}: this version listens on http only"));
@@ -212,7 +228,7 @@ fn listen_addresses(list: &str) -> Result<Vec<SocketAddr>, String> {
         addresses.push(SocketAddr::new(ip, port));
     }
     if addresses.is_empty() {
-        return Err("--listen-client-urls is empty".into());
+        return Err(format!("--{flag} is empty"));
     }
     Ok(addresses)
 }
@@ -241,7 +257,8 @@ mod tests {
         let config = config(&[]).unwrap();
         let replica = &config.server.replica;
         assert_eq!(replica.data_dir, PathBuf::from("default.etcd"));
-        assert_eq!(format!("{:x}", replica.initial.cluster_id), "cdf818194e3a8c32");
+        let Beginning::New(initial) = &replica.beginning else { panic!("it is new") };
+        assert_eq!(format!("{:x}", initial.cluster_id), "cdf818194e3a8c32");
         assert_eq!(replica.lease.ttl_min_s, 2);
         assert_eq!(config.listen[0].port(), 2379);
     }
@@ -254,7 +271,6 @@ mod tests {
         };
         refused(&["--election-timeout=400"], "5 times");
         refused(&["--listen-client-urls=http://127.0.0.1:1"], "--advertise-client-urls");
-        refused(&["--initial-cluster=a=http://h:1,b=http://h:2"], "several members");
         let both =
             ["--advertise-client-urls=http://h:1", "--listen-client-urls=http://example.com:1"];
         refused(&both, "expected IP");

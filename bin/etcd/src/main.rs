@@ -2,6 +2,7 @@
 
 mod config;
 mod flags;
+mod gates;
 mod logs;
 mod run;
 

@@ -4,7 +4,7 @@ use crate::config::Config;
 use server::{Member, VERSION, disk};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::error::Error;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,13 +27,13 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         data_dir = %replica.data_dir.display(),
         "starting an etcd server"
     );
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        let listener = TcpListener::bind(address)
-            .map_err(|error| format!("listen tcp {address}: bind: {error}"))?;
-        listeners.push(listener);
-    }
-    let mut member = Member::start(disk::RealDisk::new(), &config.server)?;
+    // Peers first, as etcd; whichever address is taken, nothing was touched yet.
+    let peer_listeners = listen(&config.listen_peers)?;
+    let listeners = listen(&config.listen)?;
+    let disk = disk::RealDisk::new();
+    let mut server = config.server.clone();
+    let remotes = server::begin(&*disk, &mut server.replica, config.joins)?;
+    let mut member = Member::start(disk, &server)?;
     let (member_id, cluster_id) = member.ids();
     tracing::info!(
         local_member_id = %format!("{member_id:x}"),
@@ -41,7 +41,15 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         is_new = member.is_new,
         "opened the member's data"
     );
-    if let Err(error) = member.publish(&config.server) {
+    member.serve_peers(peer_listeners, &server, &remotes)?;
+    for address in &config.listen_peers {
+        tracing::info!(address = %address, "serving peer traffic");
+    }
+    if let Err(error) = member.publish(&server, || stop.load(Ordering::Relaxed)) {
+        if stop.load(Ordering::Relaxed) || member.is_removed() {
+            member.stop(GRACE);
+            return Ok(());
+        }
         if let Some(fault) = member.wait_failure(Duration::ZERO) {
             return Err(fault.into());
         }
@@ -52,7 +60,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         "published local member to cluster through raft"
     );
     tracing::info!("ready to serve client requests");
-    member.serve(listeners, &config.server)?;
+    member.serve(listeners, &server)?;
     for address in &config.listen {
         tracing::info!(
             traffic = "grpc+http",
@@ -65,11 +73,45 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
             tracing::error!(error = %fault, "stopping: the member cannot go on");
             return Err(fault.into());
         }
-        if stop.load(Ordering::Relaxed) {
+        let removed = member.is_removed();
+        if removed {
+            tracing::error!("the member has been permanently removed from the cluster");
+        }
+        if removed || stop.load(Ordering::Relaxed) {
             tracing::info!("received signal; shutting down");
             member.stop(GRACE);
             tracing::info!("closed etcd server");
             return Ok(());
         }
+    }
+}
+
+/// Binds sockets; errors read as Go's do.
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, String> {
+    let bind = |address: &SocketAddr| {
+        TcpListener::bind(address)
+            .map_err(|error| format!("listen tcp {address}: bind: {}", reason(&error)))
+    };
+    addresses.iter().map(bind).collect()
+}
+
+/// The system's reason in the words of Go, which has no capitals and no numbers.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_refused_in_the_words_of_etcd() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let refusal = listen(&[address]).unwrap_err();
+        assert_eq!(refusal, format!("listen tcp {address}: bind: address already in use"));
     }
 }

@@ -27,6 +27,50 @@ pub enum Kind {
     DowngradeInfoSet = 1302,
 }
 
+impl Kind {
+    /// Every kind, in the order of [`Kind::place`].
+    pub const ALL: [Kind; 12] = [
+        Kind::Range,
+        Kind::Put,
+        Kind::DeleteRange,
+        Kind::Txn,
+        Kind::Compaction,
+        Kind::LeaseGrant,
+        Kind::LeaseRevoke,
+        Kind::Alarm,
+        Kind::LeaseCheckpoint,
+        Kind::ClusterVersionSet,
+        Kind::ClusterMemberAttrSet,
+        Kind::DowngradeInfoSet,
+    ];
+
+    /// The kind's place in [`Kind::ALL`].
+    pub fn place(self) -> usize {
+        match self as u32 {
+            field @ 3..=11 => field as usize - 3,
+            field => field as usize - 1300 + 9,
+        }
+    }
+
+    /// The name that metrics know it by: the field's, in Go.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Range => "Range",
+            Kind::Put => "Put",
+            Kind::DeleteRange => "DeleteRange",
+            Kind::Txn => "Txn",
+            Kind::Compaction => "Compaction",
+            Kind::LeaseGrant => "LeaseGrant",
+            Kind::LeaseRevoke => "LeaseRevoke",
+            Kind::Alarm => "Alarm",
+            Kind::LeaseCheckpoint => "LeaseCheckpoint",
+            Kind::ClusterVersionSet => "ClusterVersionSet",
+            Kind::ClusterMemberAttrSet => "ClusterMemberAttrSet",
+            Kind::DowngradeInfoSet => "DowngradeInfoSet",
+        }
+    }
+}
+
 const HEADER_FIELD: u32 = 100;
 const LENGTH_DELIMITED: u32 = 2;
 
@@ -71,6 +115,28 @@ pub enum Request {
     DowngradeInfoSet(mpb::DowngradeInfoSetRequest),
     /// A field of a room that this build does not have, by its number.
     Unsupported(u32),
+}
+
+impl Request {
+    /// Which request it is; `None` for one without effect.
+    pub fn kind(&self) -> Option<Kind> {
+        let kind = match self {
+            Request::Range(_) => Kind::Range,
+            Request::Put(_) => Kind::Put,
+            Request::DeleteRange(_) => Kind::DeleteRange,
+            Request::Txn(_) => Kind::Txn,
+            Request::Compaction(_) => Kind::Compaction,
+            Request::LeaseGrant(_) => Kind::LeaseGrant,
+            Request::LeaseRevoke(_) => Kind::LeaseRevoke,
+            Request::LeaseCheckpoint(_) => Kind::LeaseCheckpoint,
+            Request::Alarm(_) => Kind::Alarm,
+            Request::ClusterVersionSet(_) => Kind::ClusterVersionSet,
+            Request::ClusterMemberAttrSet(_) => Kind::ClusterMemberAttrSet,
+            Request::DowngradeInfoSet(_) => Kind::DowngradeInfoSet,
+            Request::Nothing | Request::Unsupported(_) => return None,
+        };
+        Some(kind)
+    }
 }
 
 /// An entry's request and who waits for it.
@@ -168,6 +234,13 @@ mod tests {
         assert_eq!(full.header.as_ref().unwrap().id, 7);
         assert_eq!(full.encode_to_vec(), bytes);
         assert_eq!(decode(bytes), Some(Envelope { id: 7, request: Request::Put(put) }));
+    }
+
+    #[test]
+    fn every_kind_has_its_place() {
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!((kind.place(), kind.name()), (place, format!("{kind:?}").as_str()));
+        }
     }
 
     #[test]

@@ -1,23 +1,28 @@
 //! The replicated state machine: owns all state that committed entries change.
 
-use crate::envelope::{self, Request};
+use crate::envelope::{self, Kind, Request};
 use crate::quota::{self, Quota};
 use crate::{Alarms, Fault, Refusal, Reply, kv, txn};
 use backend::{ApplyTxn, Backend, EntryId, Table};
+use bytes::Bytes;
 use lease::Lessor;
 use membership::Members;
-use mvcc::{Change, Store};
+use mvcc::{Change, Operations, Store};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType};
 use proto::membershippb as mpb;
 use proto::raftpb::{ConfChange, Entry, EntryType};
 
+const AUTH_REVISION: &[u8] = b"authRevision";
+
 /// What a machine is told once.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// The database quota as the flag gives it: 0 default, negative none.
     pub quota_bytes: i64,
+    /// Learners that the cluster may have at a time.
+    pub learners_max: usize,
 }
 
 /// The state machine of one member.
@@ -69,11 +74,22 @@ pub struct Outcome {
     pub change: Option<Change>,
     /// What the replica must do now.
     pub effect: Effect,
+    /// What was asked, where it was executed.
+    pub kind: Option<Kind>,
+    /// The reads and writes it consisted of.
+    pub operations: Operations,
 }
 
 impl Outcome {
     fn empty() -> Outcome {
-        Outcome { id: 0, result: Ok(Reply::Done), change: None, effect: Effect::None }
+        Outcome {
+            id: 0,
+            result: Ok(Reply::Done),
+            change: None,
+            effect: Effect::None,
+            kind: None,
+            operations: Operations::default(),
+        }
     }
 }
 
@@ -83,7 +99,12 @@ impl Machine {
     /// # Errors
     /// Damaged data, and databases with authentication enabled: serving those without checking
     /// anyone would open them to everyone.
-    pub fn open(backend: Backend, lease: lease::Config, config: Config) -> Result<Opened, Fault> {
+    pub fn open(
+        mut backend: Backend,
+        lease: lease::Config,
+        config: Config,
+    ) -> Result<Opened, Fault> {
+        begin_auth(&mut backend);
         let view = backend.reader().view();
         if view.get(Table::Auth, b"authEnabled").is_some_and(|v| v.first() == Some(&1)) {
             return Err(Fault::Unsupported(
@@ -97,8 +118,10 @@ impl Machine {
         for (key, id) in restored.attachments {
             lessor.restore_attachment(key, id);
         }
+        let mut members = Members::load(&view)?;
+        members.set_learners_max(config.learners_max);
         let machine = Machine {
-            members: Members::load(&view),
+            members,
             alarms: Alarms::load(&view),
             quota: Quota::from_flag(config.quota_bytes),
             backend,
@@ -166,15 +189,17 @@ impl Machine {
             size_bytes: size,
             change: None,
             effect: Effect::None,
+            operations: Operations::default(),
         };
+        let kind = envelope.request.kind();
         let result = step.dispatch(envelope.request, skip_ranges);
-        let Step { txn, change, effect, .. } = step;
+        let Step { txn, change, effect, operations, .. } = step;
         txn.finish(at);
         if let Some(change) = &change {
             self.store.publish(change);
         }
         let result = if effect == Effect::OutOfSpace { Err(Refusal::NoSpace) } else { result };
-        Ok(Outcome { id: envelope.id, result, change, effect })
+        Ok(Outcome { id: envelope.id, result, change, effect, kind, operations })
     }
 
     /// Raft hears of every change again on replay; the tables only of new ones.
@@ -197,7 +222,17 @@ impl Machine {
             txn.finish(at);
         }
         let id = change.id();
-        Ok(Outcome { id, result, change: None, effect: Effect::ConfChange(change) })
+        Ok(Outcome { id, result, effect: Effect::ConfChange(change), ..Outcome::empty() })
+    }
+}
+
+/// Whoever first opens a database gives its permissions a revision, as etcd does: the hash of the
+/// whole file counts it.
+fn begin_auth(backend: &mut Backend) {
+    if backend.reader().view().get(Table::Auth, AUTH_REVISION).is_none() {
+        let mut txn = backend.begin_maintenance();
+        txn.put(Table::Auth, AUTH_REVISION, Bytes::copy_from_slice(&1u64.to_be_bytes()));
+        txn.finish();
     }
 }
 
@@ -212,6 +247,7 @@ struct Step<'b, 'm> {
     size_bytes: u64,
     change: Option<Change>,
     effect: Effect,
+    operations: Operations,
 }
 
 impl Step<'_, '_> {
@@ -296,6 +332,7 @@ impl Step<'_, '_> {
     ) -> Result<Reply, Refusal> {
         let mut txn = self.store.begin(&mut self.txn);
         let reply = act(&mut txn, self.lessor);
+        self.operations = txn.operations();
         self.change = txn.end();
         reply
     }
@@ -307,6 +344,7 @@ impl Step<'_, '_> {
         for key in &keys {
             txn.delete_range(key, &bytes::Bytes::new(), false);
         }
+        self.operations = txn.operations();
         self.change = txn.end();
         let revision = self.change.as_ref().map_or(self.store.revision(), |change| change.revision);
         Ok(Reply::LeaseRevoke { revision })

@@ -83,6 +83,7 @@ impl From<membership::Refusal> for Refusal {
             membership::Refusal::Exists => Refusal::MemberExists,
             membership::Refusal::NotFound => Refusal::MemberNotFound,
             membership::Refusal::PeerUrlExists => Refusal::PeerUrlExists,
+            membership::Refusal::TooManyLearners => Refusal::TooManyLearners,
             membership::Refusal::NotLearner => Refusal::MemberNotLearner,
             membership::Refusal::Malformed => Refusal::MemberBadUrls,
         }

@@ -151,6 +151,44 @@ fn defragmentation_shrinks_the_file_under_readers_and_writers() {
 }
 
 #[test]
+fn what_is_committed_after_a_defragmentation_survives_a_crash_anywhere() {
+    let run = |sim: &SimDisk, durable: &mut u64| -> Result<(), Fault> {
+        let mut backend = open(sim)?;
+        for round in 0..3 {
+            for index in round * 20 + 1..=round * 20 + 20 {
+                apply(&mut backend, index);
+            }
+            backend.commit()?;
+            *durable = backend.durable().index;
+            let job = backend.defragment().unwrap();
+            let done = job.run();
+            backend.complete_defragment(done)?;
+        }
+        Ok(())
+    };
+    let whole = SimDisk::new(0);
+    run(&whole, &mut 0).unwrap();
+    for crash in 1..=whole.ops() {
+        for seed in 0..4 {
+            let (sim, mut durable) = (SimDisk::new(seed), 0);
+            sim.crash_after(crash);
+            // A defragmentation that fails before the exchange is no fault.
+            let _ = run(&sim, &mut durable);
+            sim.restart();
+            match open(&sim) {
+                Ok(backend) => {
+                    let applied = backend.applied().index;
+                    assert!(applied >= durable, "crash {crash}, seed {seed}: {durable}, {applied}");
+                    let found = keys(&backend.reader().view(), Table::Key);
+                    assert_eq!(found, (1..=applied).map(key).collect::<Vec<_>>());
+                }
+                Err(fault) => assert_eq!(durable, 0, "crash {crash}, seed {seed}: {fault}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_defragmentation_without_space_leaves_everything_as_it_was() {
     let sim = SimDisk::new(1);
     let mut backend = open(&sim).unwrap();

@@ -22,18 +22,22 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        #[allow(clippy::suspicious_open_options)] // emptied below, once it is locked
         let file = fs::OpenOptions::new()
             .read(true)
             .write(how.write)
             .create(how.create)
             .create_new(how.create_new)
-            .truncate(how.truncate)
             .mode(how.mode)
             .open(path)?;
         match how.lock {
             Lock::None => {}
             Lock::Shared => flock(&file, FlockOperation::NonBlockingLockShared)?,
             Lock::Exclusive => flock(&file, FlockOperation::NonBlockingLockExclusive)?,
+        }
+        // Not before it is ours: whoever holds the lock needs what is in it.
+        if how.truncate {
+            file.set_len(0)?;
         }
         Ok(Arc::new(RealFile { file }))
     }

@@ -19,6 +19,7 @@ fn synced_bytes_survive_and_unsynced_sectors_are_torn() {
         file.write_at(&[1; 2048], 0).unwrap();
         file.sync_data().unwrap();
         sim.sync_dir(p("d")).unwrap();
+        sim.sync_dir(p("")).unwrap();
         file.write_at(&[2; 1024], 0).unwrap();
         sim.restart();
         assert!(file.len().is_err(), "a handle from before the crash is dead");
@@ -41,6 +42,7 @@ fn names_survive_in_order_once_their_directory_is_synced() {
         sim.create_dir_all(p("d"), 0o700).unwrap();
         sim.open(p("d/a"), Open::CREATE).unwrap();
         sim.sync_dir(p("d")).unwrap();
+        sim.sync_dir(p("")).unwrap();
         sim.rename(p("d/a"), p("d/b")).unwrap();
         sim.open(p("d/c"), Open::CREATE).unwrap();
         sim.restart();
@@ -49,6 +51,28 @@ fn names_survive_in_order_once_their_directory_is_synced() {
     let expected: Vec<Vec<String>> =
         vec![vec!["a".into()], vec!["b".into()], vec!["b".into(), "c".into()]];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_name_needs_its_directory_and_that_one_its_own() {
+    let (mut without_file, mut without_dir, mut moved) = (0, 0, 0);
+    for seed in 0..200 {
+        let sim = SimDisk::new(seed);
+        sim.create_dir_all(p("new"), 0o700).unwrap();
+        sim.open(p("new/f"), Open::CREATE).unwrap();
+        // Either of the two alone is not enough.
+        sim.sync_dir(p(if seed % 2 == 0 { "" } else { "new" })).unwrap();
+        sim.rename(p("new"), p("d")).unwrap();
+        sim.restart();
+        let dir = ["new", "d"].into_iter().find(|name| sim.exists(p(name)).unwrap());
+        without_dir += u32::from(dir.is_none());
+        if let Some(dir) = dir {
+            moved += u32::from(dir == "d");
+            without_file += u32::from(sim.list(p(dir)).unwrap().is_empty());
+        }
+    }
+    let counts = [without_file, without_dir, moved];
+    assert!(counts.iter().all(|count| *count > 5), "{counts:?}");
 }
 
 #[test]
@@ -109,5 +133,64 @@ fn both_disks_lock_and_map_alike() {
         // A mapping keeps the file, and with it the lock.
         drop((held, view, again));
         disk.open(&path, Open::WRITE.locked(Lock::Exclusive)).unwrap();
+    }
+}
+
+#[test]
+fn an_undone_truncation_brings_the_bytes_back() {
+    let (mut cut, mut undone) = (0, 0);
+    for seed in 0..200 {
+        let sim = SimDisk::new(seed);
+        let file = sim.open(p("f"), Open::CREATE).unwrap();
+        file.write_at(&[7; 2000], 0).unwrap();
+        file.sync_all().unwrap();
+        sim.sync_dir(p("")).unwrap();
+        file.set_len(700).unwrap();
+        sim.restart();
+        let bytes = read_all(&sim, p("f")).unwrap();
+        match bytes.len() {
+            700 => cut += 1,
+            2000 => undone += 1,
+            other => panic!("{other} bytes"),
+        }
+        assert!(bytes.iter().all(|byte| *byte == 7), "seed {seed}: {bytes:?}");
+    }
+    assert!(cut > 20 && undone > 20, "{cut} {undone}");
+}
+
+#[test]
+fn what_is_written_again_after_a_failed_sync_can_be_saved() {
+    for seed in 0..50 {
+        let sim = SimDisk::new(seed);
+        let file = sim.open(p("f"), Open::CREATE).unwrap();
+        file.write_at(&[1; 1024], 0).unwrap();
+        file.sync_all().unwrap();
+        sim.sync_dir(p("")).unwrap();
+        file.write_at(&[2; 1024], 0).unwrap();
+        sim.fail_sync_after(1);
+        assert!(file.sync_data().is_err());
+        file.write_at(&[3; 512], 0).unwrap();
+        file.sync_data().unwrap();
+        sim.restart();
+        let bytes = read_all(&sim, p("f")).unwrap();
+        assert_eq!(bytes[..512], [3; 512], "written again, and synced");
+        assert_eq!(bytes[512..], [1; 512], "given up by the failed sync");
+    }
+}
+
+#[test]
+fn a_file_that_is_locked_is_not_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = SimDisk::new(1);
+    let path = dir.path().join("f");
+    sim.create_dir_all(dir.path(), 0o700).unwrap();
+    for disk in [&sim as &dyn Disk, &RealDisk] {
+        let held = disk.open(&path, Open::CREATE.locked(Lock::Exclusive)).unwrap();
+        held.write_at(b"precious", 0).unwrap();
+        let how = Open { truncate: true, ..Open::CREATE.locked(Lock::Exclusive) };
+        assert_eq!(disk.open(&path, how).err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
+        assert_eq!(held.len().unwrap(), 8);
+        drop(held);
+        assert_eq!(disk.open(&path, how).unwrap().len().unwrap(), 0);
     }
 }

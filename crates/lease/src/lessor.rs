@@ -22,6 +22,9 @@ const CHECKPOINT_MS: u64 = 5 * 60 * 1000;
 pub struct Config {
     /// Shorter leases are made this long, in seconds.
     pub ttl_min_s: i64,
+    /// The leader notes in the log how much time long leases have left (etcd's feature
+    /// `LeaseCheckpoint`), so that its successor does not give them their full time again.
+    pub checkpoints: bool,
     /// Remaining times in checkpoints are stored.
     pub persist_checkpoints: bool,
 }
@@ -42,6 +45,19 @@ pub enum Refusal {
 pub struct Granted {
     /// Its time to live in seconds, raised to the minimum.
     pub ttl: i64,
+}
+
+/// What became of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The lease has its full time again, in seconds.
+    Done {
+        /// As granted.
+        ttl_s: i64,
+    },
+    /// The lease has its full time again here, but a checkpoint says less: another leader would
+    /// let it expire early. Put a checkpoint of 0 through the log, then renew again.
+    AfterCheckpoint,
 }
 
 /// What is known of a lease.
@@ -67,6 +83,14 @@ struct Lease {
     keys: BTreeSet<Bytes>,
 }
 
+impl Lease {
+    /// What it has left where nothing but the log is known.
+    fn left_ms(&self) -> u64 {
+        let left_s = if self.remaining_s > 0 { self.remaining_s } else { self.ttl_s };
+        left_s.clamp(0, TTL_MAX_S) as u64 * 1000
+    }
+}
+
 /// All leases. Always true: `attached` maps exactly the keys in the leases' sets, and `expiries`
 /// holds exactly the leases that have a time; no lease is in `checkpoints` twice.
 #[derive(Debug)]
@@ -81,7 +105,7 @@ pub struct Lessor {
 }
 
 impl Lessor {
-    /// Reads the leases of a database. Keys are attached by [`Lessor::restore_attachment`].
+    /// Reads the leases of a database; times that no lease may have are cut. Keys are attached by [`Lessor::restore_attachment`].
     pub fn open(view: &View, config: Config) -> Lessor {
         let mut lessor = Lessor {
             config,
@@ -95,7 +119,7 @@ impl Lessor {
         view.range(Table::Lease, &[], &[], usize::MAX, |_, value| {
             if let Ok(stored) = leasepb::Lease::decode(value) {
                 let lease = Lease {
-                    ttl_s: stored.ttl.max(config.ttl_min_s),
+                    ttl_s: stored.ttl.clamp(config.ttl_min_s, TTL_MAX_S),
                     remaining_s: stored.remaining_ttl,
                     ..Lease::default()
                 };
@@ -224,9 +248,8 @@ impl Lessor {
         self.now_ms = now_ms;
         let ids: Vec<i64> = self.leases.keys().copied().collect();
         for id in ids {
-            let lease = &self.leases[&id];
-            let left_s = if lease.remaining_s > 0 { lease.remaining_s } else { lease.ttl_s };
-            self.set_expiry(id, now_ms + left_s as u64 * 1000 + extend_ms);
+            let left_ms = self.leases[&id].left_ms();
+            self.set_expiry(id, now_ms + left_ms + extend_ms);
         }
         if self.leases.len() >= SPREAD_FROM {
             self.spread();
@@ -269,10 +292,17 @@ impl Lessor {
             self.expiries.remove(&(before, id));
         }
         self.expiries.insert((at_ms, id));
-        if at_ms > self.now_ms + CHECKPOINT_MS && lease.checkpoint_ms.is_none() {
-            let checkpoint_ms = self.now_ms + CHECKPOINT_MS;
-            lease.checkpoint_ms = Some(checkpoint_ms);
-            self.checkpoints.insert((checkpoint_ms, id));
+        self.schedule_checkpoint(id);
+    }
+
+    /// Has a lease noted later, if that is not planned yet and it has enough time left.
+    fn schedule_checkpoint(&mut self, id: i64) {
+        let at_ms = self.now_ms + CHECKPOINT_MS;
+        let Some(lease) = self.leases.get_mut(&id) else { return };
+        let is_long = lease.expires_ms.is_some_and(|expires_ms| expires_ms > at_ms);
+        if self.config.checkpoints && is_long && lease.checkpoint_ms.is_none() {
+            lease.checkpoint_ms = Some(at_ms);
+            self.checkpoints.insert((at_ms, id));
         }
     }
 
@@ -285,16 +315,15 @@ impl Lessor {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], also where it has expired and only waits to be revoked.
-    pub fn renew(&mut self, id: i64, now_ms: u64) -> Result<i64, Refusal> {
+    pub fn renew(&mut self, id: i64, now_ms: u64) -> Result<Renewal, Refusal> {
         self.now_ms = now_ms;
         let lease = self.leases.get_mut(&id).ok_or(Refusal::NotFound)?;
         if lease.expires_ms.is_some_and(|at| at <= now_ms) {
             return Err(Refusal::NotFound);
         }
-        let ttl_s = lease.ttl_s;
-        lease.remaining_s = 0;
+        let (ttl_s, has_checkpoint) = (lease.ttl_s, lease.remaining_s > 0);
         self.set_expiry(id, now_ms + ttl_s as u64 * 1000);
-        Ok(ttl_s)
+        Ok(if has_checkpoint { Renewal::AfterCheckpoint } else { Renewal::Done { ttl_s } })
     }
 
     /// What is known of a lease.
@@ -323,24 +352,31 @@ impl Lessor {
         over.take(max).map(|(_, id)| *id).collect()
     }
 
-    /// At most `max` leases whose remaining time should be noted in the log now.
+    /// At most `max` leases whose remaining time should be noted in the log now. Each is due again
+    /// later, whatever becomes of this note.
     pub fn due_checkpoints(&mut self, now_ms: u64, max: usize) -> Vec<LeaseCheckpoint> {
-        let due: Vec<(u64, i64)> =
-            self.checkpoints.range(..=(now_ms, i64::MAX)).take(max).copied().collect();
-        let mut checkpoints = Vec::new();
-        for entry in due {
-            self.checkpoints.remove(&entry);
-            let Some(lease) = self.leases.get_mut(&entry.1) else { continue };
-            lease.checkpoint_ms = None;
-            let Some(at) = lease.expires_ms else { continue };
-            let remaining_ttl = (at.saturating_sub(now_ms) / 1000) as i64;
-            checkpoints.push(LeaseCheckpoint { id: entry.1, remaining_ttl });
-            if at > now_ms + CHECKPOINT_MS {
-                lease.checkpoint_ms = Some(now_ms + CHECKPOINT_MS);
-                self.checkpoints.insert((now_ms + CHECKPOINT_MS, entry.1));
-            }
+        self.now_ms = self.now_ms.max(now_ms);
+        let mut due = Vec::new();
+        while due.len() < max
+            && let Some((at_ms, id)) = self.checkpoints.first().copied()
+            && at_ms <= now_ms
+        {
+            self.checkpoints.remove(&(at_ms, id));
+            due.extend(self.checkpoint_of(id, now_ms));
+            self.schedule_checkpoint(id);
         }
-        checkpoints
+        due
+    }
+
+    /// A note of a lease's remaining time, in seconds rounded up; none where it has just been
+    /// renewed or has expired.
+    fn checkpoint_of(&mut self, id: i64, now_ms: u64) -> Option<LeaseCheckpoint> {
+        let lease = self.leases.get_mut(&id)?;
+        lease.checkpoint_ms = None;
+        let left_ms = lease.expires_ms?.checked_sub(now_ms)?;
+        let remaining_ttl = left_ms.div_ceil(1000) as i64;
+        (0 < remaining_ttl && remaining_ttl < lease.ttl_s)
+            .then_some(LeaseCheckpoint { id, remaining_ttl })
     }
 }
 

@@ -4,10 +4,11 @@
 use backend::{Backend, EntryId, Options};
 use bytes::Bytes;
 use disk::sim::SimDisk;
-use lease::{Config, Lessor, Refusal, TTL_MAX_S};
+use lease::{Config, Lessor, Refusal, Renewal, TTL_MAX_S};
+use proto::etcdserverpb::LeaseCheckpoint;
 use std::path::Path;
 
-const CONFIG: Config = Config { ttl_min_s: 2, persist_checkpoints: true };
+const CONFIG: Config = Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
 
 struct Bench {
     backend: Backend,
@@ -56,7 +57,7 @@ fn only_a_promoted_lessor_lets_leases_expire() {
     assert!(bench.lessor.expired(11_499, 10).is_empty());
     assert_eq!(bench.lessor.expired(11_500, 10), [1]);
     assert_eq!(bench.lessor.renew(1, 11_500), Err(Refusal::NotFound));
-    assert_eq!(bench.lessor.renew(2, 11_500), Ok(20));
+    assert_eq!(bench.lessor.renew(2, 11_500), Ok(Renewal::Done { ttl_s: 20 }));
     assert_eq!(bench.lessor.time_to_live(2, 12_000, false).unwrap().remaining_s, 19);
     assert_eq!(bench.lessor.leases(), [1, 2]);
     bench.lessor.demote();
@@ -93,7 +94,7 @@ fn leases_and_checkpoints_survive() {
     let due = bench.lessor.due_checkpoints(300_000, 10);
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].remaining_ttl, 3300);
-    let unknown = proto::etcdserverpb::LeaseCheckpoint { id: 99, remaining_ttl: 1 };
+    let unknown = LeaseCheckpoint { id: 99, remaining_ttl: 1 };
     let due = [vec![unknown], due].concat();
     bench.apply(|lessor, txn| lessor.checkpoint(txn, &due));
     let mut again = Lessor::open(&bench.backend.reader().view(), CONFIG);
@@ -125,4 +126,81 @@ fn renewing_a_lease_again_and_again_notes_it_once() {
     assert_eq!(bench.lessor.due_checkpoints(400_000, usize::MAX).len(), 1);
     bench.apply(|lessor, txn| lessor.revoke(txn, 5)).unwrap();
     assert_eq!(bench.lessor.due_checkpoints(u64::MAX / 2, usize::MAX).len(), 0);
+}
+
+/// A database as another program may have written it.
+fn foreign(id: i64, ttl: i64, remaining_ttl: i64) -> Bench {
+    let mut bench = Bench::new();
+    bench.apply(|_, txn| {
+        let row = proto::leasepb::Lease { id, ttl, remaining_ttl };
+        txn.put(
+            backend::Table::Lease,
+            &id.to_be_bytes(),
+            prost::Message::encode_to_vec(&row).into(),
+        );
+    });
+    bench.lessor = Lessor::open(&bench.backend.reader().view(), CONFIG);
+    bench
+}
+
+#[test]
+fn times_beyond_all_bounds_are_cut_to_them() {
+    for (ttl, remaining) in [(i64::MAX, 0), (i64::MAX, i64::MAX), (i64::MIN, i64::MIN), (5, -7)] {
+        let mut bench = foreign(1, ttl, remaining);
+        bench.lessor.promote(u64::from(u32::MAX), 1000);
+        let found = bench.lessor.time_to_live(1, 0, false).unwrap();
+        assert!((2..=TTL_MAX_S).contains(&found.granted_s), "{found:?}");
+        bench.lessor.renew(1, 0).unwrap();
+        let too_long = LeaseCheckpoint { id: 1, remaining_ttl: i64::MAX };
+        bench.apply(|lessor, txn| lessor.checkpoint(txn, &[too_long]));
+        bench.lessor.demote();
+        bench.lessor.promote(1, 0);
+        bench.lessor.due_checkpoints(u64::MAX / 2, usize::MAX);
+    }
+}
+
+#[test]
+fn a_renewal_is_not_promised_while_a_checkpoint_says_less() {
+    let mut bench = Bench::new();
+    bench.lessor.promote(0, 0);
+    bench.grant(5, 3600).unwrap();
+    let note = |left| [LeaseCheckpoint { id: 5, remaining_ttl: left }];
+    bench.apply(|lessor, txn| lessor.checkpoint(txn, &note(3000)));
+    // Another leader would give it 3000 seconds, so the log must hear first.
+    assert_eq!(bench.lessor.renew(5, 1000), Ok(Renewal::AfterCheckpoint));
+    // It lives on meanwhile.
+    assert_eq!(bench.lessor.time_to_live(5, 1000, false).unwrap().remaining_s, 3600);
+    bench.apply(|lessor, txn| lessor.checkpoint(txn, &note(0)));
+    assert_eq!(bench.lessor.renew(5, 2000), Ok(Renewal::Done { ttl_s: 3600 }));
+    assert_eq!(bench.lessor.time_to_live(5, 2000, false).unwrap().remaining_s, 3600);
+    let mut again = Lessor::open(&bench.backend.reader().view(), CONFIG);
+    again.promote(0, 0);
+    assert_eq!(again.time_to_live(5, 0, false).unwrap().remaining_s, 3600);
+}
+
+#[test]
+fn checkpoints_round_up_and_leave_out_what_says_nothing() {
+    let mut bench = Bench::new();
+    bench.lessor.promote(0, 0);
+    bench.grant(5, 3600).unwrap();
+    bench.grant(6, 3600).unwrap();
+    bench.grant(7, 299).unwrap();
+    assert!(bench.lessor.due_checkpoints(299_999, 10).is_empty());
+    bench.lessor.renew(6, 300_500).unwrap();
+    let due = bench.lessor.due_checkpoints(300_500, 10);
+    assert_eq!(due, [LeaseCheckpoint { id: 5, remaining_ttl: 3300 }], "6 has its full time");
+    let due = bench.lessor.due_checkpoints(601_000, 10);
+    assert_eq!(due.len(), 2, "both are due again after five minutes");
+    // An expired lease is revoked, not noted.
+    assert!(bench.lessor.due_checkpoints(4_000_000, 10).is_empty());
+}
+
+#[test]
+fn without_the_feature_nothing_is_noted() {
+    let mut bench = Bench::new();
+    let config = Config { checkpoints: false, ..CONFIG };
+    bench.lessor = Lessor::open(&bench.backend.reader().view(), config);
+    bench.lessor.promote(0, 0);
+    bench.grant(5, 3600).unwrap();
+    assert!(bench.lessor.due_checkpoints(3_000_000, 10).is_empty());
 }

@@ -2,7 +2,7 @@
 
 use crate::storage::STORAGE_VERSION;
 use crate::{InitialCluster, Member};
-use backend::{ApplyTxn, MaintenanceTxn, Table, View};
+use backend::{ApplyTxn, Fault, MaintenanceTxn, Table, View};
 use bytes::Bytes;
 use proto::raftpb::{ConfChange, ConfChangeType, ConfState};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub enum Refusal {
     PeerUrlExists,
     /// Only learners are promoted.
     NotLearner,
+    /// There are as many learners as may be.
+    TooManyLearners,
     /// The change cannot be read, or holds no usable URLs.
     Malformed,
 }
@@ -40,13 +42,17 @@ pub struct Downgrade {
     pub enabled: bool,
 }
 
+/// Learners that a cluster may have at a time, where nobody says otherwise.
+pub const LEARNERS_MAX: usize = 1;
+
 /// Who belongs to the cluster.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Members {
     members: BTreeMap<u64, Member>,
     removed: BTreeSet<u64>,
     cluster_version: Option<String>,
     downgrade: Downgrade,
+    learners_max: usize,
 }
 
 /// The context of a change: the member, and whether a learner is promoted.
@@ -69,27 +75,40 @@ struct ConfStateJson<'c> {
 
 impl Members {
     /// Reads the tables.
-    pub fn load(view: &View) -> Members {
-        let mut loaded = Members::default();
-        view.range(Table::Members, &[], &[], usize::MAX, |_, json| {
-            if let Ok(member) = serde_json::from_slice::<Member>(json) {
-                loaded.members.insert(member.id, member);
-            }
-            ControlFlow::Continue(())
-        });
-        view.range(Table::MembersRemoved, &[], &[], usize::MAX, |key, _| {
-            let hex = std::str::from_utf8(key).ok();
-            loaded.removed.extend(hex.and_then(|hex| u64::from_str_radix(hex, 16).ok()));
-            ControlFlow::Continue(())
-        });
-        let text = |key| {
-            let value = view.get(Table::Cluster, key)?;
-            String::from_utf8(value.to_vec()).ok()
-        };
-        loaded.cluster_version = text(CLUSTER_VERSION);
-        loaded.downgrade =
-            text(DOWNGRADE).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-        loaded
+    ///
+    /// # Errors
+    /// A row that cannot be read: who leaves out a member counts other quorums than its peers.
+    pub fn load(view: &View) -> Result<Members, Fault> {
+        let mut members = BTreeMap::new();
+        read_rows(view, Table::Members, |key, json| {
+            parse_id(key)?;
+            let member: Member = serde_json::from_slice(json).ok()?;
+            members.insert(member.id, member);
+            Some(())
+        })?;
+        let mut removed = BTreeSet::new();
+        read_rows(view, Table::MembersRemoved, |key, _| {
+            parse_id(key).map(|id| {
+                removed.insert(id);
+            })
+        })?;
+        let cluster_version = view
+            .get(Table::Cluster, CLUSTER_VERSION)
+            .map(|text| {
+                String::from_utf8(text.to_vec()).map_err(|_| bad(Table::Cluster, CLUSTER_VERSION))
+            })
+            .transpose()?;
+        let downgrade = view
+            .get(Table::Cluster, DOWNGRADE)
+            .map(|json| serde_json::from_slice(&json).map_err(|_| bad(Table::Cluster, DOWNGRADE)))
+            .transpose()?
+            .unwrap_or_default();
+        Ok(Members { members, removed, cluster_version, downgrade, learners_max: LEARNERS_MAX })
+    }
+
+    /// Sets how many learners there may be at a time; every member must be told the same.
+    pub fn set_learners_max(&mut self, learners_max: usize) {
+        self.learners_max = learners_max;
     }
 
     /// Puts the members of a new cluster in the place of those that a database knows, and of those
@@ -101,12 +120,16 @@ impl Members {
                 ControlFlow::Continue(())
             });
         }
-        let mut fresh = Members::default();
         for member in &cluster.members {
             txn.put(Table::Members, format!("{:x}", member.id).as_bytes(), member.to_json().into());
-            fresh.members.insert(member.id, member.clone());
         }
-        fresh
+        Members {
+            members: cluster.members.iter().map(|member| (member.id, member.clone())).collect(),
+            removed: BTreeSet::new(),
+            cluster_version: None,
+            downgrade: Downgrade::default(),
+            learners_max: LEARNERS_MAX,
+        }
     }
 
     /// All members by id.
@@ -117,6 +140,11 @@ impl Members {
     /// A member.
     pub fn get(&self, id: u64) -> Option<&Member> {
         self.members.get(&id)
+    }
+
+    /// Ids of members that were removed.
+    pub fn removed(&self) -> impl Iterator<Item = u64> {
+        self.removed.iter().copied()
     }
 
     /// Whether an id was removed.
@@ -187,6 +215,10 @@ impl Members {
                 return Err(Refusal::Exists);
             }
             self.check_urls(id, &context.member)?;
+            let learners = self.members.values().filter(|member| member.is_learner).count();
+            if is_learner && learners >= self.learners_max {
+                return Err(Refusal::TooManyLearners);
+            }
             self.members.insert(id, Member { id, is_learner, ..context.member });
         }
         self.store(txn, id);
@@ -279,6 +311,31 @@ impl Members {
         let json = serde_json::to_vec(&self.downgrade).expect("plain data always becomes JSON");
         txn.put(Table::Cluster, DOWNGRADE, json.into());
     }
+}
+
+/// Hands every row of a table to `read`, which gives `None` where it makes no sense.
+fn read_rows(
+    view: &View,
+    table: Table,
+    mut read: impl FnMut(&[u8], &[u8]) -> Option<()>,
+) -> Result<(), Fault> {
+    let mut defect = None;
+    view.range(table, &[], &[], usize::MAX, |key, value| match read(key, value) {
+        Some(()) => ControlFlow::Continue(()),
+        None => {
+            defect = Some(bad(table, key));
+            ControlFlow::Break(())
+        }
+    });
+    defect.map_or(Ok(()), Err)
+}
+
+fn bad(table: Table, key: &[u8]) -> Fault {
+    Fault::Corrupt { table: table.name(), what: format!("{} cannot be read", key.escape_ascii()) }
+}
+
+fn parse_id(key: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(key).ok()?, 16).ok()
 }
 
 fn context(change: &ConfChange) -> Result<Context, Refusal> {

@@ -24,8 +24,16 @@ pub fn snapshot_data(members: &Members, index: u64) -> Vec<u8> {
         }
         list.insert(id, directory(&path, children));
     }
+    let removed: Map<String, Value> = members
+        .removed()
+        .map(|id| (format!("{id:x}"), leaf(&format!("/0/removed_members/{id:x}"), "")))
+        .collect();
     let mut cluster = Map::new();
     cluster.insert("members".into(), directory("/0/members", Value::Object(list)));
+    if !removed.is_empty() {
+        let removed = directory("/0/removed_members", Value::Object(removed));
+        cluster.insert("removed_members".into(), removed);
+    }
     if let Some(version) = members.cluster_version() {
         cluster.insert("version".into(), leaf("/0/version", version));
     }

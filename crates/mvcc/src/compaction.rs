@@ -58,6 +58,7 @@ pub(crate) struct Compacting {
     keep_hash: bool,
     /// Some key keeps a revision up to `to`.
     keeps_any: bool,
+    rows_removed: u64,
 }
 
 enum Place {
@@ -75,6 +76,7 @@ impl Compacting {
             hasher: Hasher::new(before, to),
             keep_hash,
             keeps_any: false,
+            rows_removed: 0,
         }
     }
 }
@@ -121,6 +123,16 @@ impl Store {
         self.compacting.is_some()
     }
 
+    /// Whether the next step of the compaction under way looks at the index.
+    pub fn compacts_index(&self) -> bool {
+        self.compacting.as_ref().is_some_and(|now| matches!(now.place, Place::Index(_)))
+    }
+
+    /// Rows removed by all compactions that were finished since the store was opened.
+    pub fn rows_removed(&self) -> u64 {
+        self.rows_removed
+    }
+
     /// Sets how many rows of the table a step looks at.
     pub fn set_compaction_batch_limit(&mut self, rows: usize) {
         self.compaction_batch_rows = rows.max(1);
@@ -146,6 +158,7 @@ impl Store {
         match next {
             Some(place) => self.compacting = Some(Compacting { place, ..compacting }),
             None => {
+                self.rows_removed += compacting.rows_removed;
                 self.finish(compacting, txn);
                 self.compacting = self.compacting_next.take();
             }
@@ -160,7 +173,7 @@ impl Store {
         from: &[u8],
         txn: &mut MaintenanceTxn<'_>,
     ) -> Option<Place> {
-        let Compacting { to, ref mut hasher, keeps_any, .. } = *compacting;
+        let Compacting { to, ref mut hasher, keeps_any, ref mut rows_removed, .. } = *compacting;
         let (index, view) = (&self.shared.index, self.shared.backend.view());
         let (batch_rows, mut seen, mut last) = (self.compaction_batch_rows, 0, None);
         view.range(Table::Key, from, &start_of(to + 1), batch_rows, |key, value| {
@@ -173,6 +186,7 @@ impl Store {
                 // With nothing to keep, everything counts that earlier compactions have left.
                 hasher.write(revision, is_tombstone, key, value, || kept || !keeps_any);
                 if !kept {
+                    *rows_removed += 1;
                     txn.delete(Table::Key, key);
                 }
             }

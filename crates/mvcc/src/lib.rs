@@ -34,6 +34,6 @@ pub use range::{RangeOptions, RangeResult, RangeSummary, Refusal};
 pub use restore::{RestoreJob, Restored, RestoredPart};
 pub use revision::Revision;
 pub use store::{ReadTxn, Reader, Store};
-pub use write::{Change, ChangeEvent, Deleted, Put, WriteTxn};
+pub use write::{Change, ChangeEvent, Deleted, Operations, Put, WriteTxn};
 
 pub use backend::Fault;

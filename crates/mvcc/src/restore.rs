@@ -14,6 +14,7 @@ use crate::store::{Shared, Store};
 use crate::tree::Tree;
 use backend::{Fault, Table, View};
 use bytes::Bytes;
+use parking_lot::RwLock;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -76,11 +77,14 @@ pub(crate) fn restore(
         backend,
         hashes: HashCache::default(),
     };
+    let shared = Arc::new(shared);
     let store = Store {
-        shared: Arc::new(shared),
+        slot: Arc::new(RwLock::new(Arc::clone(&shared))),
+        shared,
         compacting: unfinished_compaction.map(|to| Compacting::new(finished, to, false)),
         compacting_next: None,
         compaction_batch_rows: BATCH_ROWS,
+        rows_removed: 0,
     };
     Ok((store, Restored { attachments, unfinished_compaction }))
 }

@@ -3,7 +3,7 @@
 use crate::Revision;
 use crate::compaction::Compacting;
 use crate::hash::HashCache;
-use crate::index::Index;
+use crate::index::{Index, KeyRange};
 use crate::kv::Kv;
 use crate::range::{self, RangeOptions, RangeResult, RangeSummary, Refusal, Source, Window};
 use crate::restore::{self, RestoreJob, Restored, RestoredPart};
@@ -11,6 +11,7 @@ use crate::revision::start_of;
 use crate::write::{Change, WriteTxn};
 use backend::{ApplyTxn, Backend, Fault, Keys, Table, View};
 use bytes::Bytes;
+use parking_lot::RwLock;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,19 +25,24 @@ pub(crate) struct Shared {
     pub(crate) hashes: HashCache,
 }
 
+/// Where readers find the state; another store can take its place.
+pub(crate) type Slot = Arc<RwLock<Arc<Shared>>>;
+
 /// The writing side.
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) slot: Slot,
     pub(crate) compacting: Option<Compacting>,
     /// Promised while another one was under way.
     pub(crate) compacting_next: Option<Compacting>,
     pub(crate) compaction_batch_rows: usize,
+    pub(crate) rows_removed: u64,
 }
 
 /// The reading side; clones share it.
 #[derive(Clone)]
 pub struct Reader {
-    shared: Arc<Shared>,
+    slot: Slot,
 }
 
 /// The store at one revision.
@@ -80,7 +86,14 @@ impl Store {
 
     /// The reading side.
     pub fn reader(&self) -> Reader {
-        Reader { shared: Arc::clone(&self.shared) }
+        Reader { slot: Arc::clone(&self.slot) }
+    }
+
+    /// Takes the place of another store, as after the installation of a snapshot: its readers read
+    /// this one from now on, and what they had begun to read stays as it is.
+    pub fn succeed(&mut self, predecessor: &Store) {
+        self.slot = Arc::clone(&predecessor.slot);
+        *self.slot.write() = Arc::clone(&self.shared);
     }
 
     /// The current revision.
@@ -106,27 +119,37 @@ impl Store {
 }
 
 impl Reader {
+    fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.slot.read())
+    }
+
     /// The current revision.
     pub fn revision(&self) -> i64 {
-        self.shared.current.load(Ordering::Acquire)
+        self.slot.read().current.load(Ordering::Acquire)
     }
 
     /// The revision up to which history was given up, -1 where none was.
     pub fn compacted(&self) -> i64 {
-        self.shared.compacted.load(Ordering::Acquire)
+        self.slot.read().compacted.load(Ordering::Acquire)
     }
 
     /// How many keys have a history.
     pub fn keys(&self) -> usize {
-        self.shared.index.len()
+        self.slot.read().index.len()
+    }
+
+    /// How many keys there are.
+    pub fn live_keys(&self) -> usize {
+        self.shared().index.count(KeyRange { key: &[], end: &[0] }, i64::MAX)
     }
 
     /// The store at its current revision.
     pub fn read(&self) -> ReadTxn {
+        let shared = self.shared();
         // First the revision, then the view: the view then holds all of it.
-        let revision = self.revision();
-        let view = self.shared.backend.view();
-        ReadTxn { shared: Arc::clone(&self.shared), view, revision }
+        let revision = shared.current.load(Ordering::Acquire);
+        let view = shared.backend.view();
+        ReadTxn { shared, view, revision }
     }
 
     /// Lets `act` read at the current revision, and again where a compaction has overtaken that

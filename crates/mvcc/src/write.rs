@@ -10,6 +10,7 @@ use crate::{Kv, Revision};
 use backend::{ApplyTxn, Savepoint, Table};
 use bytes::Bytes;
 use proto::mvccpb::KeyValue;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -33,6 +34,19 @@ pub struct ChangeEvent {
     pub is_tombstone: bool,
     /// The put that began the key's generation: there is no value before it.
     pub is_create: bool,
+}
+
+/// How often each operation was asked for, whether it changed anything or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operations {
+    /// Reads, those of comparisons among them.
+    pub ranges: u64,
+    /// Puts.
+    pub puts: u64,
+    /// Deletes of ranges.
+    pub deletes: u64,
+    /// Bytes of the keys and values put.
+    pub put_bytes: u64,
 }
 
 /// What a put did.
@@ -61,13 +75,26 @@ pub struct WriteTxn<'s, 'b> {
     begun_with: Savepoint,
     begun_at: i64,
     events: Vec<ChangeEvent>,
+    operations: Cell<Operations>,
 }
 
 impl<'s, 'b> WriteTxn<'s, 'b> {
     pub(crate) fn new(shared: &'s Arc<Shared>, txn: &'s mut ApplyTxn<'b>) -> WriteTxn<'s, 'b> {
         let begun_at = shared.current.load(Ordering::Acquire);
         let begun_with = txn.savepoint();
-        WriteTxn { shared, txn, begun_with, begun_at, events: Vec::new() }
+        let operations = Cell::default();
+        WriteTxn { shared, txn, begun_with, begun_at, events: Vec::new(), operations }
+    }
+
+    /// What was asked for so far.
+    pub fn operations(&self) -> Operations {
+        self.operations.get()
+    }
+
+    fn note(&self, add: impl FnOnce(&mut Operations)) {
+        let mut operations = self.operations.get();
+        add(&mut operations);
+        self.operations.set(operations);
     }
 
     /// The revision that responses show: the next one as soon as something has changed.
@@ -85,6 +112,7 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
     /// # Errors
     /// As [`crate::ReadTxn::range`].
     pub fn range(&self, options: &RangeOptions) -> Result<RangeResult, Refusal> {
+        self.note(|operations| operations.ranges += 1);
         let window = Window { current: self.revision(), compacted: self.compacted() };
         let mut kvs = Vec::new();
         let mut keep = |stored: &[u8]| kvs.push(Kv::new(Bytes::copy_from_slice(stored)));
@@ -113,6 +141,11 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
 
     /// Sets a key.
     pub fn put(&mut self, key: &Bytes, value: &[u8], lease: i64, want_prev: bool) -> Put {
+        let bytes = (key.len() + value.len()) as u64;
+        self.note(|operations| {
+            operations.puts += 1;
+            operations.put_bytes += bytes;
+        });
         let prev = if want_prev { self.current(key) } else { None };
         let revision = self.next();
         let (created, version) = self.shared.index.put(key, revision);
@@ -136,6 +169,7 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
 
     /// Deletes the keys of a range.
     pub fn delete_range(&mut self, key: &Bytes, range_end: &Bytes, want_prev: bool) -> Deleted {
+        self.note(|operations| operations.deletes += 1);
         let mut deleted = Deleted::default();
         let range = KeyRange { key, end: range_end };
         let mut last_changes = Vec::new();

@@ -156,3 +156,26 @@ fn compact(store: &mut Store, backend: &mut Backend, revision: i64) {
     store.compaction_step(&mut txn);
     txn.finish();
 }
+
+#[test]
+fn readers_follow_a_store_that_takes_the_place_of_another() {
+    let sim = SimDisk::new(1);
+    let open = |name: &str| {
+        let options = Options::default();
+        Backend::open(std::sync::Arc::new(sim.clone()), Path::new(name), options).unwrap()
+    };
+    let (mut first_backend, mut second_backend) = (open("first"), open("second"));
+    let (mut first, _) = Store::open(&first_backend).unwrap();
+    let (mut second, _) = Store::open(&second_backend).unwrap();
+    (FIRST..FIRST + 3).for_each(|revision| write(&mut first, &mut first_backend, revision));
+    (FIRST..FIRST + 9).for_each(|revision| write(&mut second, &mut second_backend, revision));
+    let reader = first.reader();
+    let begun = reader.read();
+    second.succeed(&first);
+    drop((first, first_backend));
+    assert_eq!((begun.revision(), reader.revision()), (FIRST + 2, FIRST + 8));
+    check_at(&begun, 0).unwrap();
+    check_at(&reader.read(), 0).unwrap();
+    write(&mut second, &mut second_backend, FIRST + 9);
+    check_at(&reader.read(), FIRST + 9).unwrap();
+}

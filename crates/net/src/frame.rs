@@ -1,76 +1,120 @@
-//! gRPC's framing of messages, and its trailers.
+//! gRPC's framing of messages, and the texts of its headers.
 //!
 //! ```text
 //! | compressed u8 | length u32 big-endian | message |
 //! ```
 
 use crate::rpc::{Code, Status};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
+use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
 pub(crate) const HEADER_LEN: usize = 5;
+/// Room made for a message before any of it came: a length alone is no reason to set memory aside.
+const TRUSTED_LEN: usize = 64 * 1024;
 
-/// Puts a stream of bytes back into messages.
+/// Puts a stream of bytes back into messages, copying each byte once.
+///
+/// Always true: `body` is empty until the header is whole, and shorter than `len` between calls.
 #[derive(Default)]
 pub(crate) struct Deframer {
-    buffer: BytesMut,
+    header: [u8; HEADER_LEN],
+    header_len: usize,
+    body: BytesMut,
+    len: usize,
 }
 
 impl Deframer {
-    pub(crate) fn push(&mut self, bytes: Bytes) {
-        if self.buffer.is_empty()
-            && let Ok(whole) = bytes.clone().try_into_mut()
-        {
-            self.buffer = whole;
-            return;
+    /// The next whole message; `input` moves behind what was used.
+    ///
+    /// # Errors
+    /// The status with which the call ends: the message is compressed, or longer than `max`.
+    pub(crate) fn next(&mut self, input: &mut &[u8], max: usize) -> Result<Option<Bytes>, Status> {
+        if self.header_len < HEADER_LEN && !self.read_header(input, max)? {
+            return Ok(None);
         }
-        self.buffer.extend_from_slice(&bytes);
+        if self.body.is_empty()
+            && let Some((message, rest)) = input.split_at_checked(self.len)
+        {
+            let message = Bytes::copy_from_slice(message);
+            *input = rest;
+            self.header_len = 0;
+            return Ok(Some(message));
+        }
+        Ok(self.gather(input))
     }
 
-    /// The next whole message.
-    pub(crate) fn next(&mut self, max: usize) -> Result<Option<Bytes>, Status> {
-        if self.buffer.len() < HEADER_LEN {
-            return Ok(None);
+    /// Why a call cannot end here: within a message. The texts are those of Go's server.
+    pub(crate) fn end(&self) -> Result<(), Status> {
+        match self.header_len {
+            0 => Ok(()),
+            HEADER_LEN => Err(Status::new(Code::Unknown, "unexpected EOF")),
+            _ => Err(Status::new(Code::Unknown, "EOF")),
         }
-        let len = u32::from_be_bytes(self.buffer[1..5].try_into().expect("four bytes")) as usize;
-        if self.buffer[0] != 0 {
-            let text = "grpc: Decompressor is not installed for grpc-encoding";
-            return Err(Status::new(Code::Unimplemented, text));
+    }
+
+    /// Bytes held of a message that is not whole.
+    pub(crate) fn held(&self) -> usize {
+        self.body.len()
+    }
+
+    fn read_header(&mut self, input: &mut &[u8], max: usize) -> Result<bool, Status> {
+        let step = input.len().min(HEADER_LEN - self.header_len);
+        let (now, rest) = input.split_at(step);
+        self.header[self.header_len..self.header_len + step].copy_from_slice(now);
+        self.header_len += step;
+        *input = rest;
+        if self.header_len < HEADER_LEN {
+            return Ok(false);
         }
-        if len > max {
-            let text = format!("grpc: received message larger than max ({len} vs. {max})");
-            return Err(Status::new(Code::ResourceExhausted, text));
+        let [flag, len @ ..] = self.header;
+        self.len = u32::from_be_bytes(len) as usize;
+        check(flag, self.len, max)?;
+        Ok(true)
+    }
+
+    fn gather(&mut self, input: &mut &[u8]) -> Option<Bytes> {
+        let (now, rest) = input.split_at(input.len().min(self.len - self.body.len()));
+        if self.body.is_empty() {
+            self.body.reserve(self.len.min(TRUSTED_LEN));
+        } else if self.body.len() + now.len() > self.body.capacity() {
+            self.body.reserve(self.len - self.body.len());
         }
-        if self.buffer.len() < HEADER_LEN + len {
-            return Ok(None);
+        self.body.extend_from_slice(now);
+        *input = rest;
+        if self.body.len() < self.len {
+            return None;
         }
-        self.buffer.advance(HEADER_LEN);
-        Ok(Some(self.buffer.split_to(len).freeze()))
+        self.header_len = 0;
+        Some(std::mem::take(&mut self.body).freeze())
+    }
+}
+
+fn check(flag: u8, len: usize, max: usize) -> Result<(), Status> {
+    if len > max {
+        let text = format!("grpc: received message larger than max ({len} vs. {max})");
+        return Err(Status::new(Code::ResourceExhausted, text));
+    }
+    match flag {
+        0 => Ok(()),
+        1 => {
+            let text = "grpc: compressed flag set with identity or empty encoding";
+            Err(Status::new(Code::Internal, text))
+        }
+        _ => {
+            let text = format!("grpc: received unexpected payload format {flag}");
+            Err(Status::new(Code::Internal, text))
+        }
     }
 }
 
 /// A message's five bytes in front.
-pub(crate) fn header(len: usize) -> Bytes {
-    let mut header = BytesMut::with_capacity(HEADER_LEN);
-    header.put_u8(0);
-    header.put_u32(len as u32);
-    header.freeze()
+pub(crate) fn header(len: usize) -> [u8; HEADER_LEN] {
+    let len = (len as u32).to_be_bytes();
+    [0, len[0], len[1], len[2], len[3]]
 }
 
-/// The trailers that end a call.
-pub(crate) fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(2);
-    trailers.insert("grpc-status", HeaderValue::from(status.code as u32));
-    if !status.message.is_empty() {
-        let text = percent_encode(&status.message);
-        let text = HeaderValue::from_str(&text).expect("percent-encoded text is plain");
-        trailers.insert("grpc-message", text);
-    }
-    trailers
-}
-
-fn percent_encode(text: &str) -> String {
+/// A status's text as a header carries it.
+pub(crate) fn percent_encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if (b' '..=b'~').contains(&byte) && byte != b'%' {
@@ -83,46 +127,99 @@ fn percent_encode(text: &str) -> String {
 }
 
 /// Reads a `grpc-timeout`: up to eight digits and a unit.
-pub(crate) fn timeout(value: &str) -> Option<Duration> {
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
+///
+/// # Errors
+/// The text that Go's server has for what is wrong.
+pub(crate) fn timeout(value: &str) -> Result<Duration, String> {
+    let wrong = |what: &str| format!("transport: timeout {what}: {value:?}");
+    if value.len() < 2 {
+        return Err(wrong("string is too short"));
     }
-    let n: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(n * 3600),
-        "M" => Duration::from_secs(n * 60),
-        "S" => Duration::from_secs(n),
-        "m" => Duration::from_millis(n),
-        "u" => Duration::from_micros(n),
-        "n" => Duration::from_nanos(n),
-        _ => return None,
-    })
+    if value.len() > 9 {
+        return Err(wrong("string is too long"));
+    }
+    let (digits, unit) = value.split_at_checked(value.len() - 1).unwrap_or((value, ""));
+    let unit: fn(u64) -> Duration = match unit {
+        "H" => |n| Duration::from_secs(n * 3600),
+        "M" => |n| Duration::from_secs(n * 60),
+        "S" => Duration::from_secs,
+        "m" => Duration::from_millis,
+        "u" => Duration::from_micros,
+        "n" => Duration::from_nanos,
+        _ => return Err(wrong("unit is not recognized")),
+    };
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    match digits.parse() {
+        Ok(n) if is_number => Ok(unit(n)),
+        _ => Err(format!("strconv.ParseUint: parsing {digits:?}: invalid syntax")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn fed(deframer: &mut Deframer, mut input: &[u8], max: usize) -> Result<Vec<Bytes>, Status> {
+        let mut messages = Vec::new();
+        while let Some(message) = deframer.next(&mut input, max)? {
+            messages.push(message);
+        }
+        assert!(input.is_empty(), "everything is used");
+        Ok(messages)
+    }
+
     #[test]
     fn messages_come_out_whole() {
         let mut deframer = Deframer::default();
-        deframer.push(Bytes::from_static(b"\0\0\0\0\x03a"));
-        assert_eq!(deframer.next(10), Ok(None));
-        deframer.push(Bytes::from_static(b"bc\0\0\0\0\0\0\0\0\0\x09"));
-        assert_eq!(deframer.next(10).unwrap().unwrap(), "abc");
-        assert_eq!(deframer.next(10).unwrap().unwrap(), "");
-        assert_eq!(deframer.next(10), Ok(None));
-        assert_eq!(deframer.next(8).unwrap_err().code, Code::ResourceExhausted);
+        assert_eq!(fed(&mut deframer, b"\0\0\0\0\x03a", 10).unwrap(), Vec::<Bytes>::new());
+        assert_eq!(deframer.held(), 1);
+        assert_eq!(deframer.end().unwrap_err().message, "unexpected EOF");
+        assert_eq!(fed(&mut deframer, b"bc\0\0\0\0\0\0\0\0\0", 10).unwrap(), ["abc", ""]);
+        assert_eq!(deframer.held(), 0);
+        assert_eq!(deframer.end().unwrap_err().message, "EOF");
+        let error = fed(&mut deframer, b"\x09", 8).unwrap_err();
+        assert_eq!(error.message, "grpc: received message larger than max (9 vs. 8)");
+    }
+
+    #[test]
+    fn pieces_of_any_size_make_the_same_messages() {
+        let sizes = [0, 1, 4, 5, 300, TRUSTED_LEN, TRUSTED_LEN + 1, 3 * TRUSTED_LEN];
+        let messages: Vec<Vec<u8>> = sizes.iter().map(|size| vec![*size as u8; *size]).collect();
+        let mut wire = Vec::new();
+        for message in &messages {
+            wire.extend_from_slice(&header(message.len()));
+            wire.extend_from_slice(message);
+        }
+        for step in [1, 3, 4096, wire.len()] {
+            let mut deframer = Deframer::default();
+            let pieces = wire.chunks(step);
+            let got = pieces.flat_map(|piece| fed(&mut deframer, piece, usize::MAX).unwrap());
+            assert_eq!(got.collect::<Vec<_>>(), messages, "{step}");
+        }
+    }
+
+    #[test]
+    fn compressed_messages_are_refused() {
+        let error = fed(&mut Deframer::default(), b"\x01\0\0\0\0", 8).unwrap_err();
+        assert_eq!(error.message, "grpc: compressed flag set with identity or empty encoding");
+        let error = fed(&mut Deframer::default(), b"\x02\0\0\0\0", 8).unwrap_err();
+        assert_eq!(error.message, "grpc: received unexpected payload format 2");
     }
 
     #[test]
     fn timeouts_and_texts() {
-        assert_eq!(timeout("5S"), Some(Duration::from_secs(5)));
-        assert_eq!(timeout("100m"), Some(Duration::from_millis(100)));
-        for bad in ["", "S", "5", "123456789S", "5x", "-5S", "5é"] {
-            assert_eq!(timeout(bad), None, "{bad}");
+        assert_eq!(timeout("5S"), Ok(Duration::from_secs(5)));
+        assert_eq!(timeout("100m"), Ok(Duration::from_millis(100)));
+        let refused = [
+            ("", "transport: timeout string is too short: \"\""),
+            ("123456789S", "transport: timeout string is too long: \"123456789S\""),
+            ("5x", "transport: timeout unit is not recognized: \"5x\""),
+            ("-5S", "strconv.ParseUint: parsing \"-5\": invalid syntax"),
+        ];
+        for (value, text) in refused {
+            assert_eq!(timeout(value), Err(text.to_owned()));
         }
+        assert!(timeout("5é").is_err());
         assert_eq!(percent_encode("a%b\n"), "a%25b%0A");
     }
 }

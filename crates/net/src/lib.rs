@@ -1,12 +1,14 @@
-//! Real sockets: the seam that handlers see, and the adapter that serves gRPC and HTTP behind it.
+//! Real sockets: the seam that handlers see, and the HTTP/2 engine that serves them.
 //!
 //! Handlers know no transport: a call is a method, metadata, bytes and a [`rpc::Responder`]; a reply
-//! is bytes, given from whichever thread has it. What stands behind the seam now is hyper, with
-//! gRPC's framing done here; an engine of our own can take its place without touching a handler.
+//! is bytes, given from whichever thread has it. Behind the seam stands an HTTP/2 engine of our own;
+//! HTTP/1.1, which only people and probes speak, is hyper's.
 
 mod frame;
+mod h2;
 pub mod http;
+mod places;
 pub mod rpc;
-mod serve;
+mod web;
 
-pub use serve::{Config, Server};
+pub use h2::{Config, Server};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// gRPC's status codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +80,35 @@ impl fmt::Display for Status {
     }
 }
 
+/// A call's headers, in the order in which they came; names in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    fields: Vec<(Bytes, Bytes)>,
+}
+
+impl Metadata {
+    /// Adds a value.
+    pub fn push(&mut self, name: Bytes, value: Bytes) {
+        self.fields.push((name, value));
+    }
+
+    /// The first value under a name.
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        let found = self.fields.iter().find(|(known, _)| known == name.as_bytes());
+        found.map(|(_, value)| value)
+    }
+
+    /// Every name and value.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        self.fields.iter().map(|(name, value)| (name, value))
+    }
+}
+
 /// What comes before a call's messages.
 #[derive(Clone, Debug, Default)]
 pub struct CallHead {
-    /// Metadata; names in lower case.
-    pub metadata: ::http::HeaderMap,
+    /// Metadata.
+    pub metadata: Metadata,
     /// How long the client will wait.
     pub timeout: Option<Duration>,
     /// Who calls.
@@ -94,7 +118,7 @@ pub struct CallHead {
 impl CallHead {
     /// A text value of the metadata.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.metadata.get(name)?.to_str().ok()
+        std::str::from_utf8(self.metadata.get(name)?).ok()
     }
 }
 
@@ -163,16 +187,37 @@ pub trait ReplySink: Send + Sync {
     fn queued(&self, id: u64) -> usize;
 }
 
+/// Hears how unary calls end.
+pub trait CallMeter: Send + Sync {
+    /// Call `number` of the meter's own numbering ended, `begun` then, with a message of so many
+    /// bytes where the code is [`Code::Ok`].
+    fn ended(&self, number: u16, begun: Option<Instant>, code: Code, bytes: usize);
+}
+
+struct Metered {
+    meter: Arc<dyn CallMeter>,
+    number: u16,
+    begun: Option<Instant>,
+}
+
 /// Answers one unary call, once. Dropped without an answer, it fails the call.
 pub struct Responder {
     sink: Option<Arc<dyn ReplySink>>,
     id: u64,
+    metered: Option<Metered>,
 }
 
 impl Responder {
     /// For a transport: answers of call `id` go to `sink`.
     pub fn new(sink: Arc<dyn ReplySink>, id: u64) -> Responder {
-        Responder { sink: Some(sink), id }
+        Responder { sink: Some(sink), id, metered: None }
+    }
+
+    /// The same, with a meter that hears of the end.
+    pub fn metered(self, meter: Arc<dyn CallMeter>, number: u16, begun: Option<Instant>) -> Self {
+        let mut this = self;
+        this.metered = Some(Metered { meter, number, begun });
+        this
     }
 
     /// Answers with a message.
@@ -186,17 +231,23 @@ impl Responder {
     }
 
     fn answer(mut self, result: Result<Bytes, Status>) {
-        if let Some(sink) = self.sink.take() {
-            sink.reply(self.id, result);
+        self.give(result);
+    }
+
+    fn give(&mut self, result: Result<Bytes, Status>) {
+        let Some(sink) = self.sink.take() else { return };
+        if let Some(Metered { meter, number, begun }) = self.metered.take() {
+            let code = result.as_ref().map_or_else(|status| status.code, |_| Code::Ok);
+            meter.ended(number, begun, code, result.as_ref().map_or(0, Bytes::len));
         }
+        sink.reply(self.id, result);
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if let Some(sink) = self.sink.take() {
-            let status = Status::new(Code::Unavailable, "etcdserver: server stopped");
-            sink.reply(self.id, Err(status));
+        if self.sink.is_some() {
+            self.give(Err(Status::new(Code::Unavailable, "etcdserver: server stopped")));
         }
     }
 }
@@ -212,6 +263,11 @@ impl StreamSender {
     /// For a transport: messages of stream `id` go to `sink`.
     pub fn new(sink: Arc<dyn ReplySink>, id: u64) -> StreamSender {
         StreamSender { sink, id }
+    }
+
+    /// The same stream behind another sink, which `wrap` makes of this one's.
+    pub fn through(self, wrap: impl FnOnce(Arc<dyn ReplySink>) -> Arc<dyn ReplySink>) -> Self {
+        StreamSender { sink: wrap(self.sink), id: self.id }
     }
 
     /// Sends a message.

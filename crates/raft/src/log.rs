@@ -1,143 +1,334 @@
-//! The part of the log that is in memory.
+//! The log: what storage holds, what it does not hold yet, and the marks that move over both.
+//!
+//! ```text
+//! first        applied   applying   committed          last
+//! |--------------|----------|----------|-----------------|
+//! [ storage .........................][ unstable ........]
+//! ```
 
-use proto::raftpb::Entry;
-use std::collections::VecDeque;
+use crate::storage::{Storage, StorageError, snapshot_index};
+use crate::unstable::Unstable;
+use crate::wire::encoded_bytes;
+use proto::raftpb::{Entry, Snapshot};
 
-/// Entries with the four marks that move over them.
-///
-/// Always true: `applied <= committed <= last`, `persisted <= last`, and entries are consecutive
-/// from `first` on. What lies below `first` is only on disk.
-#[derive(Debug)]
-pub struct Log {
-    entries: VecDeque<Entry>,
-    /// The index of the first entry held.
-    first: u64,
-    /// The term of the entry before it.
-    term_before: u64,
-    persisted: u64,
-    /// Handed out to be persisted.
-    persisting: u64,
-    pub(crate) committed: u64,
-    /// Handed out to be applied.
-    applying: u64,
-    applied: u64,
+/// An entry's place: index and term. Two logs that agree on one agree on everything before it
+/// (thesis, section 3.5, the log matching property).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryId {
+    /// Its index.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
 }
 
-impl Log {
-    /// A log whose entries are persisted and begin after a snapshot.
-    pub(crate) fn new(
-        snapshot: (u64, u64),
-        entries: Vec<Entry>,
-        committed: u64,
-        applied: u64,
-    ) -> Log {
-        let last = snapshot.0 + entries.len() as u64;
-        let committed = committed.max(applied).min(last);
-        let applied = applied.min(committed).max(snapshot.0);
-        let log = Log {
-            first: snapshot.0 + 1,
-            term_before: snapshot.1,
-            entries: entries.into(),
-            persisted: last,
-            persisting: last,
-            committed: committed.max(snapshot.0),
-            applying: applied,
-            applied,
-        };
-        log.check();
-        log
+impl EntryId {
+    /// The place of an entry.
+    pub fn of(entry: &Entry) -> EntryId {
+        EntryId { index: entry.index(), term: entry.term() }
+    }
+}
+
+/// A log.
+///
+/// Always true: `applied <= applying <= committed <= last`.
+#[derive(Debug)]
+pub(crate) struct Log<S> {
+    pub(crate) storage: S,
+    pub(crate) unstable: Unstable,
+    pub(crate) committed: u64,
+    /// The last entry handed out to be applied.
+    applying: u64,
+    pub(crate) applied: u64,
+    /// Bytes that may be handed out before they are reported as applied.
+    applying_bytes_max: u64,
+    applying_bytes: u64,
+    /// Nothing more is handed out until something is reported as applied.
+    applying_paused: bool,
+}
+
+impl<S: Storage> Log<S> {
+    /// The log that storage holds; what it has let go of counts as applied.
+    pub(crate) fn new(storage: S, applying_bytes_max: u64) -> Log<S> {
+        assert!(applying_bytes_max > 0, "something must be allowed to be applied");
+        let (before, last) = (storage.first_index() - 1, storage.last_index());
+        Log {
+            storage,
+            unstable: Unstable::new(last + 1),
+            committed: before,
+            applying: before,
+            applied: before,
+            applying_bytes_max,
+            applying_bytes: 0,
+            applying_paused: false,
+        }
     }
 
     /// Asserts what is always true.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         assert!(self.applied <= self.applying && self.applying <= self.committed);
-        assert!(self.committed <= self.last() && self.persisted <= self.persisting);
-        assert!(self.persisting <= self.last());
-        if let Some(entry) = self.entries.front() {
-            assert_eq!(entry.index(), self.first);
+        assert!(self.committed <= self.last_index());
+        self.unstable.check();
+    }
+
+    pub(crate) fn first_index(&self) -> u64 {
+        self.unstable.first_index().unwrap_or_else(|| self.storage.first_index())
+    }
+
+    pub(crate) fn last_index(&self) -> u64 {
+        self.unstable.last_index().unwrap_or_else(|| self.storage.last_index())
+    }
+
+    pub(crate) fn last_id(&self) -> EntryId {
+        let index = self.last_index();
+        let term = self.term(index).expect("the term of the last entry is known");
+        EntryId { index, term }
+    }
+
+    /// An entry's term; known from the entry before the first to the last.
+    pub(crate) fn term(&self, index: u64) -> Result<u64, StorageError> {
+        if let Some(term) = self.unstable.term(index) {
+            return Ok(term);
+        }
+        if index + 1 < self.first_index() {
+            return Err(StorageError::Compacted);
+        }
+        if index > self.last_index() {
+            return Err(StorageError::Unavailable);
+        }
+        self.storage.term(index)
+    }
+
+    pub(crate) fn matches(&self, id: EntryId) -> bool {
+        self.term(id.index) == Ok(id.term)
+    }
+
+    /// Whether a log that ends so holds at least what this one does (thesis, section 3.6.1).
+    pub(crate) fn is_up_to_date(&self, theirs: EntryId) -> bool {
+        let ours = self.last_id();
+        (theirs.term, theirs.index) >= (ours.term, ours.index)
+    }
+
+    /// Appends entries behind one that must be here, in place of those that contradict them. The
+    /// index of the last of them; `None` where the one before is not here.
+    pub(crate) fn maybe_append(
+        &mut self,
+        before: EntryId,
+        mut entries: Vec<Entry>,
+        committed: u64,
+    ) -> Option<u64> {
+        if !self.matches(before) {
+            return None;
+        }
+        let last = before.index + entries.len() as u64;
+        if let Some(place) = entries.iter().position(|entry| !self.matches(EntryId::of(entry))) {
+            entries.drain(..place);
+            self.append(entries);
+        }
+        self.commit_to(committed.min(last));
+        Some(last)
+    }
+
+    /// Appends entries, in place of what is here from the first of them on.
+    pub(crate) fn append(&mut self, entries: Vec<Entry>) {
+        let Some(first) = entries.first().map(Entry::index) else { return };
+        assert!(first > self.committed, "entry {first} is committed and cannot be replaced");
+        self.unstable.append(entries);
+    }
+
+    /// The highest entry not above `index` whose term is not above `term`. Where its term is not
+    /// known it is 0, and the entry may or may not be such a one.
+    pub(crate) fn find_conflict(&self, mut index: u64, term: u64) -> EntryId {
+        while index > 0 {
+            match self.term(index) {
+                Err(_) => return EntryId { index, term: 0 },
+                Ok(ours) if ours <= term => return EntryId { index, term: ours },
+                Ok(_) => index -= 1,
+            }
+        }
+        EntryId::default()
+    }
+
+    /// Everything up to this entry is committed.
+    pub(crate) fn commit_to(&mut self, index: u64) {
+        if self.committed < index {
+            let last = self.last_index();
+            assert!(index <= last, "entry {index} is committed, but the log was cut at {last}");
+            self.committed = index;
         }
     }
 
-    /// The last entry's index.
-    pub fn last(&self) -> u64 {
-        self.first + self.entries.len() as u64 - 1
-    }
-
-    /// The last entry's term.
-    pub fn last_term(&self) -> u64 {
-        self.entries.back().map_or(self.term_before, Entry::term)
-    }
-
-    /// The last entry known to be on this disk.
-    pub fn persisted(&self) -> u64 {
-        self.persisted
-    }
-
-    /// The last entry known to be committed.
-    pub fn committed(&self) -> u64 {
-        self.committed
-    }
-
-    /// The last entry applied.
-    pub fn applied(&self) -> u64 {
-        self.applied
-    }
-
-    /// An entry's term, where it is known.
-    pub fn term(&self, index: u64) -> Option<u64> {
-        if index + 1 == self.first {
-            return Some(self.term_before);
+    /// Commits up to an entry, if it is there; whether that is news.
+    pub(crate) fn maybe_commit(&mut self, id: EntryId) -> bool {
+        let news = id.term != 0 && id.index > self.committed && self.matches(id);
+        if news {
+            self.commit_to(id.index);
         }
-        let place = usize::try_from(index.checked_sub(self.first)?).ok()?;
-        self.entries.get(place).map(Entry::term)
+        news
     }
 
-    pub(crate) fn append(&mut self, entry: Entry) {
-        assert_eq!(entry.index(), self.last() + 1, "entries are consecutive");
-        self.entries.push_back(entry);
+    /// The last entry that may be handed out to be applied. With `unstable`, a committed entry may
+    /// be applied before this node's own storage holds it.
+    fn max_appliable(&self, unstable: bool) -> u64 {
+        if unstable { self.committed } else { self.committed.min(self.unstable.offset() - 1) }
     }
 
-    /// Entries that nobody was asked to persist yet.
-    pub(crate) fn take_unpersisted(&mut self) -> Vec<Entry> {
-        let from = (self.persisting + 1 - self.first) as usize;
-        self.persisting = self.last();
-        self.entries.range(from..).cloned().collect()
+    /// Whether there are entries to apply. A snapshot goes before any of them.
+    pub(crate) fn has_next_committed(&self, unstable: bool) -> bool {
+        let held_up = self.applying_paused || self.unstable.snapshot().is_some();
+        !held_up && self.applying < self.max_appliable(unstable)
     }
 
-    /// Notes that the disk has everything up to an index; `false` where the entry there is of
-    /// another term, so the answer is for one that was replaced.
-    pub(crate) fn persisted_to(&mut self, index: u64, term: u64) -> bool {
-        if self.term(index) != Some(term) {
-            return false;
-        }
-        self.persisted = self.persisted.max(index);
-        true
-    }
-
-    /// Committed entries on this disk that nobody was asked to apply yet.
-    pub(crate) fn take_unapplied(&mut self) -> Vec<Entry> {
-        let to = self.committed.min(self.persisted);
-        if to <= self.applying {
+    /// Hands out entries to apply, as many as fit.
+    pub(crate) fn take_committed(&mut self, unstable: bool) -> Vec<Entry> {
+        if !self.has_next_committed(unstable) {
             return Vec::new();
         }
-        let from = (self.applying + 1 - self.first) as usize;
-        let end = (to + 1 - self.first) as usize;
-        self.applying = to;
-        self.entries.range(from..end).cloned().collect()
+        let last = self.max_appliable(unstable);
+        let room = self.applying_bytes_max - self.applying_bytes;
+        let entries = self.slice(self.applying + 1, last + 1, room);
+        let entries = entries.expect("entries that are not applied are kept");
+        self.applying = entries.last().map_or(self.applying, Entry::index);
+        self.applying_bytes = self.applying_bytes.saturating_add(encoded_bytes(&entries));
+        // Fewer than there are: the next one does not fit.
+        self.applying_paused =
+            self.applying_bytes >= self.applying_bytes_max || self.applying < last;
+        entries
     }
 
-    pub(crate) fn applied_to(&mut self, index: u64) {
-        assert!(index <= self.applying, "only what was handed out is applied");
-        self.applied = self.applied.max(index);
+    /// Everything up to this entry is applied; so many bytes of what was handed out.
+    pub(crate) fn applied_to(&mut self, index: u64, bytes: u64) {
+        assert!(
+            self.applied <= index && index <= self.committed,
+            "entry {index} cannot be applied between {} and {}",
+            self.applied,
+            self.committed
+        );
+        self.applied = index;
+        self.applying = self.applying.max(index);
+        self.applying_bytes = self.applying_bytes.saturating_sub(bytes);
+        self.applying_paused = self.applying_bytes >= self.applying_bytes_max;
     }
 
-    /// Lets go of entries up to an index that is applied and persisted.
-    pub(crate) fn forget_to(&mut self, index: u64) {
-        let to = index.min(self.applied).min(self.persisted);
-        while self.first <= to {
-            let gone = self.entries.pop_front().expect("the log reaches beyond what is applied");
-            self.term_before = gone.term();
-            self.first += 1;
+    /// Entries from this one to the end, as many as fit.
+    pub(crate) fn entries(&self, from: u64, bytes_max: u64) -> Result<Vec<Entry>, StorageError> {
+        let last = self.last_index();
+        if from > last { Ok(Vec::new()) } else { self.slice(from, last + 1, bytes_max) }
+    }
+
+    /// Entries from `from` up to but without `to`, as many as fit, at least one.
+    pub(crate) fn slice(
+        &self,
+        from: u64,
+        to: u64,
+        bytes_max: u64,
+    ) -> Result<Vec<Entry>, StorageError> {
+        if from < self.first_index() {
+            return Err(StorageError::Compacted);
         }
+        let offset = self.unstable.offset();
+        if from >= offset {
+            return Ok(self.unstable.slice(from, to, bytes_max));
+        }
+        let cut = to.min(offset);
+        let mut entries = match self.storage.entries(from, cut, bytes_max) {
+            Err(StorageError::Unavailable) => panic!("storage lost entries from {from} to {cut}"),
+            entries => entries?,
+        };
+        if to <= offset || (entries.len() as u64) < cut - from {
+            return Ok(entries);
+        }
+        let bytes = encoded_bytes(&entries);
+        if bytes >= bytes_max {
+            return Ok(entries);
+        }
+        let rest = self.unstable.slice(offset, to, bytes_max - bytes);
+        // A slice holds at least one entry, which need not fit behind these.
+        if rest.len() > 1 || bytes.saturating_add(encoded_bytes(&rest)) <= bytes_max {
+            entries.extend(rest);
+        }
+        Ok(entries)
+    }
+
+    /// The newest snapshot.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, StorageError> {
+        self.unstable.snapshot().map_or_else(|| self.storage.snapshot(), |known| Ok(known.clone()))
+    }
+
+    /// Replaces the log by a snapshot.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot) {
+        self.committed = snapshot_index(&snapshot);
+        self.unstable.restore(snapshot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+    use crate::wire::NO_LIMIT;
+
+    fn entry(index: u64, term: u64) -> Entry {
+        Entry { r#type: None, term: Some(term), index: Some(index), data: None }
+    }
+
+    /// The first `stable` entries are in storage.
+    fn log(terms: &[u64], stable: usize, applying_bytes_max: u64) -> Log<MemoryStorage> {
+        let numbered = terms.iter().zip(1..).map(|(term, index)| entry(index, *term));
+        let mut entries: Vec<Entry> = numbered.collect();
+        let rest = entries.split_off(stable);
+        let mut storage = MemoryStorage::new();
+        storage.append(entries);
+        let mut log = Log::new(storage, applying_bytes_max);
+        log.append(rest);
+        log
+    }
+
+    #[test]
+    fn conflicts_are_found_by_term() {
+        let log = log(&[0, 2, 2, 5, 5, 5], 6, NO_LIMIT);
+        for (index, term, expected) in [(6, 4, 3), (6, 5, 6), (3, 1, 1), (9, 4, 9), (4, 2, 3)] {
+            assert_eq!(log.find_conflict(index, term).index, expected, "{index} {term}");
+        }
+    }
+
+    #[test]
+    fn an_append_keeps_what_agrees_and_replaces_what_does_not() {
+        let mut log = log(&[1, 2, 3], 2, NO_LIMIT);
+        let before = EntryId { index: 1, term: 1 };
+        assert_eq!(log.maybe_append(before, vec![entry(2, 2)], 9), Some(2));
+        assert_eq!((log.last_index(), log.committed), (3, 2));
+        let before = EntryId { index: 2, term: 2 };
+        assert_eq!(log.maybe_append(before, vec![entry(3, 4), entry(4, 4)], 2), Some(4));
+        assert_eq!(log.last_id(), EntryId { index: 4, term: 4 });
+        assert_eq!(log.maybe_append(EntryId { index: 4, term: 3 }, vec![], 4), None);
+        log.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "entry 1 is committed")]
+    fn committed_entries_are_never_replaced() {
+        let mut log = log(&[1, 2, 3], 2, NO_LIMIT);
+        log.commit_to(2);
+        log.maybe_append(EntryId::default(), vec![entry(1, 9)], 0);
+    }
+
+    #[test]
+    fn what_is_being_applied_is_bounded() {
+        let mut log = log(&[1, 1, 1, 1], 2, 9);
+        log.commit_to(4);
+        let taken = log.take_committed(true);
+        assert_eq!(taken.len(), 2, "two entries of four bytes fit");
+        assert!(!log.has_next_committed(true));
+        log.applied_to(1, 4);
+        assert_eq!(log.take_committed(true).len(), 1);
+        log.check();
+    }
+
+    #[test]
+    fn unstable_entries_are_applied_only_where_that_is_wanted() {
+        let mut log = log(&[1, 1, 1, 1], 2, NO_LIMIT);
+        log.commit_to(4);
+        assert_eq!(log.take_committed(false).len(), 2);
+        assert!(!log.has_next_committed(false) && log.has_next_committed(true));
     }
 }

@@ -1,396 +1,335 @@
-//! A node: its term and role, and what it asks its owner to do.
+//! A node: what its owner calls.
 
-use crate::log::Log;
+use crate::confchange::ConfChangeError;
+use crate::config::{Config, ConfigError};
+use crate::raft::{Dropped, Raft, Role};
+use crate::ready::{self, Ready, SoftState};
+use crate::status::{BasicStatus, Status};
+use crate::storage::Storage;
+use crate::wire::{self, NONE};
 use bytes::Bytes;
-use prost::Message;
-use proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
+use prost::Message as _;
+use proto::raftpb::{
+    ConfChange, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message,
+    MessageType,
+};
 use thiserror::Error;
 
-/// What a node is told once.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// The node's id, not 0.
-    pub id: u64,
-    /// Proposals are refused while this many bytes wait to be committed.
-    pub uncommitted_bytes_max: usize,
-}
-
-/// What a node begins with: its durable state.
-#[derive(Clone, Debug, Default)]
-pub struct Start {
-    /// Term, vote and commit index.
-    pub hard_state: HardState,
-    /// Index and term that the entries follow.
-    pub snapshot: (u64, u64),
-    /// Everything in the log after that.
-    pub entries: Vec<Entry>,
-    /// The voters and learners as of the applied index.
-    pub conf_state: ConfState,
-    /// What the state machine has applied already.
-    pub applied: u64,
-}
-
-/// A node's part in the cluster (thesis, section 3.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Follows a leader, or waits for one.
-    Follower,
-    /// Takes proposals.
-    Leader,
-}
-
-/// Why a proposal is not taken.
+/// Why a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Dropped {
-    /// There is no leader to take it.
-    #[error("raft: no leader")]
-    NoLeader,
-    /// Too many bytes wait to be committed.
-    #[error("raft: too many uncommitted proposals")]
-    TooManyUncommitted,
-    /// Another configuration change is under way.
-    #[error("raft: a configuration change is under way")]
-    ConfChangePending,
+pub enum StepError {
+    /// Only a node itself says such things to itself.
+    #[error("raft: cannot step raft local message")]
+    Local,
+    /// It answers for a member that is not in the configuration.
+    #[error("raft: cannot step as peer not found")]
+    UnknownPeer,
+    /// It proposed something.
+    #[error(transparent)]
+    Dropped(#[from] Dropped),
 }
 
-/// What the owner must do now.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ready {
-    /// To be persisted with the entries, where it has changed.
-    pub hard_state: Option<HardState>,
-    /// To be persisted, in this order.
-    pub entries: Vec<Entry>,
-    /// Whether the two must be durable before [`Node::persisted`]. A moved commit index alone
-    /// need not be.
-    pub must_sync: bool,
-    /// To be applied, in this order.
-    pub committed: Vec<Entry>,
-}
-
-impl Ready {
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.hard_state.is_none() && self.entries.is_empty() && self.committed.is_empty()
-    }
-}
-
-/// What a node knows of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Its id.
-    pub id: u64,
-    /// Its term.
-    pub term: u64,
-    /// Its role.
-    pub role: Role,
-    /// The leader it knows, 0 for none.
-    pub leader: u64,
-    /// The last committed entry.
-    pub committed: u64,
-    /// The last applied entry.
-    pub applied: u64,
-    /// Whether what is applied here is all that was ever acknowledged: this node leads, is the
-    /// only voter, and has applied an entry of its own term (thesis, section 6.4).
-    pub may_read: bool,
-}
-
-/// A Raft node.
+/// A Raft node over some storage, which it owns and only reads; its owner writes it through
+/// [`Node::storage_mut`] as each [`Ready`] says.
 #[derive(Debug)]
-pub struct Node {
-    config: Config,
-    term: u64,
-    vote: u64,
-    role: Role,
-    leader: u64,
-    log: Log,
-    voters: Vec<u64>,
-    learners: Vec<u64>,
+pub struct Node<S> {
+    raft: Raft<S>,
+    soft_state: SoftState,
     /// The hard state handed out last.
-    saved: HardState,
-    /// The first entry of the own term as leader.
-    term_start: u64,
-    /// A configuration change is in the log up to here and may not be applied yet.
-    conf_change_index: u64,
-    uncommitted_bytes: usize,
+    hard_state: HardState,
+    /// What the owner's next call of `advance` says.
+    on_advance: Vec<Message>,
 }
 
-impl Node {
-    /// A node from its durable state, as a follower of nobody.
-    pub fn new(config: Config, start: Start) -> Node {
-        assert_ne!(config.id, 0, "0 means no node");
-        let commit = start.hard_state.commit();
-        let log = Log::new(start.snapshot, start.entries, commit, start.applied);
-        // Any entry not applied yet may be a configuration change.
-        let conf_change_index = log.last();
-        Node {
-            config,
-            term: start.hard_state.term(),
-            vote: start.hard_state.vote(),
-            role: Role::Follower,
-            leader: 0,
-            log,
-            voters: start.conf_state.voters,
-            learners: start.conf_state.learners,
-            saved: start.hard_state,
-            term_start: u64::MAX,
-            conf_change_index,
-            uncommitted_bytes: 0,
+impl<S: Storage> Node<S> {
+    /// A node as storage describes it, as a follower of nobody.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn new(config: Config, storage: S) -> Result<Node<S>, ConfigError> {
+        let raft = Raft::new(config.validated()?, storage);
+        let soft_state = SoftState { leader: raft.leader, role: raft.role };
+        let hard_state = raft.hard_state();
+        Ok(Node { raft, soft_state, hard_state, on_advance: Vec::new() })
+    }
+
+    /// Begins a cluster in empty storage: the log starts with one entry for each voter, which are
+    /// committed. Every one of its first voters must begin with the same ones.
+    pub fn bootstrap(&mut self, voters: &[(u64, Option<Bytes>)]) {
+        assert_eq!(self.raft.log.last_index(), 0, "only an empty log can be begun");
+        self.hard_state = HardState::default();
+        self.raft.become_follower(1, NONE);
+        let entries = voters.iter().zip(1..).map(|((id, context), index)| {
+            let change = ConfChange { context: context.clone(), ..add_voter(*id) };
+            let (term, index) = (Some(1), Some(index));
+            Entry { term, index, ..conf_change_entry(&change) }
+        });
+        self.raft.log.append(entries.collect());
+        self.raft.log.committed = voters.len() as u64;
+        for (id, _) in voters {
+            let change = wire::conf_change_v2(&add_voter(*id));
+            self.raft.apply_conf_change(&change).expect("voters can be added one by one");
         }
     }
 
-    /// Whether this node is the only voter.
-    pub fn is_sole_voter(&self) -> bool {
-        self.voters == [self.config.id]
-    }
-
-    /// Tries to become leader (thesis, section 3.4): a new term, and a vote for itself. The only
-    /// voter wins at once; its vote is persisted before anything that the term does is committed.
-    pub fn campaign(&mut self) {
-        if !self.is_sole_voter() || self.role == Role::Leader {
-            return;
-        }
-        self.term += 1;
-        self.vote = self.config.id;
-        self.role = Role::Leader;
-        self.leader = self.config.id;
-        self.term_start = self.log.last() + 1;
-        // Entries of earlier terms are committed by one of this term (thesis, section 3.6.2).
-        self.append(EntryType::EntryNormal, None);
-    }
-
-    /// Lets time pass: a voter without a leader tries to become one.
+    /// Lets one tick pass.
     pub fn tick(&mut self) {
-        if self.leader == 0 {
-            self.campaign();
-        }
+        self.raft.tick();
+    }
+
+    /// Tries to become leader now.
+    pub fn campaign(&mut self) {
+        self.raft.hup(self.raft.first_campaign());
     }
 
     /// Proposes an entry.
     ///
     /// # Errors
-    /// See [`Dropped`]; the entry is not in the log then.
+    /// The entry is in no log then. That it was taken does not mean that it will be committed.
     pub fn propose(&mut self, data: Bytes) -> Result<(), Dropped> {
-        if self.role != Role::Leader {
-            return Err(Dropped::NoLeader);
-        }
-        let bytes = self.uncommitted_bytes + data.len();
-        if self.uncommitted_bytes > 0 && bytes > self.config.uncommitted_bytes_max {
-            return Err(Dropped::TooManyUncommitted);
-        }
-        self.uncommitted_bytes = bytes;
-        self.append(EntryType::EntryNormal, Some(data));
-        Ok(())
+        self.propose_all([data])
     }
 
-    /// Proposes a configuration change; one at a time (thesis, section 4.1).
+    /// Proposes entries that stand one after the other: all of them or none. They share the messages
+    /// to the other members.
     ///
     /// # Errors
-    /// See [`Dropped`].
+    /// As of [`Node::propose`].
+    pub fn propose_all(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<(), Dropped> {
+        let entry = |data| Entry { data: Some(data), ..Entry::default() };
+        self.propose_entries(data.into_iter().map(entry).collect())
+    }
+
+    /// Proposes a change of one member. If one is under way, an empty entry is proposed instead.
+    ///
+    /// # Errors
+    /// As of [`Node::propose`].
     pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), Dropped> {
-        if self.role != Role::Leader {
-            return Err(Dropped::NoLeader);
-        }
-        if self.conf_change_index > self.log.applied() {
-            return Err(Dropped::ConfChangePending);
-        }
-        self.append(EntryType::EntryConfChange, Some(change.encode_to_vec().into()));
-        self.conf_change_index = self.log.last();
-        Ok(())
+        self.propose_entries(vec![conf_change_entry(change)])
     }
 
-    fn append(&mut self, kind: EntryType, data: Option<Bytes>) {
-        let index = self.log.last() + 1;
-        let (term, index) = (Some(self.term), Some(index));
-        self.log.append(Entry { r#type: Some(kind as i32), term, index, data });
+    /// Proposes a change of several members, or, empty, to leave a joint configuration.
+    ///
+    /// # Errors
+    /// As of [`Node::propose`].
+    pub fn propose_conf_change_v2(&mut self, change: &ConfChangeV2) -> Result<(), Dropped> {
+        self.raft.step(conf_change_message(Some(change)))
     }
 
-    /// The disk has the hard state and entries handed out, up to the entry of this index and term.
-    pub fn persisted(&mut self, index: u64, term: u64) {
-        if self.log.persisted_to(index, term) && self.role == Role::Leader {
-            self.commit();
-        }
+    fn propose_entries(&mut self, entries: Vec<Entry>) -> Result<(), Dropped> {
+        let message = wire::local(MessageType::MsgProp, self.raft.config.id);
+        self.raft.step(Message { entries, ..message })
     }
 
-    /// What a quorum has on disk is committed, if it is of this term (thesis, figure 3.2).
-    fn commit(&mut self) {
-        let quorum_has = self.log.persisted();
-        if quorum_has > self.log.committed && self.log.term(quorum_has) == Some(self.term) {
-            self.log.committed = quorum_has;
-        }
+    /// Takes up a committed change of one member; see [`Node::apply_conf_change_v2`].
+    ///
+    /// # Errors
+    /// The change does not fit; nothing has changed then.
+    pub fn apply_conf_change(&mut self, change: &ConfChange) -> Result<ConfState, ConfChangeError> {
+        self.raft.apply_conf_change(&wire::conf_change_v2(change))
     }
 
-    /// The state machine has applied everything up to this index.
-    pub fn applied(&mut self, index: u64) {
-        self.log.applied_to(index);
-        if index == self.log.last() {
-            self.uncommitted_bytes = 0;
-        }
-        if self.is_sole_voter() && self.learners.is_empty() {
-            // Nobody else will ask for them.
-            self.log.forget_to(index);
-        }
+    /// Takes up a committed change when its entry is applied, before that is reported. A change
+    /// that the owner refuses it passes on with its members set to 0, or not at all. The
+    /// configuration that comes back belongs into snapshots.
+    ///
+    /// # Errors
+    /// The change does not fit; nothing has changed then.
+    pub fn apply_conf_change_v2(
+        &mut self,
+        change: &ConfChangeV2,
+    ) -> Result<ConfState, ConfChangeError> {
+        self.raft.apply_conf_change(change)
     }
 
-    /// Takes up a committed configuration change, when it is applied. Node 0 means that it was
-    /// refused.
-    pub fn apply_conf_change(&mut self, change: &ConfChange) -> ConfState {
-        let id = change.node_id();
-        if id != 0 {
-            let kind = ConfChangeType::try_from(change.r#type.unwrap_or_default());
-            if !matches!(kind, Ok(ConfChangeType::ConfChangeUpdateNode)) {
-                self.voters.retain(|voter| *voter != id);
-                self.learners.retain(|learner| *learner != id);
+    /// Takes a message, of another node or of a storage thread.
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    pub fn step(&mut self, message: Message) -> Result<(), StepError> {
+        let (kind, from) = (message.r#type(), message.from());
+        if !wire::is_local_target(from) {
+            if wire::is_local(kind) {
+                return Err(StepError::Local);
             }
-            match kind {
-                Ok(ConfChangeType::ConfChangeAddNode) => self.voters.push(id),
-                Ok(ConfChangeType::ConfChangeAddLearnerNode) => self.learners.push(id),
-                _ => {}
+            if wire::is_response(kind) && self.raft.tracker.get(from).is_none() {
+                return Err(StepError::UnknownPeer);
             }
-            self.voters.sort_unstable();
         }
-        if self.leader == 0 {
-            self.campaign();
-        }
-        self.conf_state()
+        Ok(self.raft.step(message)?)
     }
 
-    /// The voters and learners.
-    pub fn conf_state(&self) -> ConfState {
-        ConfState {
-            voters: self.voters.clone(),
-            learners: self.learners.clone(),
-            auto_leave: Some(false),
-            ..ConfState::default()
-        }
-    }
-
-    /// What there is to do. Everything in it is handed out once.
+    /// Takes everything that there is to do. Without asynchronous storage writes,
+    /// [`Node::advance`] must be called before the next time.
     pub fn ready(&mut self) -> Ready {
-        let entries = self.log.take_unpersisted();
-        let committed = self.log.take_unapplied();
-        let now = HardState {
-            term: Some(self.term),
-            vote: Some(self.vote),
-            commit: Some(self.log.committed),
+        assert!(self.on_advance.is_empty(), "advance comes before the next ready");
+        let raft = &mut self.raft;
+        let soft_state = SoftState { leader: raft.leader, role: raft.role };
+        let hard_state = raft.hard_state();
+        let entries = raft.log.unstable.next_entries();
+        let promise = |state: &HardState| (state.term(), state.vote());
+        let must_sync = !entries.is_empty() || promise(&hard_state) != promise(&self.hard_state);
+        let mut ready = Ready {
+            soft_state: (soft_state != self.soft_state).then_some(soft_state),
+            hard_state: (hard_state != self.hard_state).then_some(hard_state),
+            read_states: std::mem::take(&mut raft.read_states),
+            entries,
+            snapshot: raft.log.unstable.next_snapshot().cloned(),
+            committed: raft.log.take_committed(!raft.config.async_storage_writes),
+            messages: std::mem::take(&mut raft.messages),
+            must_sync,
         };
-        let same_vote = (now.term(), now.vote()) == (self.saved.term(), self.saved.vote());
-        let must_sync = !entries.is_empty() || !same_vote;
-        let moved = now.commit() != self.saved.commit();
-        let hard_state = (!same_vote || moved).then_some(now);
-        self.saved = now;
-        self.log.check();
-        Ready { hard_state, entries, must_sync, committed }
+        if raft.config.async_storage_writes {
+            self.address_storage(&mut ready);
+        } else {
+            self.note_advance(&mut ready);
+        }
+        self.raft.log.unstable.accept_in_progress();
+        (self.soft_state, self.hard_state) = (soft_state, hard_state);
+        self.raft.log.check();
+        ready
     }
 
-    /// What the node knows of itself.
-    pub fn status(&self) -> Status {
-        Status {
-            id: self.config.id,
-            term: self.term,
-            role: self.role,
-            leader: self.leader,
-            committed: self.log.committed(),
-            applied: self.log.applied(),
-            may_read: self.role == Role::Leader
-                && self.is_sole_voter()
-                && self.log.applied() >= self.term_start,
+    /// Moves what is for storage into messages.
+    fn address_storage(&mut self, ready: &mut Ready) {
+        let append = ready::storage_append(&mut self.raft, ready);
+        ready.messages.extend(append);
+        if !ready.committed.is_empty() {
+            let committed = std::mem::take(&mut ready.committed);
+            ready.messages.push(ready::storage_apply(self.raft.config.id, committed));
         }
+    }
+
+    /// Notes what is true once the owner has done everything.
+    fn note_advance(&mut self, ready: &mut Ready) {
+        let id = self.raft.config.id;
+        for message in std::mem::take(&mut self.raft.messages_after_append) {
+            let is_own = message.to() == id;
+            let queue = if is_own { &mut self.on_advance } else { &mut ready.messages };
+            queue.push(message);
+        }
+        self.on_advance.extend(ready::append_response(&self.raft, ready));
+        if !ready.committed.is_empty() {
+            self.on_advance.push(ready::apply_response(id, ready.committed.clone()));
+        }
+    }
+
+    /// Whether there is anything to do.
+    pub fn has_ready(&self) -> bool {
+        let raft = &self.raft;
+        let log = &raft.log;
+        self.soft_state != SoftState { leader: raft.leader, role: raft.role }
+            || self.hard_state != raft.hard_state()
+            || log.unstable.next_snapshot().is_some()
+            || !raft.messages.is_empty()
+            || !raft.messages_after_append.is_empty()
+            || log.unstable.has_next_entries()
+            || log.has_next_committed(!raft.config.async_storage_writes)
+            || !raft.read_states.is_empty()
+    }
+
+    /// The owner has done everything that the last [`Ready`] said.
+    pub fn advance(&mut self) {
+        assert!(!self.raft.config.async_storage_writes, "storage threads answer by messages");
+        for message in std::mem::take(&mut self.on_advance) {
+            // These are answers, which are never refused.
+            let _ = self.raft.step(message);
+        }
+    }
+
+    /// A message could not be delivered.
+    pub fn report_unreachable(&mut self, id: u64) {
+        self.tell(wire::local(MessageType::MsgUnreachable, id));
+    }
+
+    /// A snapshot was delivered, or not.
+    pub fn report_snapshot(&mut self, id: u64, delivered: bool) {
+        let message = wire::local(MessageType::MsgSnapStatus, id);
+        self.tell(Message { reject: Some(!delivered), ..message });
+    }
+
+    /// Asks the leader to hand over to this member.
+    pub fn transfer_leader(&mut self, to: u64) {
+        self.tell(wire::local(MessageType::MsgTransferLeader, to));
+    }
+
+    /// Makes a follower wait for a leader as if none had been heard. It does not campaign, but may
+    /// help to elect another leader before the election timeout has passed.
+    pub fn forget_leader(&mut self) {
+        self.tell(wire::local(MessageType::MsgForgetLeader, NONE));
+    }
+
+    /// Asks for an index that a read must wait for; it comes in [`Ready::read_states`] with the
+    /// same context. Requests may get lost: whoever waits asks again, with another context.
+    pub fn read_index(&mut self, context: Bytes) {
+        let entry = Entry { data: Some(context), ..Entry::default() };
+        let message = wire::local(MessageType::MsgReadIndex, NONE);
+        self.tell(Message { entries: vec![entry], ..message });
+    }
+
+    /// Steps what is never refused.
+    fn tell(&mut self, message: Message) {
+        let _ = self.raft.step(message);
+    }
+
+    /// What the node knows of itself and, as leader, of others.
+    pub fn status(&self) -> Status {
+        Status::of(&self.raft)
+    }
+
+    /// What the node knows of itself, without copying anything.
+    pub fn basic_status(&self) -> BasicStatus {
+        BasicStatus::of(&self.raft)
+    }
+
+    /// The configuration in force.
+    pub fn conf_state(&self) -> ConfState {
+        self.raft.tracker.config.to_conf_state()
+    }
+
+    /// Whether this node is the only voter.
+    pub fn is_sole_voter(&self) -> bool {
+        self.raft.tracker.is_singleton()
+            && self.raft.tracker.config.voters.contains(self.raft.config.id)
+    }
+
+    /// Whether this node leads and has applied an entry of its own term: with only one voter,
+    /// everything ever acknowledged is applied here then (thesis, section 6.4).
+    pub fn has_applied_own_term(&self) -> bool {
+        let raft = &self.raft;
+        raft.role == Role::Leader && raft.log.term(raft.log.applied) == Ok(raft.term)
+    }
+
+    /// What the node reads.
+    pub fn storage(&self) -> &S {
+        &self.raft.log.storage
+    }
+
+    /// What the node reads, to be written by its owner.
+    pub fn storage_mut(&mut self) -> &mut S {
+        &mut self.raft.log.storage
+    }
+
+    /// Takes chance out of the election timeout, until the role changes. For tests.
+    pub fn set_randomized_election_ticks(&mut self, ticks: u32) {
+        self.raft.randomized_election_ticks = ticks;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn add_voter(id: u64) -> ConfChange {
+    let kind = ConfChangeType::ConfChangeAddNode as i32;
+    ConfChange { r#type: Some(kind), node_id: Some(id), ..ConfChange::default() }
+}
 
-    const CONFIG: Config = Config { id: 1, uncommitted_bytes_max: 1000 };
+fn conf_change_entry(change: &ConfChange) -> Entry {
+    let data = Some(change.encode_to_vec().into());
+    Entry { r#type: Some(EntryType::EntryConfChange as i32), data, ..Entry::default() }
+}
 
-    fn voter() -> Start {
-        let conf_state = ConfState { voters: vec![1], ..ConfState::default() };
-        Start { conf_state, ..Start::default() }
-    }
-
-    fn indexes(entries: &[Entry]) -> Vec<u64> {
-        entries.iter().map(Entry::index).collect()
-    }
-
-    #[test]
-    fn nothing_is_committed_before_the_own_disk_has_it() {
-        let mut node = Node::new(CONFIG, voter());
-        assert_eq!(node.propose(Bytes::from_static(b"x")), Err(Dropped::NoLeader));
-        node.tick();
-        node.propose(Bytes::from_static(b"x")).unwrap();
-        let ready = node.ready();
-        assert!(ready.must_sync && ready.committed.is_empty());
-        assert_eq!(indexes(&ready.entries), [1, 2]);
-        assert_eq!(ready.hard_state.unwrap().term(), 1);
-        assert!(node.ready().is_empty());
-        node.persisted(1, 1);
-        let ready = node.ready();
-        assert_eq!(indexes(&ready.committed), [1]);
-        assert!(!ready.must_sync && ready.hard_state.unwrap().commit() == 1);
-        node.persisted(2, 9);
-        assert!(node.ready().is_empty(), "an answer for another term counts for nothing");
-        node.persisted(2, 1);
-        assert_eq!(indexes(&node.ready().committed), [2]);
-        assert!(!node.status().may_read);
-        node.applied(2);
-        assert!(node.status().may_read);
-    }
-
-    #[test]
-    fn a_restart_commits_what_an_earlier_term_left() {
-        let entry =
-            |index| Entry { r#type: Some(0), term: Some(3), index: Some(index), data: None };
-        let mut node = Node::new(
-            CONFIG,
-            Start {
-                hard_state: HardState { term: Some(3), vote: Some(1), commit: Some(5) },
-                snapshot: (4, 2),
-                entries: (5..=8).map(entry).collect(),
-                applied: 6,
-                ..voter()
-            },
-        );
-        assert!(node.ready().committed.is_empty(), "6 is applied, so only 7 and 8 are open");
-        node.campaign();
-        let ready = node.ready();
-        assert_eq!((indexes(&ready.entries), ready.entries[0].term()), (vec![9], 4));
-        node.persisted(9, 4);
-        assert_eq!(indexes(&node.ready().committed), [7, 8, 9]);
-    }
-
-    #[test]
-    fn a_new_member_becomes_a_voter_through_the_log() {
-        let change = ConfChange { r#type: Some(0), node_id: Some(1), ..ConfChange::default() };
-        let entry = Entry {
-            r#type: Some(EntryType::EntryConfChange as i32),
-            term: Some(1),
-            index: Some(1),
-            data: Some(change.encode_to_vec().into()),
-        };
-        let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(1) };
-        let start = Start { hard_state, entries: vec![entry], ..Start::default() };
-        let mut node = Node::new(CONFIG, start);
-        node.tick();
-        assert_eq!(node.status().leader, 0);
-        assert_eq!(indexes(&node.ready().committed), [1]);
-        node.apply_conf_change(&change);
-        node.applied(1);
-        assert_eq!(node.status().role, Role::Leader);
-        assert_eq!(node.propose_conf_change(&change), Ok(()));
-        assert_eq!(node.propose_conf_change(&change), Err(Dropped::ConfChangePending));
-    }
-
-    #[test]
-    fn uncommitted_bytes_are_bounded() {
-        let mut node = Node::new(CONFIG, voter());
-        node.tick();
-        node.propose(vec![0; 900].into()).unwrap();
-        assert_eq!(node.propose(vec![0; 101].into()), Err(Dropped::TooManyUncommitted));
-        node.ready();
-        node.persisted(2, 1);
-        node.ready();
-        node.applied(2);
-        node.propose(vec![0; 5000].into()).unwrap();
-    }
+/// A proposal of a change, or to leave a joint configuration.
+pub(crate) fn conf_change_message(change: Option<&ConfChangeV2>) -> Message {
+    let data = change.map(|change| change.encode_to_vec().into());
+    let kind = Some(EntryType::EntryConfChangeV2 as i32);
+    let entry = Entry { r#type: kind, data, ..Entry::default() };
+    Message { entries: vec![entry], ..wire::local(MessageType::MsgProp, NONE) }
 }

@@ -1,6 +1,7 @@
 //! The applier: committed entries into the state machine, and everything that follows in time.
 
 use crate::Fault;
+use crate::install::Home;
 use apply::backend::{CommitJob, Committed, DefragJob, DefragResult, Defragmented};
 use apply::mvcc::Progress;
 use apply::{Effect, Machine, Outcome};
@@ -36,18 +37,28 @@ pub struct SnapshotDue {
 pub struct Applier {
     /// The state machine.
     pub machine: Machine,
+    pub(crate) home: Home,
     snapshot_count: u64,
     last_snapshot: u64,
-    /// To be recorded when the commit under way is done.
-    snapshot: Option<SnapshotDue>,
+    /// What the commit under way will make durable, and whether the log is to record it.
+    committing: Option<(SnapshotDue, bool)>,
+    /// What the last commit made durable.
+    committed: Option<SnapshotDue>,
 }
 
 impl Applier {
-    pub(crate) fn new(machine: Machine, snapshot_count: u64, last_snapshot: u64) -> Applier {
-        Applier { machine, snapshot_count, last_snapshot, snapshot: None }
+    pub(crate) fn new(
+        machine: Machine,
+        home: Home,
+        snapshot_count: u64,
+        last_snapshot: u64,
+    ) -> Applier {
+        let committed = Some(state_of(&machine));
+        Applier { machine, home, snapshot_count, last_snapshot, committing: None, committed }
     }
 
-    /// Applies entries, one after another. `wanted(id)` tells whether somebody waits.
+    /// Applies entries, one after another. `wanted(id)` tells whether somebody waits; `each` sees
+    /// every outcome as soon as it is there.
     ///
     /// # Errors
     /// An entry that cannot be understood; the member must stop.
@@ -55,11 +66,13 @@ impl Applier {
         &mut self,
         entries: &[Entry],
         wanted: impl Fn(u64) -> bool,
+        mut each: impl FnMut(&Outcome),
     ) -> Result<Applied, Fault> {
         let mut applied = Applied::default();
         applied.outcomes.reserve(entries.len());
         for entry in entries {
             let outcome = self.machine.apply(entry, &wanted)?;
+            each(&outcome);
             if let Effect::ConfChange(change) = &outcome.effect {
                 applied.conf_changes.push(change.clone());
             }
@@ -72,23 +85,33 @@ impl Applier {
     /// Takes what waits to be committed; see [`apply::backend::Backend::freeze`].
     pub fn freeze(&mut self) -> Option<CommitJob> {
         let job = self.machine.backend.freeze()?;
-        let applied = self.machine.backend.applied();
-        if applied.index >= self.last_snapshot + self.snapshot_count {
-            self.last_snapshot = applied.index;
-            self.snapshot = Some(SnapshotDue {
-                index: applied.index,
-                term: applied.term,
-                conf_state: self.machine.members.conf_state(),
-                data: apply::membership::snapshot_data(&self.machine.members, applied.index),
-            });
+        let state = state_of(&self.machine);
+        let is_due = state.index >= self.last_snapshot + self.snapshot_count;
+        if is_due {
+            self.last_snapshot = state.index;
         }
+        self.committing = Some((state, is_due));
         Some(job)
     }
 
     /// Takes the result of a commit. A snapshot that it makes possible comes back.
     pub fn complete(&mut self, committed: Committed) -> Option<SnapshotDue> {
         self.machine.backend.complete(committed);
-        self.snapshot.take()
+        let (state, is_due) = self.committing.take()?;
+        self.committed = Some(state.clone());
+        is_due.then_some(state)
+    }
+
+    /// What the database file holds: what a member that lags behind can be given.
+    pub fn committed(&self) -> Option<&SnapshotDue> {
+        self.committed.as_ref()
+    }
+
+    /// A snapshot was installed: those made here before mean nothing any more.
+    pub(crate) fn forget_snapshots(&mut self, installed: u64) {
+        self.last_snapshot = installed;
+        self.committing = None;
+        self.committed = Some(state_of(&self.machine));
     }
 
     /// Takes a defragmentation; see [`apply::backend::Backend::defragment`].
@@ -110,5 +133,16 @@ impl Applier {
         let progress = self.machine.store.compaction_step(&mut txn);
         txn.finish();
         progress
+    }
+}
+
+/// Who the members are as of what is applied.
+fn state_of(machine: &Machine) -> SnapshotDue {
+    let applied = machine.backend.applied();
+    SnapshotDue {
+        index: applied.index,
+        term: applied.term,
+        conf_state: machine.members.conf_state(),
+        data: apply::membership::snapshot_data(&machine.members, applied.index),
     }
 }

@@ -1,32 +1,123 @@
 //! The core: raft, and which message goes where.
+//!
+//! The leader's entries go out while its own disk writes; what a follower promises goes out when
+//! its disk has written (Raft thesis, section 10.2.1). So a write carries the messages that wait
+//! for it, and [`Core::persisted`] lets them go.
 
 use crate::log_writer::Persist;
 use bytes::Bytes;
-use proto::raftpb::{ConfChange, Entry};
-use raft::{Dropped, Node, Status};
+use proto::raftpb::{
+    ConfChange, ConfChangeV2, ConfState, Entry, HardState, Message, MessageType, Snapshot,
+};
+use raft::{Dropped, MemoryStorage, Node, ReadState, Role, StepError};
+use std::collections::VecDeque;
+
+/// Applied entries that are kept for members that lag behind.
+const CATCH_UP_ENTRIES_MAX: usize = 5_000;
+/// Bytes of them.
+const CATCH_UP_BYTES_MAX: usize = 64 << 20;
+/// Applied entries between two times that the log is shortened.
+const SHORTEN_ENTRIES: u64 = 1_000;
 
 /// What another part must do.
 #[derive(Debug)]
 pub enum Command {
+    /// For the peers. A snapshot among them is only its place in the log: whoever sends it adds the
+    /// database, and tells [`Core::report_snapshot`] what became of it.
+    Send(Vec<Message>),
     /// For the log writer.
     Persist(Persist),
+    /// For the applier: a snapshot that came from the leader is recorded, and the database that
+    /// came with it takes the place of the own one, before anything else is applied.
+    Restore(Snapshot),
     /// For the applier.
     Apply(Vec<Entry>),
+    /// For whoever asked for them: reads that may be served once their index is applied.
+    Readable(Vec<ReadState>),
+}
+
+/// What the core knows of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The member's id.
+    pub id: u64,
+    /// Its term.
+    pub term: u64,
+    /// Its role.
+    pub role: Role,
+    /// The leader it knows, 0 for none.
+    pub leader: u64,
+    /// The last committed entry.
+    pub committed: u64,
+    /// The last applied entry.
+    pub applied: u64,
+    /// Whether what is applied here is all that was ever acknowledged: this member leads, is the
+    /// only voter, and has applied an entry of its own term (thesis, section 6.4).
+    pub may_read: bool,
+}
+
+/// A write under way, with what follows from it.
+struct Write {
+    number: u64,
+    entries: Vec<Entry>,
+    snapshot: Option<Snapshot>,
+    responses: Vec<Message>,
 }
 
 /// The core of a member.
 pub struct Core {
-    node: Node,
+    node: Node<MemoryStorage>,
+    /// In the order of their numbers.
+    writes: VecDeque<Write>,
+    writes_begun: u64,
+    /// What raft hears when entries are applied, with the last of them.
+    applies: VecDeque<(u64, Message)>,
+    /// To be sent; what waited for a write is among them.
+    sends: Vec<Message>,
+    restores: Vec<Snapshot>,
+    shortened_at: u64,
 }
 
 impl Core {
-    pub(crate) fn new(node: Node) -> Core {
-        Core { node }
+    pub(crate) fn new(node: Node<MemoryStorage>) -> Core {
+        let mut core = Core {
+            node,
+            writes: VecDeque::new(),
+            writes_begun: 0,
+            applies: VecDeque::new(),
+            sends: Vec::new(),
+            restores: Vec::new(),
+            shortened_at: 0,
+        };
+        core.shorten_log();
+        core
     }
 
     /// Lets one heartbeat interval pass.
     pub fn tick(&mut self) {
         self.node.tick();
+        self.lead_alone();
+    }
+
+    /// The only voter waits for nobody.
+    fn lead_alone(&mut self) {
+        let status = self.node.basic_status();
+        if status.leader == 0 && status.role == Role::Follower && self.node.is_sole_voter() {
+            self.node.campaign();
+        }
+    }
+
+    /// Takes a message of another member.
+    ///
+    /// # Errors
+    /// It must not come from another member, or proposed what is not taken.
+    pub fn step(&mut self, message: Message) -> Result<(), StepError> {
+        // Nobody else speaks for this member, its log writer or its applier.
+        let from = message.from();
+        if raft::wire::is_local_target(from) || from == self.node.basic_status().id {
+            return Err(StepError::Local);
+        }
+        self.node.step(message)
     }
 
     /// Proposes an entry's data.
@@ -37,36 +128,189 @@ impl Core {
         self.node.propose(data)
     }
 
-    /// The log writer has done what it was told, up to this entry.
-    pub fn persisted(&mut self, index: u64, term: u64) {
-        self.node.persisted(index, term);
+    /// Proposes the data of several entries: all of them or none. They share the messages to the other
+    /// members.
+    ///
+    /// # Errors
+    /// None of the entries is in the log then.
+    pub fn propose_all(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<(), Dropped> {
+        self.node.propose_all(data)
+    }
+
+    /// Proposes a change of one member. While another is under way, an empty entry takes its place.
+    ///
+    /// # Errors
+    /// The entry is not in the log then.
+    pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), Dropped> {
+        self.node.propose_conf_change(change)
+    }
+
+    /// Proposes a change of several members.
+    ///
+    /// # Errors
+    /// The entry is not in the log then.
+    pub fn propose_conf_change_v2(&mut self, change: &ConfChangeV2) -> Result<(), Dropped> {
+        self.node.propose_conf_change_v2(change)
+    }
+
+    /// Asks what a read must wait for; the answer is [`Command::Readable`] with the same context,
+    /// or nothing: then ask again with another context.
+    pub fn read_index(&mut self, context: Bytes) {
+        self.node.read_index(context);
+    }
+
+    /// Asks the leader to hand over to this member.
+    pub fn transfer_leader(&mut self, to: u64) {
+        self.node.transfer_leader(to);
+    }
+
+    /// A message could not be delivered to this member.
+    pub fn report_unreachable(&mut self, id: u64) {
+        self.node.report_unreachable(id);
+    }
+
+    /// A snapshot was delivered to this member, or not.
+    pub fn report_snapshot(&mut self, id: u64, delivered: bool) {
+        self.node.report_snapshot(id, delivered);
+    }
+
+    /// The log writer has written everything up to this number.
+    pub fn persisted(&mut self, number: u64) {
+        while let Some(write) = self.writes.pop_front_if(|write| write.number <= number) {
+            let storage = self.node.storage_mut();
+            if let Some(snapshot) = write.snapshot {
+                // One that is older than what is here changes nothing.
+                if storage.apply_snapshot(snapshot.clone()).is_ok() {
+                    self.restores.push(snapshot);
+                }
+            }
+            self.node.storage_mut().append(write.entries);
+            self.respond(write.responses);
+        }
+    }
+
+    /// Delivers what waited: to raft, or to others with what is sent next.
+    fn respond(&mut self, responses: Vec<Message>) {
+        let id = self.node.basic_status().id;
+        for response in responses {
+            if response.to() == id {
+                // A member that has been removed no longer knows itself.
+                let _ = self.node.step(response);
+            } else {
+                self.sends.push(response);
+            }
+        }
     }
 
     /// The applier has come to this entry; configuration changes among what it applied take effect.
     pub fn applied(&mut self, index: u64, conf_changes: &[ConfChange]) {
         for change in conf_changes {
-            self.node.apply_conf_change(change);
+            // What does not fit the configuration fits no other member's either.
+            let _ = self.node.apply_conf_change(change);
         }
-        self.node.applied(index);
+        while let Some((_, response)) = self.applies.pop_front_if(|(last, _)| *last <= index) {
+            self.respond(vec![response]);
+        }
+        self.lead_alone();
+        self.shorten_log();
+    }
+
+    /// Lets go of applied entries that nobody will ask for, and of more than members that lag
+    /// behind may cost: they get a snapshot.
+    fn shorten_log(&mut self) {
+        let applied = self.node.basic_status().applied;
+        let conf_state = self.node.conf_state();
+        let alone = self.node.is_sole_voter() && conf_state.learners.is_empty();
+        if !alone && applied < self.shortened_at + SHORTEN_ENTRIES {
+            return;
+        }
+        self.shortened_at = applied;
+        let storage = self.node.storage_mut();
+        // Without anything applied since, there is nothing to let go of.
+        if storage.create_snapshot(applied, conf_state, None).is_ok() {
+            let excess = storage.excess(CATCH_UP_ENTRIES_MAX, CATCH_UP_BYTES_MAX);
+            let _ = storage.compact(if alone { applied } else { excess.min(applied) });
+        }
     }
 
     /// What follows from everything so far; to be called when a batch of events was handed in.
     pub fn poll(&mut self, commands: &mut Vec<Command>) {
-        let ready = self.node.ready();
-        if ready.hard_state.is_some() || !ready.entries.is_empty() {
-            commands.push(Command::Persist(Persist {
-                hard_state: ready.hard_state,
-                entries: ready.entries,
-                sync: ready.must_sync,
-            }));
+        let mut work = Vec::new();
+        while self.node.has_ready() {
+            let ready = self.node.ready();
+            if !ready.read_states.is_empty() {
+                work.push(Command::Readable(ready.read_states));
+            }
+            for message in ready.messages {
+                match message.r#type() {
+                    MessageType::MsgStorageAppend => {
+                        work.extend(self.begin_write(message, ready.must_sync));
+                    }
+                    MessageType::MsgStorageApply => work.push(self.begin_apply(message)),
+                    _ => self.sends.push(message),
+                }
+            }
         }
-        if !ready.committed.is_empty() {
-            commands.push(Command::Apply(ready.committed));
+        // Others are given their work first.
+        if !self.sends.is_empty() {
+            commands.push(Command::Send(std::mem::take(&mut self.sends)));
         }
+        commands.extend(self.restores.drain(..).map(Command::Restore));
+        commands.append(&mut work);
     }
 
-    /// What raft knows of itself.
-    pub fn status(&self) -> Status {
+    /// Hands a write to the log writer; what only waits for earlier writes is no write.
+    fn begin_write(&mut self, message: Message, sync: bool) -> Option<Command> {
+        let Message { term, vote, commit, entries, snapshot, responses, .. } = message;
+        let hard_state = term.map(|_| HardState { term, vote, commit });
+        let is_empty = hard_state.is_none() && entries.is_empty() && snapshot.is_none();
+        if is_empty && self.writes.is_empty() {
+            self.respond(responses);
+            return None;
+        }
+        // Nothing waits for a commit index alone.
+        let is_awaited = !responses.is_empty() || !entries.is_empty() || snapshot.is_some();
+        let mut number = 0;
+        if is_awaited {
+            self.writes_begun += 1;
+            number = self.writes_begun;
+            let (entries, snapshot) = (entries.clone(), snapshot.clone());
+            self.writes.push_back(Write { number, entries, snapshot, responses });
+        }
+        Some(Command::Persist(Persist { number, hard_state, entries, snapshot, sync }))
+    }
+
+    fn begin_apply(&mut self, message: Message) -> Command {
+        let last = message.entries.last().map_or(0, Entry::index);
+        self.applies.extend(message.responses.into_iter().map(|response| (last, response)));
+        Command::Apply(message.entries)
+    }
+
+    /// The voters and learners in force.
+    pub fn conf_state(&self) -> ConfState {
+        self.node.conf_state()
+    }
+
+    /// Everything that raft knows, of other members as well where this one leads.
+    pub fn raft_status(&self) -> raft::Status {
         self.node.status()
     }
+
+    /// What the core knows of itself.
+    pub fn status(&self) -> Status {
+        let basic = self.node.basic_status();
+        Status {
+            id: basic.id,
+            term: basic.term,
+            role: basic.role,
+            leader: basic.leader,
+            committed: basic.committed,
+            applied: basic.applied,
+            may_read: self.node.is_sole_voter() && self.node.has_applied_own_term(),
+        }
+    }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

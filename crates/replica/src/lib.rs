@@ -15,13 +15,15 @@
 mod applier;
 mod core;
 mod fault;
+mod install;
 mod log_writer;
 mod open;
 
 pub use applier::{Applied, Applier, SnapshotDue};
-pub use core::{Command, Core};
+pub use core::{Command, Core, Status};
 pub use fault::Fault;
+pub use install::received_db;
 pub use log_writer::{LogWriter, Persist, Persisted};
-pub use open::{Identity, Options, Parts, open};
+pub use open::{Beginning, Identity, Options, Parts, has_log, open};
 
 pub use {apply, disk, raft, wal, watch};

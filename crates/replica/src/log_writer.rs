@@ -12,10 +12,14 @@ use wal::{Wal, snap};
 /// What to write.
 #[derive(Clone, Debug, Default)]
 pub struct Persist {
+    /// Its number, or 0 where nobody waits for it.
+    pub number: u64,
     /// The hard state, where it changed.
     pub hard_state: Option<HardState>,
     /// Entries, in order.
     pub entries: Vec<Entry>,
+    /// A snapshot from the leader, in place of everything before.
+    pub snapshot: Option<Snapshot>,
     /// Whether it must be durable.
     pub sync: bool,
 }
@@ -23,10 +27,8 @@ pub struct Persist {
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Persisted {
-    /// The last entry's index, 0 where there was none.
-    pub index: u64,
-    /// Its term.
-    pub term: u64,
+    /// The number of the last batch that somebody waits for, 0 where nobody does.
+    pub number: u64,
     /// Bytes written.
     pub bytes: u64,
 }
@@ -46,6 +48,23 @@ impl LogWriter {
     /// # Errors
     /// The log takes no more writes then; the member must stop.
     pub fn persist(&mut self, batches: &[Persist]) -> Result<Persisted, Fault> {
+        let mut done = Persisted::default();
+        let mut rest = batches;
+        while let Some(first) = rest.first() {
+            if let Some(snapshot) = &first.snapshot {
+                self.record(snapshot)?;
+            }
+            // A snapshot is written between what comes before it and what comes with it.
+            let next = rest.iter().skip(1).position(|batch| batch.snapshot.is_some());
+            let (together, later) = rest.split_at(next.map_or(rest.len(), |place| place + 1));
+            done.bytes += self.save(together)?;
+            rest = later;
+        }
+        done.number = batches.iter().map(|batch| batch.number).max().unwrap_or(0);
+        Ok(done)
+    }
+
+    fn save(&mut self, batches: &[Persist]) -> Result<u64, Fault> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut hard_state = None;
         let mut sync = false;
@@ -54,13 +73,19 @@ impl LogWriter {
             hard_state = batch.hard_state.or(hard_state);
             sync |= batch.sync;
         }
-        let saved = self.wal.save(hard_state.as_ref(), &entries, sync)?;
-        let last = entries.last();
-        Ok(Persisted {
-            index: last.map_or(0, Entry::index),
-            term: last.map_or(0, Entry::term),
-            bytes: saved.bytes,
-        })
+        Ok(self.wal.save(hard_state.as_ref(), &entries, sync)?.bytes)
+    }
+
+    /// Records a snapshot: the file first, for a record must never name a file that is not there.
+    fn record(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
+        let metadata = snapshot.metadata.clone().unwrap_or_default();
+        snap::write(&*self.disk, &self.snap_dir, snapshot)?;
+        self.wal.save_snapshot(&walpb::Snapshot {
+            index: metadata.index,
+            term: metadata.term,
+            conf_state: metadata.conf_state,
+        })?;
+        Ok(())
     }
 
     /// Makes the next segment ahead where it is time; costs milliseconds, once in a segment.
@@ -80,20 +105,13 @@ impl LogWriter {
     /// # Errors
     /// I/O faults.
     pub fn save_snapshot(&mut self, due: SnapshotDue) -> Result<(), Fault> {
-        let record = walpb::Snapshot {
-            index: Some(due.index),
-            term: Some(due.term),
-            conf_state: Some(due.conf_state.clone()),
-        };
         let metadata = SnapshotMetadata {
             conf_state: Some(due.conf_state),
             index: Some(due.index),
             term: Some(due.term),
         };
         let snapshot = Snapshot { data: Some(due.data.into()), metadata: Some(metadata) };
-        // The file first: a record must never name a file that is not there.
-        snap::write(&*self.disk, &self.snap_dir, &snapshot)?;
-        self.wal.save_snapshot(&record)?;
+        self.record(&snapshot)?;
         self.wal.release_to(due.index);
         self.wal.purge(self.keep_files)?;
         snap::purge(&*self.disk, &self.snap_dir, self.keep_files)?;

@@ -1,5 +1,6 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
+use crate::install::{self, Home};
 use crate::{Applier, Core, Fault, LogWriter};
 use apply::backend::{self, Backend};
 use apply::membership::{InitialCluster, Member};
@@ -9,7 +10,7 @@ use prost::Message;
 use proto::etcdserverpb::Metadata;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState};
 use proto::walpb;
-use raft::{Node, Start};
+use raft::{MemoryStorage, Node, Storage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{Recovered, Wal};
@@ -23,8 +24,12 @@ pub struct Options {
     pub wal_dir: Option<PathBuf>,
     /// The member's name.
     pub name: String,
-    /// The members of a new cluster.
-    pub initial: InitialCluster,
+    /// What a member without data begins with.
+    pub beginning: Beginning,
+    /// Ticks without a leader before a member campaigns.
+    pub election_ticks: u32,
+    /// Whether members ask whether they would be elected before they begin a new term.
+    pub pre_vote: bool,
     /// Applied entries between snapshots.
     pub snapshot_count: u64,
     /// Old log segments and snapshot files that are kept.
@@ -39,6 +44,15 @@ pub struct Options {
     pub apply: apply::Config,
     /// Proposals are refused while this many bytes wait to be committed.
     pub uncommitted_bytes_max: usize,
+}
+
+/// What a member without data begins with.
+#[derive(Clone, Debug)]
+pub enum Beginning {
+    /// The members of a new cluster, itself among them.
+    New(InitialCluster),
+    /// Who it is in a cluster that runs already; it hears the rest from the leader.
+    Existing(Identity),
 }
 
 /// Who a member is.
@@ -70,6 +84,20 @@ pub struct Parts {
     pub repaired: bool,
 }
 
+/// Whether a member has a log already, and so is not new.
+///
+/// # Errors
+/// I/O faults.
+pub fn has_log(disk: &dyn Disk, options: &Options) -> Result<bool, Fault> {
+    Ok(wal::has_segments(disk, &options.wal_dir())?)
+}
+
+impl Options {
+    fn wal_dir(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("member").join("wal"))
+    }
+}
+
 /// Opens a member, making its files where there are none.
 ///
 /// # Errors
@@ -77,7 +105,7 @@ pub struct Parts {
 pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let member_dir = options.data_dir.join("member");
     let snap_dir = member_dir.join("snap");
-    let wal_dir = options.wal_dir.clone().unwrap_or_else(|| member_dir.join("wal"));
+    let wal_dir = options.wal_dir();
     for dir in [&options.data_dir, &member_dir, &snap_dir] {
         disk.create_dir_all(dir, 0o700).map_err(io(dir, "cannot make"))?;
         let parent = dir.parent().filter(|parent| *parent != Path::new(""));
@@ -85,54 +113,87 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
         disk.sync_dir(parent).map_err(io(parent, "cannot sync"))?;
     }
     remove_leftovers(&*disk, &snap_dir)?;
-    let db = snap_dir.join("db");
-    let backend = Backend::open(Arc::clone(&disk), &db, options.backend)?;
+    let home = Home {
+        disk: Arc::clone(&disk),
+        snap_dir: snap_dir.clone(),
+        backend: options.backend,
+        lease: options.lease,
+        apply: options.apply,
+    };
     let is_new = !wal::has_segments(&*disk, &wal_dir)?;
-    if is_new && backend.applied().index > 0 {
-        return Err(Fault::Config(format!(
-            "{} holds entries up to {} but there is no log in {}",
-            db.display(),
-            backend.applied().index,
-            wal_dir.display()
-        )));
-    }
-    let (wal, recovered, snapshot, identity) = if is_new {
-        bootstrap(&disk, &wal_dir, options)?
+    let (wal, recovered, snapshot, identity, backend) = if is_new {
+        let backend = home.open_backend()?;
+        if backend.applied().index > 0 {
+            return Err(Fault::Config(format!(
+                "{} holds entries up to {} but there is no log in {}",
+                home.db().display(),
+                backend.applied().index,
+                wal_dir.display()
+            )));
+        }
+        let (wal, recovered, snapshot, identity) = bootstrap(&disk, &wal_dir, options)?;
+        (wal, recovered, snapshot, identity, backend)
     } else {
-        restart(&disk, &wal_dir, options, backend.applied().index)?
+        restart(&home, &wal_dir, options)?
     };
-    let opened = Machine::open(backend, options.lease, options.apply)?;
-    let mut machine = opened.machine;
-    if let Some(revision) = opened.unfinished_compaction {
-        machine.store.resume_compaction(revision);
-    }
+    let machine = home.open_machine(backend)?;
     let conf_state = machine.members.conf_state();
-    let only_me = conf_state.voters.iter().chain(&conf_state.learners);
-    if only_me.clone().any(|id| *id != identity.member_id) {
-        return Err(Fault::Config(
-            "this data directory belongs to a cluster of several members; this version serves \
-             clusters of one"
-                .into(),
-        ));
-    }
-    let config = raft::Config {
-        id: identity.member_id,
-        uncommitted_bytes_max: options.uncommitted_bytes_max,
-    };
-    let start = Start {
-        hard_state: recovered.hard_state,
-        snapshot: (snapshot.index(), snapshot.term()),
-        entries: recovered.entries,
-        conf_state,
-        applied: machine.backend.applied().index,
-    };
-    let mut core = Core::new(Node::new(config, start));
+    let before = (snapshot.index(), snapshot.term());
+    let storage =
+        MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
+    let mut core = Core::new(raft_node(options, identity, storage, &machine)?);
     core.tick();
     let log_writer = LogWriter { wal, disk, snap_dir, keep_files: options.keep_files };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
-    let applier = Applier::new(machine, options.snapshot_count, snapshot.index());
+    let applier = Applier::new(machine, home, options.snapshot_count, snapshot.index());
     let repaired = recovered.repaired;
     Ok(Parts { core, log_writer, applier, reader, backend_reader, identity, is_new, repaired })
+}
+
+/// What the reference's server asks of raft, except that more may be applied at once.
+const RAFT: raft::Config = raft::Config {
+    id: 0,
+    election_ticks: 10,
+    heartbeat_ticks: 1,
+    applied: 0,
+    async_storage_writes: true,
+    message_bytes_max: 1 << 20,
+    applying_bytes_max: 8 << 20,
+    uncommitted_bytes_max: 0,
+    inflight_count_max: 512,
+    inflight_bytes_max: 0,
+    check_quorum: true,
+    pre_vote: true,
+    read_only: raft::ReadOnly::Safe,
+    disable_proposal_forwarding: false,
+    disable_conf_change_validation: false,
+    step_down_on_removal: false,
+    seed: 0,
+};
+
+/// Raft as of what the database has applied.
+fn raft_node(
+    options: &Options,
+    identity: Identity,
+    mut storage: MemoryStorage,
+    machine: &Machine,
+) -> Result<Node<MemoryStorage>, Fault> {
+    let (mut hard_state, _) = storage.initial_state();
+    let (first, last) = (storage.first_index(), storage.last_index());
+    // A commit index is not synced by itself, but what is applied is committed.
+    let applied = machine.backend.applied().index.clamp(first - 1, last);
+    hard_state.commit = Some(hard_state.commit().clamp(applied, last));
+    storage.set_hard_state(hard_state);
+    let config = raft::Config {
+        id: identity.member_id,
+        election_ticks: options.election_ticks,
+        pre_vote: options.pre_vote,
+        applied,
+        uncommitted_bytes_max: options.uncommitted_bytes_max as u64,
+        seed: identity.member_id,
+        ..RAFT
+    };
+    Node::new(config, storage).map_err(|error| Fault::Config(error.to_string()))
 }
 
 fn io(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> Fault {
@@ -152,36 +213,44 @@ fn remove_leftovers(disk: &dyn Disk, snap_dir: &Path) -> Result<(), Fault> {
 
 type OpenedLog = (Wal, Recovered, walpb::Snapshot, Identity);
 
-/// The log of a new cluster: its first entries add its members.
+/// The log of a member without data. That of a new cluster begins with entries that add its
+/// members; that of one which joins a cluster is empty.
 fn bootstrap(disk: &Arc<dyn Disk>, wal_dir: &Path, options: &Options) -> Result<OpenedLog, Fault> {
-    let initial = &options.initial;
-    let me = initial.named(&options.name).ok_or_else(|| {
-        Fault::Config(format!(
-            "couldn't find local name {:?} in the initial cluster configuration",
-            options.name
-        ))
-    })?;
-    let identity = Identity { cluster_id: initial.cluster_id, member_id: me.id };
+    let (identity, entries) = match &options.beginning {
+        Beginning::Existing(identity) => (*identity, Vec::new()),
+        Beginning::New(initial) => {
+            let me = initial.named(&options.name).ok_or_else(|| {
+                Fault::Config(format!(
+                    "couldn't find local name {:?} in the initial cluster configuration",
+                    options.name
+                ))
+            })?;
+            let identity = Identity { cluster_id: initial.cluster_id, member_id: me.id };
+            let members = initial.members.iter().enumerate();
+            (identity, members.map(|(n, member)| add_member(n, member)).collect())
+        }
+    };
     let metadata =
         Metadata { node_id: Some(identity.member_id), cluster_id: Some(identity.cluster_id) };
-    let entries: Vec<Entry> =
-        initial.members.iter().enumerate().map(|(n, member)| add_member(n, member)).collect();
-    let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(entries.len() as u64) };
     let metadata = metadata.encode_to_vec().into();
     let disk = Arc::clone(disk);
+    let commit = Some(entries.len() as u64);
+    let hard_state = if entries.is_empty() {
+        HardState::default()
+    } else {
+        HardState { term: Some(1), vote: Some(0), commit }
+    };
     let wal = Wal::create_with(disk, wal_dir, metadata, hard_state, &entries, options.wal)?;
     let recovered = Recovered { hard_state, entries, ..Recovered::default() };
     Ok((wal, recovered, walpb::Snapshot::default(), identity))
 }
 
 fn add_member(place: usize, member: &Member) -> Entry {
-    // The name is published when the member has started.
-    let unnamed = Member { name: String::new(), ..member.clone() };
     let change = ConfChange {
         id: None,
         r#type: Some(ConfChangeType::ConfChangeAddNode as i32),
         node_id: Some(member.id),
-        context: Some(unnamed.to_json().into()),
+        context: Some(member.to_json().into()),
     };
     Entry {
         r#type: Some(EntryType::EntryConfChange as i32),
@@ -191,24 +260,18 @@ fn add_member(place: usize, member: &Member) -> Entry {
     }
 }
 
-/// The log of a member that comes back, from its newest snapshot that the database has reached.
+/// The log and the database of a member that comes back, from its newest snapshot.
 fn restart(
-    disk: &Arc<dyn Disk>,
+    home: &Home,
     wal_dir: &Path,
     options: &Options,
-    applied: u64,
-) -> Result<OpenedLog, Fault> {
-    let recorded = wal::valid_snapshots(&**disk, wal_dir)?;
+) -> Result<(Wal, Recovered, walpb::Snapshot, Identity, Backend), Fault> {
+    let recorded = wal::valid_snapshots(&*home.disk, wal_dir)?;
     let newest = recorded.last().cloned().unwrap_or_default();
-    if newest.index() > applied {
-        return Err(Fault::Config(format!(
-            "the log was cut at entry {} but the database only holds entries up to {applied}",
-            newest.index()
-        )));
-    }
-    let (wal, recovered) = Wal::open(Arc::clone(disk), wal_dir, &newest, options.wal)?;
+    let backend = install::recover(home, newest.index())?;
+    let (wal, recovered) = Wal::open(Arc::clone(&home.disk), wal_dir, &newest, options.wal)?;
     let metadata = Metadata::decode(recovered.metadata.clone())
         .map_err(|_| Fault::Config("the log's metadata cannot be read".into()))?;
     let identity = Identity { cluster_id: metadata.cluster_id(), member_id: metadata.node_id() };
-    Ok((wal, recovered, newest, identity))
+    Ok((wal, recovered, newest, identity, backend))
 }

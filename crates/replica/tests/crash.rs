@@ -8,9 +8,11 @@ use bytes::Bytes;
 use disk::sim::SimDisk;
 use prost::Message;
 use proto::etcdserverpb as pb;
-use replica::apply::{self, lease, membership};
-use replica::{Command, Fault, Options, Parts, disk, open, wal};
+use replica::apply::membership::InitialCluster;
+use replica::apply::{self, lease};
+use replica::{Beginning, Command, Fault, Options, Parts, disk, open, wal};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 fn options() -> Options {
     let bolt = bolt::Options { page_size: 1024, growth_bytes: 4096, ..Default::default() };
@@ -18,13 +20,15 @@ fn options() -> Options {
         data_dir: "m.etcd".into(),
         wal_dir: None,
         name: "m".into(),
-        initial: membership::InitialCluster::parse("m=http://h:1", "t").unwrap(),
+        beginning: Beginning::New(InitialCluster::parse("m=http://h:1", "t").unwrap()),
+        election_ticks: 10,
+        pre_vote: true,
         snapshot_count: 10,
         keep_files: 2,
         wal: wal::Options { segment_bytes: 2048, no_sync: false },
         backend: apply::backend::Options { bolt, ..Default::default() },
-        lease: lease::Config { ttl_min_s: 2, persist_checkpoints: false },
-        apply: apply::Config { quota_bytes: 0 },
+        lease: lease::Config { ttl_min_s: 2, checkpoints: false, persist_checkpoints: false },
+        apply: apply::Config { quota_bytes: 0, learners_max: 1 },
         uncommitted_bytes_max: 1 << 20,
     }
 }
@@ -66,18 +70,17 @@ impl Member {
                     Command::Persist(persist) => {
                         let done = self.parts.log_writer.persist(&[persist])?;
                         self.parts.log_writer.prepare()?;
-                        if done.index > 0 {
-                            self.parts.core.persisted(done.index, done.term);
-                        }
+                        self.parts.core.persisted(done.number);
                     }
                     Command::Apply(entries) => self.apply(&entries)?,
+                    other => panic!("a member alone has no use for {other:?}"),
                 }
             }
         }
     }
 
     fn apply(&mut self, entries: &[proto::raftpb::Entry]) -> Result<(), Fault> {
-        let applied = self.parts.applier.apply(entries, |_| true)?;
+        let applied = self.parts.applier.apply(entries, |_| true, |_| {})?;
         self.parts.core.applied(applied.index, &applied.conf_changes);
         let mut compact = false;
         for outcome in applied.outcomes {
@@ -172,6 +175,7 @@ fn a_crash_anywhere_loses_nothing_acknowledged_and_reuses_no_revision() {
                 Err(_) => (0, 1, BTreeMap::new()),
             };
             sim.restart();
+            every_recorded_snapshot_has_its_file(&sim);
             let mut member = match Member::open(&sim) {
                 Ok(member) => member,
                 Err(fault) => panic!("crash {crash}, seed {seed}: {fault}"),
@@ -190,6 +194,16 @@ fn a_crash_anywhere_loses_nothing_acknowledged_and_reuses_no_revision() {
             assert!(hash.hash_revision >= revision);
         }
     }
+}
+
+/// The newest snapshot that the log names, where it is not the start, can be read: a log that was
+/// cut before it is of no use without.
+fn every_recorded_snapshot_has_its_file(sim: &SimDisk) {
+    let (wal_dir, snap_dir) = (Path::new("m.etcd/member/wal"), Path::new("m.etcd/member/snap"));
+    let Ok(recorded) = wal::valid_snapshots(sim, wal_dir) else { return };
+    let Some(newest) = recorded.last().filter(|newest| newest.index() > 0) else { return };
+    let found = wal::snap::load_newest(sim, snap_dir, std::slice::from_ref(newest)).unwrap();
+    assert!(found.is_some(), "snapshot {} has no file", newest.index());
 }
 
 #[test]

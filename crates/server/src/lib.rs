@@ -8,6 +8,9 @@
 //! A proposal leaves a waiter behind, goes to the core thread, through the log thread, and comes
 //! back on the apply thread, which answers the waiter.
 
+mod answers;
+mod bootstrap;
+mod cluster;
 mod drive;
 mod ids;
 mod mailbox;
@@ -15,13 +18,16 @@ mod member;
 mod metrics;
 mod rpc;
 mod shared;
+#[cfg(test)]
+mod testing;
 mod waiters;
 mod web;
 
+pub use bootstrap::{Remotes, begin};
 pub use member::{Config, Member, StartError};
 pub use net::Server as NetServer;
 
-pub use replica::{Options as ReplicaOptions, apply, disk, wal};
+pub use replica::{Beginning, Options as ReplicaOptions, apply, disk, wal};
 
 /// The version that this server takes the place of.
 pub const VERSION: &str = "3.7.1";

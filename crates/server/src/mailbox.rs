@@ -29,7 +29,8 @@ struct Inner<T> {
 /// The sending side, and by [`Mailbox::drain`] the reading side; clones share one queue.
 ///
 /// Its length is bounded by what fills it: requests hold a waiter each (bounded), commands are
-/// answered before the next are made, and the watch queue is cut by its reader.
+/// answered before the next are made, a stream is ended that asks too much at once, and changes that
+/// wait for the watch thread are cut (`drive::HubQueue`).
 pub(crate) struct Mailbox<T> {
     inner: Arc<Inner<T>>,
 }
@@ -60,6 +61,20 @@ impl<T> Mailbox<T> {
             self.inner.ready.notify_one();
         }
         true
+    }
+
+    /// Changes what waits, and may add to it; not where the mailbox is closed.
+    pub(crate) fn edit(&self, act: impl FnOnce(&mut Vec<T>)) {
+        let mut state = self.inner.state.lock();
+        if state.closed {
+            return;
+        }
+        act(&mut state.queue);
+        let wake = !state.queue.is_empty() && std::mem::take(&mut state.reader_waits);
+        drop(state);
+        if wake {
+            self.inner.ready.notify_one();
+        }
     }
 
     /// Takes everything, waiting until `deadline` (or for ever) for the first message.

@@ -1,33 +1,47 @@
 //! A running member: opened, driven by threads, published, served, stopped.
 
 use crate::VERSION;
+use crate::answers::{Answers, HELD_BYTES_MAX};
+use crate::cluster::{Inbound, PeerHandler, Roster, run_monitor};
 use crate::drive::{
-    ApplyDriver, Failed, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
+    ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
-use crate::metrics::Metrics;
+use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::rpc::{Error, Service};
 use crate::shared::{Gauges, Limits, Shared};
 use crate::waiters::Waiters;
-use crate::web::{Promise, Web};
+use crate::web::{PeerWeb, Promise, Web};
 use apply::envelope::Kind;
 use apply::quota::Quota;
 use disk::Disk;
 use net::Server as NetServer;
+use net::http::HttpService;
+use net::rpc::GrpcService;
+use parking_lot::RwLock;
+use peer::Transport;
 use prost::Message;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use replica::watch::{self, Hub};
 use replica::{Fault, disk};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error as ThisError;
 
 /// Threads for reads that take their time.
 const POOL_THREADS: usize = 2;
+/// File descriptors that are kept for the member's own files and for other members.
+const OWN_FDS: u64 = 150;
+/// A watch stream is cut that does not read this many bytes of answers.
+const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a posted message beyond the longest request.
+const POST_SPARE_BYTES: usize = 16 * 1024 * 1024;
+/// How often a member that waits for its cluster looks again.
+const LOOK: Duration = Duration::from_millis(1);
 /// How long a member may take to lead itself and to publish its name.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -36,6 +50,8 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Config {
     /// How to open its data.
     pub replica: replica::Options,
+    /// Where other members reach it.
+    pub advertise_peer_urls: Vec<String>,
     /// Where clients reach it, as it tells them.
     pub advertise_client_urls: Vec<String>,
     /// The length of a tick.
@@ -54,8 +70,14 @@ pub struct Config {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// How often a client may ask the same.
+    pub keepalive_min_time: Duration,
     /// How often watchers hear of progress.
     pub progress_interval: Duration,
+    /// Whether changes of the membership are refused that could cost the majority.
+    pub strict_changes: bool,
+    /// Whether durations of calls are recorded.
+    pub extensive_metrics: bool,
     /// Threads that serve connections.
     pub net_threads: usize,
 }
@@ -74,6 +96,15 @@ pub enum StartError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Too few file descriptors to serve anyone.
+    #[error(
+        "file descriptor limit of etcd process is too low; please set higher: it is {limit}, more \
+         than {OWN_FDS} are needed"
+    )]
+    FewFds {
+        /// The limit.
+        limit: u64,
+    },
     /// It did not come to lead itself.
     #[error("the member could not publish itself: {0}")]
     Publish(&'static str),
@@ -84,7 +115,9 @@ pub struct Member {
     shared: Arc<Shared>,
     log: Mailbox<LogEvent>,
     threads: Vec<JoinHandle<()>>,
-    net: Option<NetServer>,
+    net: Vec<NetServer>,
+    transport: Option<Arc<Transport>>,
+    monitor: Mailbox<()>,
     failure: Arc<Promise<Fault>>,
     /// Whether it began without data.
     pub is_new: bool,
@@ -96,80 +129,67 @@ impl Member {
     /// # Errors
     /// See [`StartError`].
     pub fn start(disk: Arc<dyn Disk>, config: &Config) -> Result<Member, StartError> {
+        let early = metrics::Early::new();
+        let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
         let parts = replica::open(disk, &config.replica)?;
-        let identity = parts.identity;
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
-        let shared = Arc::new(Shared {
-            cluster_id: identity.cluster_id,
-            member_id: identity.member_id,
-            ids: RequestIds::new(identity.member_id, unix_ms as u64),
-            limits: Limits {
-                txn_ops_max: config.txn_ops_max,
-                request_bytes_max: config.request_bytes_max,
-                request_timeout: timeout,
-            },
-            quota: Quota::from_flag(config.replica.apply.quota_bytes),
-            reader: parts.reader.clone(),
-            backend: parts.backend_reader,
-            waiters: Waiters::new(),
-            core: Mailbox::new(),
-            apply: Mailbox::new(),
-            hub: Mailbox::new(),
-            pool: Mailbox::new(),
-            file_jobs: Mailbox::new(),
-            gauges: Gauges::default(),
-            metrics: Metrics::new(identity.member_id),
-            started: Instant::now(),
-            next_stream: AtomicU64::new(1),
-        });
+        let shared = Arc::new(shared(&parts, config, early));
         let failure = Promise::new();
-        let failed: Failed = {
-            let failure = Arc::clone(&failure);
-            Arc::new(move |fault| failure.give(fault))
-        };
-        let log = Mailbox::new();
         let mut member = Member {
-            shared: Arc::clone(&shared),
-            log: log.clone(),
+            shared,
+            log: Mailbox::new(),
             threads: Vec::new(),
-            net: None,
+            net: Vec::new(),
+            transport: None,
+            monitor: Mailbox::new(),
             failure,
             is_new: parts.is_new,
         };
+        member.start_replica(parts, config)?;
+        member.start_helpers()?;
+        Ok(member)
+    }
+
+    /// The threads that own the replica's parts and the watchers.
+    fn start_replica(&mut self, parts: replica::Parts, config: &Config) -> Result<(), StartError> {
+        let failed: Failed = {
+            let failure = Arc::clone(&self.failure);
+            Arc::new(move |fault| failure.give(fault))
+        };
         let limits = watch::Limits {
             fragment_bytes: config.request_bytes_max + 512 * 1024,
+            answer_bytes_max: WATCH_ANSWER_BYTES_MAX,
             progress_interval_ms: config.progress_interval.as_millis() as u64,
         };
+        let identity = parts.identity;
         let hub = Hub::new(parts.reader, limits, identity.cluster_id, identity.member_id);
         let timing = Timing {
             batch_interval: config.batch_interval,
             election_timeout: config.election_timeout,
         };
-        let driver = ApplyDriver::new(
-            parts.applier,
-            Arc::clone(&shared),
-            log.clone(),
-            Arc::clone(&failed),
-            timing,
-        );
-        driver.publish_sizes();
+        let (shared, log) = (Arc::clone(&self.shared), self.log.clone());
+        let driver =
+            ApplyDriver::new(parts.applier, shared, log.clone(), Arc::clone(&failed), timing);
+        driver.publish_state();
         let (core, log_writer, tick) = (parts.core, parts.log_writer, config.heartbeat_interval);
-        let inner = Arc::clone(&shared);
-        let for_core = log.clone();
-        member.spawn("core", move || run_core(&inner, core, &for_core, tick))?;
-        let inner = Arc::clone(&shared);
-        member.spawn("log", move || run_log(&inner, log_writer, &log, &failed))?;
-        member.spawn("apply", move || driver.run())?;
-        let inner = Arc::clone(&shared);
-        member.spawn("watch", move || run_hub(&inner, hub))?;
-        let jobs = shared.file_jobs.clone();
-        member.spawn("file", move || run_jobs(&jobs))?;
+        let (shared, for_core) = (Arc::clone(&self.shared), log.clone());
+        self.spawn("core", move || run_core(&shared, core, &for_core, tick))?;
+        let shared = Arc::clone(&self.shared);
+        self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
+        self.spawn("apply", move || driver.run())?;
+        let shared = Arc::clone(&self.shared);
+        self.spawn("watch", move || run_hub(&shared, hub))
+    }
+
+    /// The threads that work for others.
+    fn start_helpers(&mut self) -> Result<(), StartError> {
+        let jobs = self.shared.file_jobs.clone();
+        self.spawn("file", move || run_jobs(&jobs))?;
         for _ in 0..POOL_THREADS {
-            let jobs = shared.pool.clone();
-            member.spawn("pool", move || run_jobs(&jobs))?;
+            let jobs = self.shared.pool.clone();
+            self.spawn("pool", move || run_jobs(&jobs))?;
         }
-        Ok(member)
+        let (shared, stop) = (Arc::clone(&self.shared), self.monitor.clone());
+        self.spawn("monitor", move || run_monitor(&shared, &stop))
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
@@ -180,21 +200,12 @@ impl Member {
         Ok(())
     }
 
-    /// Tells the cluster the member's name and client URLs, and sets the cluster's version.
+    /// Tells the cluster the member's name and client URLs. One that leads itself sets the cluster's
+    /// version as well. Goes on until it is done, the member fails, or `give_up` says so.
     ///
     /// # Errors
-    /// Where the member does not come to lead in time, or fails meanwhile.
-    pub fn publish(&self, config: &Config) -> Result<(), StartError> {
-        let until = Instant::now() + PUBLISH_TIMEOUT;
-        while !self.shared.may_read() {
-            if self.failure.is_given() {
-                return Err(StartError::Publish("its data or disk failed"));
-            }
-            if Instant::now() > until {
-                return Err(StartError::Publish("it has no leader"));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    /// Where it was not done.
+    pub fn publish(&self, config: &Config, give_up: impl Fn() -> bool) -> Result<(), StartError> {
         let attributes = ClusterMemberAttrSetRequest {
             member_id: self.shared.member_id,
             member_attributes: Some(Attributes {
@@ -202,12 +213,37 @@ impl Member {
                 client_urls: config.advertise_client_urls.clone(),
             }),
         };
-        self.propose_own(Kind::ClusterMemberAttrSet, &attributes)?;
-        if self.cluster_version().as_deref() != Some(crate::CLUSTER_VERSION) {
+        loop {
+            if self.failure.is_given() {
+                return Err(StartError::Publish("its data or disk failed"));
+            }
+            if give_up() || self.is_removed() {
+                return Err(StartError::Publish("it was stopped"));
+            }
+            let leads_alone = self.shared.may_read();
+            let has_leader = self.shared.gauges.leader.load(Ordering::Relaxed) != 0;
+            if !leads_alone && (!has_leader || self.shared.roster.network().is_none()) {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            match self.propose_own(Kind::ClusterMemberAttrSet, &attributes) {
+                Ok(()) => break,
+                Err(error) if leads_alone => return Err(error),
+                // The leader was lost on the way, or the way to it.
+                Err(_) => {}
+            }
+        }
+        let is_set = self.cluster_version().as_deref() == Some(crate::CLUSTER_VERSION);
+        if self.shared.may_read() && !is_set {
             let version = ClusterVersionSetRequest { ver: crate::CLUSTER_VERSION.into() };
             self.propose_own(Kind::ClusterVersionSet, &version)?;
         }
         Ok(())
+    }
+
+    /// Whether this member was removed from the cluster; it should be stopped.
+    pub fn is_removed(&self) -> bool {
+        self.shared.roster.is_removed()
     }
 
     fn propose_own(&self, kind: Kind, request: &impl Message) -> Result<(), StartError> {
@@ -235,25 +271,71 @@ impl Member {
     /// Serves clients on these sockets.
     ///
     /// # Errors
-    /// Those of the sockets.
+    /// Those of the sockets, and too few file descriptors.
     pub fn serve(
         &mut self,
         listeners: Vec<TcpListener>,
         config: &Config,
     ) -> Result<(), StartError> {
-        let service = Service::new(Arc::clone(&self.shared));
-        let web = Web { shared: Arc::clone(&self.shared), counts: Arc::clone(&service.counts) };
-        let net = net::Config {
-            listeners,
-            threads: config.net_threads,
-            recv_max_bytes: config.request_bytes_max + 512 * 1024,
-            concurrent_streams_max: config.concurrent_streams_max,
-            keepalive_interval: config.keepalive_interval,
-            keepalive_timeout: config.keepalive_timeout,
+        let service = Service::new(Arc::clone(&self.shared), config.extensive_metrics);
+        let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
+        let net = net_config(listeners, config.net_threads, config)?;
+        self.serve_with(net, Arc::new(service), Arc::new(web))
+    }
+
+    /// Serves other members on these sockets and opens the way to them. `remotes` are members of a
+    /// cluster that this one joins: it must be able to answer them before it knows them.
+    ///
+    /// # Errors
+    /// As [`Member::serve`].
+    pub fn serve_peers(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        config: &Config,
+        remotes: &[(u64, Vec<String>)],
+    ) -> Result<(), StartError> {
+        let shared = &self.shared;
+        let snap_dir = config.replica.data_dir.join("member").join("snap");
+        let options = peer::Config {
+            local_urls: config.advertise_peer_urls.clone(),
+            election_timeout: config.election_timeout,
+            limits: peer::Limits {
+                // The longest entry, and what raft puts into one append beside it.
+                post_bytes_max: config.request_bytes_max.saturating_add(POST_SPARE_BYTES),
+                ..peer::Limits::default()
+            },
+            ..peer::Config::new(shared.member_id, shared.cluster_id, snap_dir)
         };
-        let started = NetServer::start(net, Arc::new(service), Arc::new(web));
-        self.net = Some(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
+        let web = PeerWeb { shared: Arc::clone(shared) };
+        let handler = PeerHandler { shared: Arc::clone(shared), web };
+        let transport = Transport::start(options, listeners, Arc::new(handler));
+        let transport = Arc::new(
+            transport.map_err(|source| StartError::Io { what: "cannot serve peers", source })?,
+        );
+        for (id, urls) in remotes.iter().filter(|(id, _)| *id != shared.member_id) {
+            // Whom it cannot answer, it cannot join through; others may do.
+            let _ = transport.add_remote(*id, urls);
+        }
+        shared.roster.connect(Arc::clone(&transport) as _);
+        self.transport = Some(transport);
         Ok(())
+    }
+
+    fn serve_with(
+        &mut self,
+        net: net::Config,
+        calls: Arc<dyn GrpcService>,
+        web: Arc<dyn HttpService>,
+    ) -> Result<(), StartError> {
+        let started = NetServer::start(net, calls, web);
+        self.net.push(started.map_err(|source| StartError::Io { what: "cannot serve", source })?);
+        Ok(())
+    }
+
+    /// What handlers see of it.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Waits a while for a failure.
@@ -273,13 +355,18 @@ impl Member {
 
     /// Stops: no more calls, then no more threads; what was applied is committed.
     pub fn stop(mut self, grace: Duration) {
-        if let Some(net) = self.net.take() {
+        for net in self.net.drain(..) {
             net.stop(grace);
         }
         let shared = &self.shared;
         for waiter in shared.waiters.take_all() {
-            waiter.fail(Error::Stopped);
+            waiter.fail(&shared.metrics, Error::Stopped);
         }
+        if let Some(transport) = self.transport.take() {
+            // The roster holds it as well: it is dropped, and ends, with the last handle.
+            transport.remove_all();
+        }
+        self.monitor.close();
         shared.core.close();
         self.log.close();
         shared.apply.close();
@@ -290,6 +377,67 @@ impl Member {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+    }
+}
+
+fn net_config(
+    listeners: Vec<TcpListener>,
+    threads: usize,
+    config: &Config,
+) -> Result<net::Config, StartError> {
+    Ok(net::Config {
+        listeners,
+        threads,
+        connections_max: connections_max()?,
+        recv_max_bytes: config.request_bytes_max + 512 * 1024,
+        concurrent_streams_max: config.concurrent_streams_max,
+        keepalive_interval: config.keepalive_interval,
+        keepalive_timeout: config.keepalive_timeout,
+        keepalive_min_time: config.keepalive_min_time,
+    })
+}
+
+/// As many as there are file descriptors that the member does not need itself.
+fn connections_max() -> Result<usize, StartError> {
+    let Some(limit) = metrics::fd_limit() else { return Ok(usize::MAX) };
+    match limit.checked_sub(OWN_FDS) {
+        Some(left @ 1..) => Ok(usize::try_from(left).unwrap_or(usize::MAX)),
+        _ => Err(StartError::FewFds { limit }),
+    }
+}
+
+/// What handlers will see of a member.
+fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Shared {
+    let identity = parts.identity;
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
+    let pool = Mailbox::new();
+    Shared {
+        cluster_id: identity.cluster_id,
+        member_id: identity.member_id,
+        ids: RequestIds::new(identity.member_id, unix_ms as u64),
+        limits: Limits {
+            txn_ops_max: config.txn_ops_max,
+            request_bytes_max: config.request_bytes_max,
+            request_timeout: timeout,
+            strict_changes: config.strict_changes,
+        },
+        quota: Quota::from_flag(config.replica.apply.quota_bytes),
+        reader: parts.reader.clone(),
+        backend: RwLock::new(parts.backend_reader.clone()),
+        inbound: Inbound::default(),
+        roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
+        waiters: Waiters::new(),
+        core: Mailbox::new(),
+        apply: Mailbox::new(),
+        hub: HubQueue::new(),
+        answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),
+        pool,
+        file_jobs: Mailbox::new(),
+        gauges: Gauges::default(),
+        metrics: Metrics::new(early, identity.member_id),
+        started: Instant::now(),
+        next_stream: AtomicU64::new(1),
     }
 }
 

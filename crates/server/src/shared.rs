@@ -1,17 +1,23 @@
 //! What handlers see of the member.
 
-use crate::drive::{ApplyEvent, CoreEvent, HubEvent, Job, Waiter};
+use crate::answers::Answers;
+use crate::cluster::{Inbound, Roster};
+use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::rpc::Error;
 use crate::waiters::Waiters;
+use apply::Reply;
 use apply::envelope::{self, Kind};
 use apply::quota::Quota;
 use apply::{Header, backend, mvcc};
 use bytes::Bytes;
 use net::rpc::Responder;
+use parking_lot::RwLock;
 use proto::etcdserverpb::RequestHeader;
+use proto::raftpb::ConfChange;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,6 +32,8 @@ pub(crate) struct Gauges {
     pub(crate) applied: AtomicU64,
     pub(crate) committed: AtomicU64,
     pub(crate) leader: AtomicU64,
+    /// This member is the leader.
+    pub(crate) leads: AtomicBool,
     /// What is applied here is all that was ever acknowledged, so reads need not ask anyone.
     pub(crate) may_read: AtomicBool,
     pub(crate) db_size: AtomicU64,
@@ -44,6 +52,8 @@ pub(crate) struct Limits {
     pub(crate) txn_ops_max: usize,
     pub(crate) request_bytes_max: usize,
     pub(crate) request_timeout: Duration,
+    /// Whether changes of the membership are refused that could cost the majority.
+    pub(crate) strict_changes: bool,
 }
 
 /// The member as handlers see it.
@@ -54,12 +64,15 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
-    pub(crate) backend: backend::Reader,
-    pub(crate) waiters: Waiters<Waiter>,
+    pub(crate) backend: RwLock<backend::Reader>,
+    pub(crate) roster: Roster,
+    pub(crate) inbound: Inbound,
+    pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
-    pub(crate) hub: Mailbox<HubEvent>,
+    pub(crate) hub: HubQueue,
     pub(crate) pool: Mailbox<Job>,
+    pub(crate) answers: Arc<Answers>,
     /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.
     pub(crate) file_jobs: Mailbox<Job>,
     pub(crate) gauges: Gauges,
@@ -111,15 +124,63 @@ impl Shared {
         if data.len() > self.limits.request_bytes_max {
             return waiter.fail(Error::RequestTooLarge);
         }
-        let deadline = Instant::now() + self.limits.request_timeout;
-        if let Err(waiter) = self.waiters.insert(id, deadline, waiter) {
-            return waiter.fail(Error::TooManyRequests);
+        let begun = Instant::now();
+        let deadline = begun + self.limits.request_timeout;
+        let waiting = Waiting { waiter, kind, begun };
+        if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
+            return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
         if !self.core.send(CoreEvent::Propose { id, data })
-            && let Some(waiter) = self.waiters.take(id)
+            && let Some(waiting) = self.waiters.take(id)
         {
-            waiter.fail(Error::Stopped);
+            waiting.fail(&self.metrics, Error::Stopped);
         }
+    }
+
+    /// Runs on the core thread, in order with what raft does.
+    pub(crate) fn on_core(&self, act: impl FnOnce(&mut replica::Core) + Send + 'static) {
+        self.core.send(CoreEvent::Do(Box::new(act)));
+    }
+
+    /// Asks raft to hand the leadership over.
+    pub(crate) fn transfer(&self, to: u64) {
+        self.core.send(CoreEvent::Transfer { to });
+    }
+
+    /// Reads the database file.
+    pub(crate) fn backend(&self) -> backend::Reader {
+        self.backend.read().clone()
+    }
+
+    /// Another database is read from now on.
+    pub(crate) fn exchange_backend(&self, reader: backend::Reader) {
+        *self.backend.write() = reader;
+    }
+
+    /// Does something once everything acknowledged before now is applied here: at once on this
+    /// thread, or on another one when the cluster has confirmed it.
+    pub(crate) fn linearizable(&self, act: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        if self.may_read() {
+            return act(Ok(()));
+        }
+        self.core.send(CoreEvent::Read(Box::new(act)));
+    }
+
+    /// Proposes a change of the membership; `act` hears what became of it.
+    pub(crate) fn propose_conf_change(
+        &self,
+        mut change: ConfChange,
+        act: impl FnOnce(Result<Reply, Error>) + Send + 'static,
+    ) {
+        let id = self.ids.next();
+        change.id = Some(id);
+        let deadline = Instant::now() + self.limits.request_timeout;
+        let waiter = Waiter::Own(Box::new(act));
+        let waiting = Waiting { waiter, kind: Kind::ClusterMemberAttrSet, begun: Instant::now() };
+        if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
+            return waiting.waiter.fail(Error::TooManyRequests);
+        }
+        self.core.send(CoreEvent::ProposeConfChange { id, change });
     }
 
     /// Whether a linearizable read may be answered from what is applied.

@@ -190,11 +190,12 @@ impl Wal {
         entries: &[Entry],
         sync: bool,
     ) -> Result<Saved, Fault> {
+        self.check_sound()?;
         for entry in entries {
             self.encoder.message(Kind::Entry, entry);
             self.last_index = entry.index();
         }
-        if let Some(state) = hard_state {
+        if let Some(state) = hard_state.filter(|state| **state != HardState::default()) {
             self.encoder.message(Kind::State, state);
             self.hard_state = *state;
         }
@@ -206,15 +207,20 @@ impl Wal {
     /// # Errors
     /// As [`Wal::save`].
     pub fn save_snapshot(&mut self, snapshot: &walpb::Snapshot) -> Result<Saved, Fault> {
+        self.check_sound()?;
         self.encoder.message(Kind::Snapshot, snapshot);
         self.last_index = self.last_index.max(snapshot.index());
         self.flush(true)
     }
 
-    fn flush(&mut self, sync: bool) -> Result<Saved, Fault> {
-        if let Some(first) = &self.failed {
-            return Err(Fault::Poisoned(first.clone()));
+    fn check_sound(&self) -> Result<(), Fault> {
+        match &self.failed {
+            Some(first) => Err(Fault::Poisoned(first.clone())),
+            None => Ok(()),
         }
+    }
+
+    fn flush(&mut self, sync: bool) -> Result<Saved, Fault> {
         let result = self.try_flush(sync);
         if let Err(fault) = &result {
             self.failed = Some(fault.to_string());
@@ -255,7 +261,9 @@ impl Wal {
         let io = |what| Fault::io(&next.path, what);
         self.encoder.crc_record();
         self.encoder.bytes(Kind::Metadata, &self.metadata);
-        self.encoder.message(Kind::State, &self.hard_state);
+        if self.hard_state != HardState::default() {
+            self.encoder.message(Kind::State, &self.hard_state);
+        }
         next.file.write_at(&self.encoder.buffer, 0).map_err(io("cannot write"))?;
         next.file.sync_all().map_err(io("cannot sync"))?;
         let to = self.dir.join(name.file_name());
@@ -353,8 +361,35 @@ fn clear_tail(
         let copy = disk.open(Path::new(&broken), how).map_err(io("cannot make a copy of"))?;
         copy.write_at(&bytes, 0).map_err(io("cannot copy"))?;
         copy.sync_all().map_err(io("cannot sync the copy of"))?;
+        let dir = path.parent().unwrap_or(Path::new(""));
+        disk.sync_dir(dir).map_err(Fault::io(dir, "cannot sync"))?;
     }
     file.set_len(end.offset).map_err(io("cannot cut"))?;
     file.allocate(options.segment_bytes.max(end.offset)).map_err(io("cannot preallocate"))?;
     file.sync_all().map_err(io("cannot sync"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use disk::sim::SimDisk;
+
+    #[test]
+    fn a_log_that_failed_keeps_nothing_more() {
+        let sim = SimDisk::new(1);
+        let dir = Path::new("wal");
+        let mut wal = Wal::create(sim.disk(), dir, Bytes::new(), Options::default()).unwrap();
+        sim.fail_sync_after(1);
+        let data = Some(Bytes::from(vec![1; 1000]));
+        let entry = Entry { index: Some(1), term: Some(1), data, ..Entry::default() };
+        wal.save(None, std::slice::from_ref(&entry), true).unwrap_err();
+        let (buffered, last) = (wal.encoder.buffer.len(), wal.last_index);
+        let later = Entry { index: Some(2), ..entry };
+        for _ in 0..10 {
+            wal.save(None, std::slice::from_ref(&later), true).unwrap_err();
+            let at = walpb::Snapshot { index: Some(9), term: Some(1), conf_state: None };
+            wal.save_snapshot(&at).unwrap_err();
+        }
+        assert_eq!((wal.encoder.buffer.len(), wal.last_index), (buffered, last));
+    }
 }

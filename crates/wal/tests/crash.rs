@@ -5,6 +5,7 @@ use bytes::Bytes;
 use disk::sim::SimDisk;
 use disk::{Disk, read_all};
 use proptest::prelude::*;
+use prost::Message;
 use proto::raftpb::{self, ConfState, Entry, HardState, SnapshotMetadata};
 use proto::walpb;
 use std::path::Path;
@@ -94,6 +95,9 @@ fn what_was_synced_is_there_after_a_crash_anywhere() {
             let (_, again) = Wal::open(sim.disk(), dir(), &start(), OPTIONS).unwrap();
             assert_eq!(again.entries.len() as u64, next);
             assert_eq!(again.entries.last().unwrap().term(), 2);
+            for name in sim.list(dir()).unwrap().iter().filter(|name| name.ends_with(".wal")) {
+                assert_eq!(kinds(&sim, name)[..2], [4, 1], "{name}, crash {crash}, seed {seed}");
+            }
         }
     }
     assert!(repaired > 20, "tearing must have happened, not {repaired} times");
@@ -213,5 +217,99 @@ proptest! {
                 prop_assert_eq!(entry.index(), n as u64 + 1);
             }
         }
+    }
+}
+
+/// The types of a segment's records, in order.
+fn kinds(sim: &SimDisk, name: &str) -> Vec<i64> {
+    let bytes = read_all(sim, &dir().join(name)).unwrap();
+    let (mut at, mut kinds) = (0, Vec::new());
+    while at + 8 <= bytes.len() {
+        let field = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        if field == 0 {
+            break;
+        }
+        let padding = if field >> 63 == 1 { (field >> 56 & 7) as usize } else { 0 };
+        let len = (field & (u64::MAX >> 8)) as usize;
+        kinds.push(walpb::Record::decode(&bytes[at + 8..at + 8 + len]).unwrap().r#type());
+        at += 8 + len + padding;
+    }
+    kinds
+}
+
+#[test]
+fn a_state_that_was_never_set_is_not_recorded() {
+    let sim = SimDisk::new(1);
+    let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap();
+    wal.save(Some(&HardState::default()), &[entry(1, 1, 5000)], true).unwrap();
+    wal.save(Some(&state(1, 1)), &[entry(2, 1, 5000)], true).unwrap();
+    let names = sim.list(dir()).unwrap();
+    // Checksum, metadata, snapshot, entry; checksum, metadata and what was saved next.
+    assert_eq!(kinds(&sim, &names[0]), [4, 1, 5, 2]);
+    assert_eq!(kinds(&sim, &names[1]), [4, 1, 2, 3]);
+    assert_eq!(kinds(&sim, &names[2]), [4, 1, 3]);
+}
+
+/// Names of segments with their bytes.
+type Segments = Vec<(String, Vec<u8>)>;
+
+/// A log whose last write was torn, on a disk without further plans.
+fn torn(seed: u64, ops: u64) -> Option<(SimDisk, u64, Segments)> {
+    let sim = SimDisk::new(seed);
+    sim.crash_after(8 + seed % (ops - 8));
+    let acknowledged = run(&sim, 12).unwrap_err();
+    sim.restart();
+    let names = sim.list(dir()).ok()?;
+    let wals = names.into_iter().filter(|name| name.ends_with(".wal"));
+    let files = wals.map(|name| (name.clone(), read_all(&sim, &dir().join(name)).unwrap()));
+    Some((sim.clone(), acknowledged, files.collect()))
+}
+
+#[test]
+fn a_crash_within_the_repair_or_right_after_it_is_survived_too() {
+    let whole = SimDisk::new(0);
+    run(&whole, 12).unwrap();
+    let mut repaired = 0;
+    for seed in 0..1200 {
+        let Some((sim, acknowledged, before)) = torn(seed, whole.ops()) else { continue };
+        sim.crash_after(1 + seed % 11);
+        let again = (|| -> Result<u64, u64> {
+            let opened = Wal::open(sim.disk(), dir(), &start(), OPTIONS);
+            let (mut wal, found) = opened.map_err(|_| acknowledged)?;
+            repaired += u32::from(found.repaired);
+            let last = found.entries.len() as u64;
+            // Not synced: it may be there afterwards or not, but must not make the rest unreadable.
+            wal.save(None, &[entry(last + 1, 2, 150)], false).map_err(|_| acknowledged)?;
+            wal.save(None, &[entry(last + 2, 2, 900)], false).map_err(|_| acknowledged)?;
+            wal.save(None, &[entry(last + 3, 2, 30)], true).map_err(|_| acknowledged)?;
+            Ok(last + 3)
+        })();
+        sim.restart();
+        what_was_cut_off_is_kept(&sim, &before, seed);
+        let (_, found) = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
+            .unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
+        let least = again.unwrap_or_else(|least| least);
+        assert!(found.entries.len() as u64 >= least, "seed {seed}: {least}");
+    }
+    assert!(repaired > 20, "{repaired}");
+}
+
+/// Where a file's torn tail is gone, its copy holds what was there.
+fn what_was_cut_off_is_kept(sim: &SimDisk, before: &[(String, Vec<u8>)], seed: u64) {
+    let (name, bytes) = before.last().unwrap();
+    let broken = dir().join(format!("{name}.broken"));
+    let now = read_all(sim, &dir().join(name)).unwrap();
+    let is_torn = {
+        let copy = SimDisk::new(1);
+        copy.create_dir_all(dir(), 0o700).unwrap();
+        for (name, bytes) in before {
+            let file = copy.open(&dir().join(name), disk::Open::CREATE).unwrap();
+            file.write_at(bytes, 0).unwrap();
+        }
+        Wal::open(copy.disk(), dir(), &start(), OPTIONS).is_ok_and(|(_, found)| found.repaired)
+    };
+    if is_torn && now != *bytes {
+        let copy = read_all(sim, &broken).ok();
+        assert!(copy.as_ref() == Some(bytes), "seed {seed}: {:?}", copy.map(|copy| copy.len()));
     }
 }

@@ -1,75 +1,102 @@
 //! Bringing watchers from where they are to now.
 
-use crate::event::Event;
-use crate::hub::{Hub, WatcherId, send_events};
-use crate::watcher::State;
+use crate::event::{Event, key_of};
+use crate::hub::{Hub, Target, WatcherId};
+use crate::index::Index;
+use crate::publish::send_events;
 use bytes::Bytes;
 use mvcc::ReadTxn;
-use prost::Message;
 use proto::etcdserverpb::WatchResponse;
-use proto::mvccpb::KeyValue;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-/// Watchers taken along in one walk through history.
-const WATCHERS_MAX: usize = 512;
-/// Revisions with events in one response.
+/// Watchers looked at in one step, and at most taken along in one walk through history.
+const WATCHERS_MAX: usize = 2048;
+/// Revisions with events in one response. Who is further ahead than this is not taken along.
 const REVISIONS_MAX: usize = 1000;
 /// Changes looked at in one step.
 const CHANGES_MAX: usize = 20_000;
+/// Events found in one step, each counted for every watcher that wants it.
+const MATCHES_MAX: usize = 100_000;
+/// Bytes of changes that one step reads. Never less than a revision, as with the next one.
+const PIECE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of events in one response; values before a change count, that a piece does not hold.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A piece of history.
+/// A piece of history: what somebody in a batch of watchers wants to know.
 struct Piece {
     events: Vec<Event>,
+    /// Which of the events a watcher wants.
+    wanted: BTreeMap<WatcherId, Vec<usize>>,
     /// Everything up to this revision has been looked at.
     to: i64,
 }
 
+/// What one response says, and how far it goes.
+struct Portion {
+    fields: Vec<Bytes>,
+    to: i64,
+}
+
+/// What a walk through history has cost so far.
+#[derive(Default)]
+struct Cost {
+    changes: usize,
+    matches: usize,
+    bytes: usize,
+}
+
+impl Cost {
+    fn is_enough(&self) -> bool {
+        self.changes >= CHANGES_MAX || self.matches >= MATCHES_MAX || self.bytes >= PIECE_BYTES_MAX
+    }
+}
+
 impl Hub {
-    /// Brings some watchers a bounded piece further; `true` where there is more to do.
+    /// Brings the watcher in front, and others near it, a bounded piece further; `true` where there
+    /// is more to do.
     pub fn step(&mut self) -> bool {
-        let batch: Vec<WatcherId> = self.take_batch();
-        if batch.is_empty() {
-            return !self.queue.is_empty();
+        if self.queue.is_empty() {
+            return false;
         }
         let read = self.reader.read();
-        let compacted = read.compacted();
-        let mut live = Vec::new();
-        for id in batch {
-            if self.next_of(id) < compacted {
-                self.cancel_compacted(id, compacted);
-            } else {
-                live.push(id);
-            }
-        }
-        let Some(from) = live.iter().map(|id| self.next_of(*id)).min() else {
-            return !self.queue.is_empty();
-        };
-        match self.read_piece(&read, from) {
-            Some(mut piece) => {
-                for id in live {
+        if let Some(from) = self.ready_front(&read) {
+            let batch = self.batch(from);
+            // Without a piece, a compaction has come in between: look again.
+            if let Some(mut piece) = self.read_piece(&read, from, &batch) {
+                for id in batch {
                     self.catch_up(id, &mut piece, &read);
                 }
             }
-            // A compaction has come in between: look again.
-            None => self.queue.extend(live),
         }
         !self.queue.is_empty()
     }
 
-    /// The next watchers whose streams have room. The others wait for it.
-    fn take_batch(&mut self) -> Vec<WatcherId> {
-        let mut batch = Vec::new();
-        while batch.len() < WATCHERS_MAX {
-            let Some(id) = self.queue.pop_front() else { break };
-            let Some(open) = self.streams.get_mut(&id.0) else { continue };
-            if open.sink.has_room() {
-                batch.push(id);
+    /// The next revision of the watcher in front, after those were sent off that cannot go on: the
+    /// ones without room, and the ones whose history is gone.
+    fn ready_front(&mut self, read: &ReadTxn) -> Option<i64> {
+        let compacted = read.compacted();
+        for _ in 0..WATCHERS_MAX {
+            let id = self.queue.front()?;
+            let (sink, watcher) = self.find(id)?;
+            let next = watcher.next;
+            if !sink.has_room() {
+                self.move_to(id, Target::Stream);
+            } else if next < compacted {
+                self.cancel_compacted(id, compacted);
             } else {
-                open.waiting.insert(id.1);
+                return Some(next);
             }
         }
-        batch
+        None
+    }
+
+    /// Queued watchers that a walk from this revision on serves: the one in front first, and none
+    /// so far ahead that it would have to wait for the others.
+    fn batch(&self, from: i64) -> Vec<WatcherId> {
+        let near = from..from + REVISIONS_MAX as i64;
+        let looked_at = self.queue.iter().take(WATCHERS_MAX);
+        looked_at.filter(|id| near.contains(&self.next_of(*id))).collect()
     }
 
     fn next_of(&self, (stream, id): WatcherId) -> i64 {
@@ -78,14 +105,7 @@ impl Hub {
 
     /// The watcher hears how far history is gone. Its id stays taken until it is canceled.
     fn cancel_compacted(&mut self, id: WatcherId, compact_revision: i64) {
-        let watcher = self.streams.get_mut(&id.0).and_then(|open| open.watchers.remove(&id.1));
-        if let Some(mut watcher) = watcher {
-            self.unlist(id, &watcher);
-            watcher.state = State::Compacted;
-            if let Some(open) = self.streams.get_mut(&id.0) {
-                open.watchers.insert(id.1, watcher);
-            }
-        }
+        self.move_to(id, Target::Nowhere);
         let canceled = WatchResponse {
             watch_id: id.1,
             canceled: true,
@@ -95,56 +115,105 @@ impl Hub {
         self.tell(id.0, 0, canceled);
     }
 
-    /// Changes from a revision on, up to the last one published here.
-    fn read_piece(&self, read: &ReadTxn, from: i64) -> Option<Piece> {
-        let mut piece = Piece { events: Vec::new(), to: self.current };
-        let mut revisions = 0;
+    /// What the batch wants of the changes from a revision on, up to the last one published here.
+    /// It ends between two revisions, where it has become enough.
+    fn read_piece(&self, read: &ReadTxn, from: i64, batch: &[WatcherId]) -> Option<Piece> {
+        let index = self.index_of(batch);
+        let mut piece = Piece { events: Vec::new(), wanted: BTreeMap::new(), to: self.current };
+        let mut cost = Cost::default();
         let mut last = 0;
-        let current = self.current;
         let walked = read.history(from, |revision, is_delete, stored| {
-            if revision.main > current {
+            if revision.main > self.current {
                 return ControlFlow::Break(());
             }
-            if revision.main != last {
-                if revisions == REVISIONS_MAX || piece.events.len() >= CHANGES_MAX {
-                    piece.to = last;
-                    return ControlFlow::Break(());
-                }
-                revisions += 1;
-                last = revision.main;
+            if revision.main != last && last != 0 && cost.is_enough() {
+                piece.to = last;
+                return ControlFlow::Break(());
             }
-            let stored = Bytes::copy_from_slice(stored);
-            let kv = KeyValue::decode(stored.clone()).unwrap_or_default();
-            let is_create = !is_delete && kv.create_revision == kv.mod_revision;
-            let event = Event::new(kv.key, revision.main, is_delete, &stored);
-            piece.events.push(event.created(is_create));
+            last = revision.main;
+            let matches = self.note(&index, &mut piece, revision.main, is_delete, stored);
+            cost.changes += 1;
+            cost.matches += matches;
+            cost.bytes += if matches > 0 { stored.len() } else { 0 };
             ControlFlow::Continue(())
         });
         walked.is_ok().then_some(piece)
     }
 
+    fn index_of(&self, batch: &[WatcherId]) -> Index {
+        let mut index = Index::default();
+        for id in batch {
+            index.insert(*id, &self.streams[&id.0].watchers[&id.1]);
+        }
+        index
+    }
+
+    /// Takes a change into the piece where somebody wants it; gives how many do.
+    fn note(
+        &self,
+        index: &Index,
+        piece: &mut Piece,
+        revision: i64,
+        is_delete: bool,
+        stored: &[u8],
+    ) -> usize {
+        let mut matches = 0;
+        let place = piece.events.len();
+        index.watching(&key_of(stored), &mut |id| {
+            if self.streams[&id.0].watchers[&id.1].wants(revision, is_delete) {
+                piece.wanted.entry(id).or_default().push(place);
+                matches += 1;
+            }
+        });
+        if matches > 0 {
+            piece.events.push(Event::from_history(revision, is_delete, stored));
+        }
+        matches
+    }
+
+    /// Hands a queued watcher its part of a piece, if its stream has room.
     fn catch_up(&mut self, id: WatcherId, piece: &mut Piece, read: &ReadTxn) {
         let header = self.header_at(self.current);
         let (current, fragment_bytes) = (self.current, self.limits.fragment_bytes);
-        let Some(open) = self.streams.get_mut(&id.0) else { return };
-        let Some(watcher) = open.watchers.get_mut(&id.1) else { return };
-        let mut by_place: BTreeMap<usize, Bytes> = BTreeMap::new();
-        for (place, event) in piece.events.iter_mut().enumerate() {
-            if watcher.wants(event) {
-                by_place.insert(place, event.field(watcher.prev_kv, read));
-            }
+        let Some((sink, watcher)) = self.find(id) else { return };
+        if watcher.next > piece.to {
+            // Its turn is yet to come.
+            return;
         }
-        watcher.next = watcher.next.max(piece.to + 1);
-        if watcher.next > current {
-            watcher.state = State::Synced;
-        } else {
-            self.queue.push_back(id);
+        if !sink.has_room() {
+            return self.move_to(id, Target::Stream);
         }
-        if !by_place.is_empty() {
+        let portion = piece.portion(id, watcher.prev_kv, read);
+        watcher.next = portion.to + 1;
+        let is_synced = watcher.next > current;
+        if !portion.fields.is_empty() {
             watcher.is_busy = true;
             let fragment = watcher.fragment.then_some(fragment_bytes);
-            let fields = by_place.into_values().collect();
-            send_events(&mut *open.sink, header, id.1, fragment, fields);
+            send_events(sink, header, id.1, fragment, portion.fields);
         }
+        self.move_to(id, if is_synced { Target::Index } else { Target::Queue });
+    }
+}
+
+impl Piece {
+    /// A watcher's part, as much as goes into a response; it ends between two revisions.
+    fn portion(&mut self, id: WatcherId, prev_kv: bool, read: &ReadTxn) -> Portion {
+        let mut portion = Portion { fields: Vec::new(), to: self.to };
+        let (mut revisions, mut bytes, mut last) = (0, 0, 0);
+        for place in self.wanted.remove(&id).unwrap_or_default() {
+            let event = &mut self.events[place];
+            if event.revision != last {
+                if revisions == REVISIONS_MAX || bytes >= RESPONSE_BYTES_MAX {
+                    portion.to = event.revision - 1;
+                    break;
+                }
+                revisions += 1;
+                last = event.revision;
+            }
+            let field = event.field(prev_kv, read);
+            bytes += field.len();
+            portion.fields.push(field);
+        }
+        portion
     }
 }

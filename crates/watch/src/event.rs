@@ -3,14 +3,17 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use mvcc::ReadTxn;
 use prost::Message;
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 use proto::mvccpb::KeyValue;
+use std::borrow::Cow;
 
 /// `WatchResponse.events`.
 const EVENTS_TAG: u8 = 11 << 3 | 2;
 /// `Event.type` with the value `DELETE`.
 const TYPE_DELETE: [u8; 2] = [1 << 3, 1];
 const KV_TAG: u8 = 2 << 3 | 2;
+/// `KeyValue.key`.
+const KEY_TAG: u8 = 1 << 3 | 2;
 const PREV_KV_TAG: u8 = 3 << 3 | 2;
 
 /// One change, with the bytes that responses carry.
@@ -36,6 +39,14 @@ impl Event {
             (stored.clone(), false)
         };
         Event { key, revision, is_delete, is_create, kv, plain: None, with_prev: None }
+    }
+
+    /// From a row of history.
+    pub(crate) fn from_history(revision: i64, is_delete: bool, stored: &[u8]) -> Event {
+        let stored = Bytes::copy_from_slice(stored);
+        let kv = KeyValue::decode(stored.clone()).unwrap_or_default();
+        let is_create = !is_delete && kv.create_revision == kv.mod_revision;
+        Event::new(kv.key, revision, is_delete, &stored).created(is_create)
     }
 
     /// The same, of a put that began its key: there is nothing before it.
@@ -76,6 +87,18 @@ impl Event {
         }
         out.freeze()
     }
+}
+
+/// The key in a stored key-value, read without a copy.
+pub(crate) fn key_of(stored: &[u8]) -> Cow<'_, [u8]> {
+    if let Some((&KEY_TAG, mut rest)) = stored.split_first()
+        && let Ok(len) = decode_varint(&mut rest)
+        && let Some(key) = usize::try_from(len).ok().and_then(|len| rest.get(..len))
+    {
+        return Cow::Borrowed(key);
+    }
+    // No writer puts another field first; a reader need not rely on that.
+    Cow::Owned(KeyValue::decode(stored).unwrap_or_default().key.to_vec())
 }
 
 fn put_field(out: &mut BytesMut, tag: u8, body: &Bytes) {

@@ -1,12 +1,13 @@
 //! The hub: all streams, all watchers, one order.
 
-use crate::event::Event;
-use crate::watcher::{State, Watcher};
+use crate::index::Index;
+use crate::queue::Queue;
+use crate::watcher::{Place, Watcher};
 use crate::wire::{self, COMPACTED, DUPLICATE_ID, EMPTY_RANGE, NO_ID};
 use bytes::Bytes;
-use mvcc::{Change, ReadTxn, Reader};
+use mvcc::Reader;
 use proto::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchResponse};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A stream's number.
 pub type StreamId = u64;
@@ -19,6 +20,9 @@ pub trait Sink: Send {
     fn send(&mut self, pieces: Vec<Bytes>);
     /// Whether it will take more now. [`Hub::writable`] must be called when it does again.
     fn has_room(&self) -> bool;
+    /// Ends the stream of a client that asks on and on and does not read the answers. The hub has
+    /// forgotten the stream by then.
+    fn cut(&mut self);
 }
 
 /// Limits of the hub.
@@ -28,18 +32,27 @@ pub struct Limits {
     pub fragment_bytes: usize,
     /// How often watchers hear of progress, in milliseconds.
     pub progress_interval_ms: u64,
+    /// A stream is cut that was given this many bytes of answers since it last had room.
+    pub answer_bytes_max: usize,
 }
 
 pub(crate) struct Stream {
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
-    /// Watchers that wait for room in the sink.
-    pub(crate) waiting: BTreeSet<i64>,
-    next_progress_ms: u64,
+    /// Watchers that wait for room in the sink, in the order in which they found none.
+    waiting: Queue,
+    /// Bytes of answers since the sink last had room.
+    answer_bytes: usize,
+    pub(crate) next_progress_ms: u64,
+    /// Progress is owed when the hub has come to this revision.
+    pub(crate) progress_due: Option<i64>,
 }
 
 /// All watchers of a member.
+///
+/// Always true: the index holds exactly the synced watchers, the queue exactly the queued ones; a
+/// queued or waiting watcher's next revision has been published.
 pub struct Hub {
     pub(crate) reader: Reader,
     pub(crate) limits: Limits,
@@ -47,13 +60,13 @@ pub struct Hub {
     /// The last change published here; the store may be ahead.
     pub(crate) current: i64,
     pub(crate) streams: HashMap<StreamId, Stream>,
-    /// Watchers of single keys.
-    keys: HashMap<Bytes, Vec<WatcherId>>,
-    /// Watchers of ranges, by their first key: those that begin after a key cannot cover it.
-    ranges: BTreeMap<(Bytes, WatcherId), ()>,
-    /// Watchers that catch up, the next one in front.
-    pub(crate) queue: VecDeque<WatcherId>,
-    now_ms: u64,
+    pub(crate) synced: Index,
+    pub(crate) queue: Queue,
+    waiting: usize,
+    watchers: usize,
+    /// Streams to which progress is owed, by the revision it waits for.
+    pub(crate) progress_due: BTreeSet<(i64, StreamId)>,
+    pub(crate) now_ms: u64,
 }
 
 impl Hub {
@@ -67,9 +80,11 @@ impl Hub {
             header,
             current,
             streams: HashMap::new(),
-            keys: HashMap::new(),
-            ranges: BTreeMap::new(),
-            queue: VecDeque::new(),
+            synced: Index::default(),
+            queue: Queue::default(),
+            waiting: 0,
+            watchers: 0,
+            progress_due: BTreeSet::new(),
             now_ms: 0,
         }
     }
@@ -81,14 +96,17 @@ impl Hub {
 
     /// How many watchers there are, and how many of them catch up.
     pub fn watchers(&self) -> (usize, usize) {
-        let all = self.streams.values().map(|stream| stream.watchers.len()).sum();
-        let waiting: usize = self.streams.values().map(|stream| stream.waiting.len()).sum();
-        (all, self.queue.len() + waiting)
+        (self.watchers, self.queue.len() + self.waiting)
     }
 
     /// How many streams there are.
     pub fn streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// The revision that readers see. Whoever asks for something now may know it already.
+    pub(crate) fn visible(&self) -> i64 {
+        self.reader.revision().max(self.current)
     }
 
     pub(crate) fn header_at(&self, revision: i64) -> ResponseHeader {
@@ -101,57 +119,59 @@ impl Hub {
             sink,
             watchers: BTreeMap::new(),
             next_id: 0,
-            waiting: BTreeSet::new(),
+            waiting: Queue::default(),
+            answer_bytes: 0,
             next_progress_ms: self.now_ms + self.limits.progress_interval_ms,
+            progress_due: None,
         };
         self.streams.insert(id, stream);
     }
 
     /// Forgets a stream and all its watchers.
     pub fn close(&mut self, stream: StreamId) {
-        let Some(closed) = self.streams.remove(&stream) else { return };
+        self.forget(stream);
+    }
+
+    fn forget(&mut self, stream: StreamId) -> Option<Stream> {
+        let closed = self.streams.remove(&stream)?;
         for (id, watcher) in &closed.watchers {
-            self.unlist((stream, *id), watcher);
+            match watcher.place {
+                Place::Synced => self.synced.remove((stream, *id), watcher),
+                Place::Queued(ticket) => self.queue.leave(ticket),
+                Place::Waiting(_) | Place::Nowhere => {}
+            }
         }
-        self.queue.retain(|(of, _)| *of != stream);
+        self.waiting -= closed.waiting.len();
+        self.watchers -= closed.watchers.len();
+        if let Some(revision) = closed.progress_due {
+            self.progress_due.remove(&(revision, stream));
+        }
+        Some(closed)
     }
 
     /// Creates a watcher; the stream is told, or why there is none.
     pub fn create(&mut self, stream: StreamId, request: &WatchCreateRequest) {
-        let watcher = Watcher::new(request, self.current);
+        let watcher = Watcher::new(request, self.visible());
         if request.start_revision < 0 {
-            return self.refuse(stream, COMPACTED);
+            return self.deny(stream, COMPACTED);
         }
         if watcher.is_empty_range() {
-            return self.refuse(stream, EMPTY_RANGE);
+            return self.deny(stream, EMPTY_RANGE);
         }
-        let header = self.header_at(self.current);
         let Some(open) = self.streams.get_mut(&stream) else { return };
-        let id = match request.watch_id {
-            0 => {
-                while open.watchers.contains_key(&open.next_id) {
-                    open.next_id += 1;
-                }
-                open.next_id += 1;
-                open.next_id - 1
-            }
-            chosen if open.watchers.contains_key(&chosen) => {
-                return self.refuse(stream, DUPLICATE_ID);
-            }
-            chosen => chosen,
+        let Some(id) = open.id_for(request.watch_id) else {
+            return self.deny(stream, DUPLICATE_ID);
         };
+        let is_synced = watcher.next > self.current;
+        open.watchers.insert(id, watcher);
+        self.watchers += 1;
+        self.move_to((stream, id), if is_synced { Target::Index } else { Target::Queue });
         let created = WatchResponse { watch_id: id, created: true, ..Default::default() };
-        open.sink.send(vec![wire::response(header, created)]);
-        self.list((stream, id), &watcher);
-        if watcher.state == State::CatchingUp {
-            self.queue.push_back((stream, id));
-        }
-        if let Some(open) = self.streams.get_mut(&stream) {
-            open.watchers.insert(id, watcher);
-        }
+        self.answer(stream, created);
     }
 
-    fn refuse(&mut self, stream: StreamId, reason: &str) {
+    /// Tells a stream that a watcher could not be created, and why.
+    pub fn deny(&mut self, stream: StreamId, reason: &str) {
         let refused = WatchResponse {
             watch_id: NO_ID,
             created: true,
@@ -159,10 +179,41 @@ impl Hub {
             cancel_reason: reason.into(),
             ..Default::default()
         };
-        self.tell(stream, self.current, refused);
+        self.answer(stream, refused);
     }
 
-    /// Sends a response without events.
+    /// Cancels a watcher. An unknown id is nothing to speak of.
+    pub fn cancel(&mut self, stream: StreamId, id: i64) {
+        if self.find((stream, id)).is_none() {
+            return;
+        }
+        self.move_to((stream, id), Target::Nowhere);
+        if let Some(open) = self.streams.get_mut(&stream) {
+            open.watchers.remove(&id);
+            self.watchers -= 1;
+        }
+        let canceled = WatchResponse { watch_id: id, canceled: true, ..Default::default() };
+        self.answer(stream, canceled);
+    }
+
+    /// Answers a request. Nothing holds such answers back, so a client that does not read them is
+    /// cut off when they have become too many.
+    fn answer(&mut self, stream: StreamId, response: WatchResponse) {
+        let bytes = wire::response(self.header_at(self.visible()), response);
+        let max = self.limits.answer_bytes_max;
+        let Some(open) = self.streams.get_mut(&stream) else { return };
+        if open.sink.has_room() {
+            open.answer_bytes = 0;
+        }
+        open.answer_bytes += bytes.len();
+        if open.answer_bytes <= max {
+            open.sink.send(vec![bytes]);
+        } else if let Some(mut cut) = self.forget(stream) {
+            cut.sink.cut();
+        }
+    }
+
+    /// Sends a response without events, at a revision that it states something about.
     pub(crate) fn tell(&mut self, stream: StreamId, revision: i64, response: WatchResponse) {
         let header = self.header_at(revision);
         if let Some(open) = self.streams.get_mut(&stream) {
@@ -170,184 +221,106 @@ impl Hub {
         }
     }
 
-    /// Tells a stream that a watcher could not be created for a reason found elsewhere.
-    pub fn deny(&mut self, stream: StreamId, reason: &str) {
-        self.refuse(stream, reason);
+    /// A watcher and the stream it belongs to.
+    pub(crate) fn find(&mut self, id: WatcherId) -> Option<(&mut dyn Sink, &mut Watcher)> {
+        let open = self.streams.get_mut(&id.0)?;
+        let watcher = open.watchers.get_mut(&id.1)?;
+        Some((&mut *open.sink, watcher))
     }
 
-    /// Cancels a watcher. An unknown id is nothing to speak of.
-    pub fn cancel(&mut self, stream: StreamId, id: i64) {
-        let Some(open) = self.streams.get_mut(&stream) else { return };
-        let Some(watcher) = open.watchers.remove(&id) else { return };
-        open.waiting.remove(&id);
-        self.unlist((stream, id), &watcher);
-        self.queue.retain(|queued| *queued != (stream, id));
-        let canceled = WatchResponse { watch_id: id, canceled: true, ..Default::default() };
-        self.tell(stream, self.current, canceled);
-    }
-
-    /// Answers with the current revision where every watcher of the stream has come that far.
-    pub fn request_progress(&mut self, stream: StreamId) {
-        let current = self.current;
-        let Some(open) = self.streams.get(&stream) else { return };
-        let is_there =
-            |watcher: &Watcher| watcher.state == State::Synced && watcher.next <= current + 1;
-        if open.watchers.is_empty() || !open.watchers.values().all(is_there) {
-            return;
-        }
-        self.tell(stream, current, WatchResponse { watch_id: NO_ID, ..Default::default() });
-    }
-
-    fn list(&mut self, id: WatcherId, watcher: &Watcher) {
-        if watcher.end.is_none() {
-            self.keys.entry(watcher.key.clone()).or_default().push(id);
-        } else {
-            self.ranges.insert((watcher.key.clone(), id), ());
-        }
-    }
-
-    pub(crate) fn unlist(&mut self, id: WatcherId, watcher: &Watcher) {
-        if watcher.end.is_some() {
-            self.ranges.remove(&(watcher.key.clone(), id));
-        } else if let Some(ids) = self.keys.get_mut(&watcher.key) {
-            ids.retain(|listed| *listed != id);
-            if ids.is_empty() {
-                self.keys.remove(&watcher.key);
-            }
-        }
-    }
-
-    /// A change of the store, in order. Costs next to nothing where nobody watches.
-    pub fn publish(&mut self, change: &Change) {
-        assert!(change.revision > self.current, "changes are published in order");
-        self.current = change.revision;
-        if self.keys.is_empty() && self.ranges.is_empty() {
-            return;
-        }
-        let mut events: Vec<Event> = change
-            .events
-            .iter()
-            .map(|event| {
-                Event::new(event.key.clone(), change.revision, event.is_tombstone, &event.kv)
-                    .created(event.is_create)
-            })
-            .collect();
-        let mut interested: BTreeMap<WatcherId, Vec<usize>> = BTreeMap::new();
-        for (place, event) in events.iter().enumerate() {
-            for id in self.watching(&event.key) {
-                interested.entry(id).or_default().push(place);
-            }
-        }
-        if interested.is_empty() {
-            return;
-        }
-        let read = self.reader.read();
-        for (id, places) in interested {
-            self.deliver(id, &mut events, &places, &read);
-        }
-    }
-
-    /// The watchers whose keys include this one.
-    fn watching(&self, key: &Bytes) -> Vec<WatcherId> {
-        let mut ids = self.keys.get(key).cloned().unwrap_or_default();
-        let begin_at_or_before = self.ranges.keys().take_while(|(start, _)| start <= key);
-        ids.extend(begin_at_or_before.map(|(_, id)| *id).filter(|(stream, id)| {
-            let watcher = self.streams.get(stream).and_then(|open| open.watchers.get(id));
-            watcher.is_some_and(|watcher| watcher.covers(key))
-        }));
-        ids
-    }
-
-    /// Hands a synced watcher what of a revision it wants.
-    fn deliver(&mut self, id: WatcherId, events: &mut [Event], places: &[usize], read: &ReadTxn) {
-        let revision = self.current;
-        let header = self.header_at(revision);
-        let fragment_bytes = self.limits.fragment_bytes;
+    /// Takes a watcher from where it is to another place; to the queue always at its end.
+    pub(crate) fn move_to(&mut self, id: WatcherId, target: Target) {
         let Some(open) = self.streams.get_mut(&id.0) else { return };
         let Some(watcher) = open.watchers.get_mut(&id.1) else { return };
-        if watcher.state != State::Synced || watcher.next > revision {
-            return;
+        match watcher.place {
+            Place::Synced => self.synced.remove(id, watcher),
+            Place::Queued(ticket) => self.queue.leave(ticket),
+            Place::Waiting(ticket) => {
+                open.waiting.leave(ticket);
+                self.waiting -= 1;
+            }
+            Place::Nowhere => {}
         }
-        let wanted: Vec<usize> =
-            places.iter().copied().filter(|place| watcher.wants(&events[*place])).collect();
-        if !wanted.is_empty() && !open.sink.has_room() {
-            watcher.state = State::CatchingUp;
-            watcher.next = revision;
-            open.waiting.insert(id.1);
-            return;
-        }
-        watcher.next = revision + 1;
-        if wanted.is_empty() {
-            return;
-        }
-        watcher.is_busy = true;
-        let (prev_kv, fragment) = (watcher.prev_kv, watcher.fragment);
-        let fields = wanted.iter().map(|place| events[*place].field(prev_kv, read)).collect();
-        send_events(&mut *open.sink, header, id.1, fragment.then_some(fragment_bytes), fields);
+        watcher.place = match target {
+            Target::Index => {
+                self.synced.insert(id, watcher);
+                Place::Synced
+            }
+            Target::Queue => Place::Queued(self.queue.join(id)),
+            Target::Stream => {
+                self.waiting += 1;
+                Place::Waiting(open.waiting.join(id))
+            }
+            Target::Nowhere => Place::Nowhere,
+        };
     }
 
     /// A stream's sink takes more again.
     pub fn writable(&mut self, stream: StreamId) {
-        if let Some(open) = self.streams.get_mut(&stream) {
-            let waiting = std::mem::take(&mut open.waiting);
-            self.queue.extend(waiting.into_iter().map(|id| (stream, id)));
-        }
-    }
-
-    /// Lets time pass: watchers that asked for it hear of progress.
-    pub fn tick(&mut self, now_ms: u64) {
-        self.now_ms = now_ms;
-        let (current, interval) = (self.current, self.limits.progress_interval_ms);
-        let mut due: Vec<WatcherId> = Vec::new();
-        for (stream, open) in &mut self.streams {
-            if open.next_progress_ms > now_ms {
-                continue;
-            }
-            open.next_progress_ms = now_ms + interval;
-            let has_room = open.sink.has_room();
-            for (id, watcher) in &mut open.watchers {
-                let was_busy = std::mem::take(&mut watcher.is_busy);
-                let is_there = watcher.state == State::Synced && watcher.next <= current + 1;
-                if watcher.progress_notify && is_there && !was_busy && has_room {
-                    due.push((*stream, *id));
-                }
-            }
-        }
-        for (stream, watch_id) in due {
-            self.tell(stream, current, WatchResponse { watch_id, ..Default::default() });
+        let Some(open) = self.streams.get(&stream) else { return };
+        let waiting: Vec<WatcherId> = open.waiting.iter().collect();
+        for id in waiting {
+            self.move_to(id, Target::Queue);
         }
     }
 
     /// Asserts what is always true.
     pub fn check(&self) {
+        let (mut all, mut synced, mut queued, mut waiting) = (0, 0, 0, 0);
         for (stream, open) in &self.streams {
+            all += open.watchers.len();
+            let mut own_waiting = 0;
             for (id, watcher) in &open.watchers {
-                let queued = self.queue.contains(&(*stream, *id));
-                let waits = open.waiting.contains(id);
-                match watcher.state {
-                    State::CatchingUp => assert!(queued != waits, "in exactly one place"),
-                    State::Synced => assert!(!queued && !waits && watcher.next > 0),
-                    State::Compacted => assert!(!queued && !waits),
+                match watcher.place {
+                    Place::Synced => synced += 1,
+                    Place::Queued(ticket) => {
+                        assert_eq!(self.queue.holder(ticket), Some((*stream, *id)));
+                        assert!(watcher.next <= self.current, "there is something to catch up");
+                        queued += 1;
+                    }
+                    Place::Waiting(ticket) => {
+                        assert_eq!(open.waiting.holder(ticket), Some((*stream, *id)));
+                        assert!(watcher.next <= self.current);
+                        own_waiting += 1;
+                    }
+                    Place::Nowhere => {}
                 }
             }
+            assert_eq!(own_waiting, open.waiting.len());
+            waiting += own_waiting;
+            if let Some(revision) = open.progress_due {
+                assert!(self.progress_due.contains(&(revision, *stream)));
+            }
         }
+        assert_eq!((all, waiting), (self.watchers, self.waiting));
+        assert_eq!((synced, queued), (self.synced.len(), self.queue.len()));
     }
 }
 
-/// Sends events as one response, or as fragments where the watcher takes those.
-pub(crate) fn send_events(
-    sink: &mut dyn Sink,
-    header: ResponseHeader,
-    watch_id: i64,
-    fragment_bytes: Option<usize>,
-    fields: Vec<Bytes>,
-) {
-    let runs = match fragment_bytes {
-        Some(max) => wire::fragments(fields, max),
-        None => vec![fields],
-    };
-    let last = runs.len() - 1;
-    for (n, run) in runs.into_iter().enumerate() {
-        sink.send(wire::with_events(header, watch_id, n < last, run));
+/// Where [`Hub::move_to`] takes a watcher; see [`Place`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Index,
+    Queue,
+    Stream,
+    Nowhere,
+}
+
+impl Stream {
+    /// Whether there is room for what is new: where others wait for room, it comes after them.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.is_empty() && self.sink.has_room()
+    }
+
+    /// The id for a new watcher: the one that was chosen, unless it is taken, or the next one.
+    fn id_for(&mut self, chosen: i64) -> Option<i64> {
+        if chosen != 0 {
+            return (!self.watchers.contains_key(&chosen)).then_some(chosen);
+        }
+        while self.watchers.contains_key(&self.next_id) {
+            self.next_id += 1;
+        }
+        self.next_id += 1;
+        Some(self.next_id - 1)
     }
 }

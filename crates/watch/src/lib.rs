@@ -8,7 +8,11 @@
 //! catching up reads history from the store, a bounded piece at a time, until it has come to now
 //! ```
 //! A synced watcher whose stream has no room left starts catching up from the revision it missed:
-//! nothing is kept for it meanwhile, and nobody waits for it.
+//! nothing is kept for it meanwhile, and nobody waits for it. Where changes come faster than the hub
+//! can publish them, or a snapshot brought many at once, all watchers do so.
+//!
+//! Memory is bounded by the streams: each holds what its sink has room for and one response more,
+//! and answers up to a limit; a client beyond that is cut off.
 //!
 //! Always true for every watcher: revisions ascend, none is left out or sent twice, the events of
 //! one revision come together (unless it asked for fragments), and progress at R comes after every
@@ -19,6 +23,11 @@
 mod catch_up;
 mod event;
 mod hub;
+mod index;
+mod intervals;
+mod progress;
+mod publish;
+mod queue;
 mod watcher;
 mod wire;
 

@@ -10,6 +10,8 @@ pub(crate) const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 pub(crate) const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 /// The id in answers that belong to no watcher.
 pub(crate) const NO_ID: i64 = -1;
+/// `WatchResponse.fragment`, where it is set.
+const FRAGMENT_LEN: usize = 2;
 
 /// A response without events.
 pub(crate) fn response(header: ResponseHeader, response: WatchResponse) -> Bytes {
@@ -30,8 +32,14 @@ pub(crate) fn with_events(
     pieces
 }
 
-/// Cuts events into runs of about `max` bytes, each of at least one event.
-pub(crate) fn fragments(events: Vec<Bytes>, max: usize) -> Vec<Vec<Bytes>> {
+/// Cuts events into runs as etcd does: `head_len` bytes of header and id come before each run, and
+/// with them a run has less than `max` bytes, unless it is a single event.
+pub(crate) fn fragments(events: Vec<Bytes>, head_len: usize, max: usize) -> Vec<Vec<Bytes>> {
+    let total: usize = events.iter().map(Bytes::len).sum();
+    if head_len + total < max || events.len() < 2 {
+        return vec![events];
+    }
+    let head_len = head_len + FRAGMENT_LEN;
     let mut runs: Vec<Vec<Bytes>> = Vec::new();
     let mut size = 0;
     for event in events {
@@ -41,10 +49,16 @@ pub(crate) fn fragments(events: Vec<Bytes>, max: usize) -> Vec<Vec<Bytes>> {
                 run.push(event);
             }
             _ => {
-                size = event.len();
+                size = head_len + event.len();
                 runs.push(vec![event]);
             }
         }
     }
     runs
+}
+
+/// How long a response's header and id are.
+pub(crate) fn head_len(header: ResponseHeader, watch_id: i64) -> usize {
+    let head = WatchResponse { header: Some(header), watch_id, ..WatchResponse::default() };
+    head.encoded_len()
 }

@@ -40,8 +40,10 @@ impl Inode {
         for sector in from / SECTOR..to.div_ceil(SECTOR) {
             let start = (sector * SECTOR).min(self.bytes.len());
             let end = (start + SECTOR).min(self.bytes.len());
-            let old = &self.bytes[start..end];
-            self.unsynced.entry(sector).or_insert_with(|| old.to_vec());
+            // What a failed sync gave up and is written again can be saved by the next one.
+            let given_up = self.lost.remove(&sector);
+            let old = given_up.unwrap_or_else(|| self.bytes[start..end].to_vec());
+            self.unsynced.entry(sector).or_insert(old);
         }
     }
 
@@ -57,12 +59,17 @@ impl Inode {
     }
 
     pub(super) fn crash(&mut self, rng: &mut Rng) {
-        let len = if rng.coin() { self.bytes.len() } else { self.durable_len };
-        let lost = std::mem::take(&mut self.lost);
-        let unsynced = std::mem::take(&mut self.unsynced);
-        let torn = unsynced.into_iter().filter(|_| rng.coin());
-        for (sector, old) in torn.chain(lost).collect::<Vec<_>>() {
-            self.put_back(sector * SECTOR, &old);
+        let written_len = self.bytes.len();
+        let len = if rng.coin() { written_len } else { self.durable_len };
+        self.bytes.resize(len.max(written_len), 0);
+        for (sector, old) in std::mem::take(&mut self.unsynced) {
+            // What was cut off was not written over: undone, it is as it was.
+            let start = sector * SECTOR;
+            let from = if rng.coin() { start } else { written_len.max(start) };
+            self.put_back(start, from, &old);
+        }
+        for (sector, old) in std::mem::take(&mut self.lost) {
+            self.put_back(sector * SECTOR, sector * SECTOR, &old);
         }
         self.bytes.resize(len, 0);
         self.durable_len = len;
@@ -70,10 +77,10 @@ impl Inode {
         self.exclusive_lock = false;
     }
 
-    /// What the disk held before, zeros where it held nothing.
-    fn put_back(&mut self, start: usize, old: &[u8]) {
+    /// What the disk held before in a sector, from a place on; zeros where it held nothing.
+    fn put_back(&mut self, start: usize, from: usize, old: &[u8]) {
         let end = (start + SECTOR).min(self.bytes.len());
-        for at in start..end {
+        for at in from..end {
             self.bytes[at] = old.get(at - start).copied().unwrap_or(0);
         }
     }

@@ -1,10 +1,10 @@
 //! A disk in memory that crashes, tears writes, forgets what was not synced, fills up and fails.
 //!
-//! It behaves as a journaling file system over a disk with 512-byte sectors:
+//! It behaves as a file system, with a journal or without, over a disk with 512-byte sectors:
 //! - writes are visible at once; at a crash every sector that was not synced is kept or lost by
 //!   itself, so a large write may be torn anywhere;
-//! - changes of names survive a crash as a prefix of their order, at least up to the last
-//!   [`Disk::sync_dir`] that covers them;
+//! - changes of names survive a crash as a prefix of their order, either on the whole disk, as
+//!   with a journal, or in every directory by itself; what a [`Disk::sync_dir`] covers is there;
 //! - after a failed sync the data counts as written for readers and is lost at the next crash, as
 //!   on Linux.
 //!

@@ -20,20 +20,33 @@ enum Undo {
 }
 
 impl Undo {
+    /// The directories whose sync covers the change.
+    fn dirs(&self) -> [&Path; 2] {
+        let (from, to) = match self {
+            Undo::Create(path) | Undo::Remove(path, _) => (path, path),
+            Undo::Rename { from, to, .. } => (from, to),
+        };
+        [from, to].map(|path| path.parent().unwrap_or(Path::new("")))
+    }
+
     fn touches(&self, dir: &Path) -> bool {
         let dir = if dir == Path::new(".") { Path::new("") } else { dir };
-        match self {
-            Undo::Create(path) | Undo::Remove(path, _) => path.parent() == Some(dir),
-            Undo::Rename { from, to, .. } => from.parent() == Some(dir) || to.parent() == Some(dir),
-        }
+        self.dirs().contains(&dir)
     }
+}
+
+/// A change of names that a crash may take back.
+struct Change {
+    undo: Undo,
+    is_durable: bool,
 }
 
 /// All names, and the changes that no sync covers yet, oldest first.
 #[derive(Default)]
 pub(super) struct Names {
     entries: BTreeMap<PathBuf, Entry>,
-    pending: Vec<Undo>,
+    /// The first one is not durable; later ones may be.
+    pending: Vec<Change>,
 }
 
 impl Names {
@@ -72,7 +85,7 @@ impl Names {
             return Err(io::ErrorKind::NotFound.into());
         }
         self.entries.insert(path.to_owned(), entry);
-        self.pending.push(Undo::Create(path.to_owned()));
+        self.push(Undo::Create(path.to_owned()));
         Ok(())
     }
 
@@ -91,7 +104,7 @@ impl Names {
 
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         let entry = self.entries.remove(path).ok_or(io::ErrorKind::NotFound)?;
-        self.pending.push(Undo::Remove(path.to_owned(), entry));
+        self.push(Undo::Remove(path.to_owned(), entry));
         Ok(())
     }
 
@@ -100,7 +113,7 @@ impl Names {
             return Err(io::ErrorKind::NotFound.into());
         }
         let replaced = self.move_tree(from, to);
-        self.pending.push(Undo::Rename { from: from.to_owned(), to: to.to_owned(), replaced });
+        self.push(Undo::Rename { from: from.to_owned(), to: to.to_owned(), replaced });
         Ok(())
     }
 
@@ -115,28 +128,78 @@ impl Names {
         replaced
     }
 
-    /// Makes every change up to the last one in this directory durable: a journal keeps order.
-    pub(super) fn sync(&mut self, dir: &Path) {
-        let covered = self.pending.iter().rposition(|undo| undo.touches(dir));
-        self.pending.drain(..covered.map_or(0, |last| last + 1));
+    fn push(&mut self, undo: Undo) {
+        self.pending.push(Change { undo, is_durable: false });
     }
 
+    /// Makes the changes in this directory durable.
+    pub(super) fn sync(&mut self, dir: &Path) {
+        for change in &mut self.pending {
+            change.is_durable |= change.undo.touches(dir);
+        }
+        let settled = self.pending.iter().take_while(|change| change.is_durable).count();
+        self.pending.drain(..settled);
+    }
+
+    /// Takes back what fate does not let survive: of every directory, or of the whole disk where
+    /// it keeps a journal, the changes after some point.
     pub(super) fn crash(&mut self, rng: &mut Rng) {
-        let survive = rng.below(self.pending.len() as u64 + 1) as usize;
-        for undo in self.pending.split_off(survive).into_iter().rev() {
-            match undo {
-                Undo::Create(path) => {
-                    self.entries.remove(&path);
-                }
-                Undo::Remove(path, entry) => {
-                    self.entries.insert(path, entry);
-                }
-                Undo::Rename { from, to, replaced } => {
-                    self.move_tree(&to, &from);
-                    self.entries.extend(replaced.map(|entry| (to, entry)));
-                }
+        let survivors = if rng.coin() { self.journal(rng) } else { self.by_directory(rng) };
+        // Renames that survive, the latest first: earlier changes were made under older names.
+        let mut renamed: Vec<(PathBuf, PathBuf)> = Vec::new();
+        let pending = std::mem::take(&mut self.pending);
+        for (change, survives) in pending.into_iter().zip(survivors).rev() {
+            match change.undo {
+                Undo::Rename { from, to, .. } if survives => renamed.push((from, to)),
+                _ if survives => {}
+                undo => self.take_back(undo, &renamed),
             }
         }
-        self.pending.clear();
+    }
+
+    /// A journal keeps the order: what is durable covers everything before it.
+    fn journal(&self, rng: &mut Rng) -> Vec<bool> {
+        let durable = self.pending.iter().rposition(|change| change.is_durable);
+        let least = durable.map_or(0, |last| last + 1);
+        let survive = least + rng.below((self.pending.len() - least) as u64 + 1) as usize;
+        (0..self.pending.len()).map(|place| place < survive).collect()
+    }
+
+    /// Without one, directories are written back each by itself.
+    fn by_directory(&self, rng: &mut Rng) -> Vec<bool> {
+        let mut ended: BTreeMap<&Path, bool> = BTreeMap::new();
+        let mut survivors = Vec::with_capacity(self.pending.len());
+        for change in &self.pending {
+            let [_, dir] = change.undo.dirs();
+            let ended = ended.entry(dir).or_insert(false);
+            *ended |= !change.is_durable && rng.below(4) == 0;
+            survivors.push(change.is_durable || !*ended);
+        }
+        survivors
+    }
+
+    fn take_back(&mut self, undo: Undo, renamed: &[(PathBuf, PathBuf)]) {
+        let now = |path: PathBuf| {
+            renamed.iter().rev().fold(path, |path, (from, to)| match path.strip_prefix(from) {
+                Ok(below) if below == Path::new("") => to.clone(),
+                Ok(below) => to.join(below),
+                Err(_) => path,
+            })
+        };
+        match undo {
+            Undo::Create(path) => {
+                for path in self.under(&now(path)) {
+                    self.entries.remove(&path);
+                }
+            }
+            Undo::Remove(path, entry) => {
+                self.entries.entry(now(path)).or_insert(entry);
+            }
+            Undo::Rename { from, to, replaced } => {
+                let (from, to) = (now(from), now(to));
+                self.move_tree(&to, &from);
+                self.entries.extend(replaced.map(|entry| (to, entry)));
+            }
+        }
     }
 }

@@ -1,19 +1,18 @@
 //! The apply thread: entries into the state machine, replies to their waiters, and what time asks
 //! for: commits, compaction, leases.
 
-use super::{ApplyEvent, CoreEvent, Failed, HubEvent, LogEvent, Waiter, for_client};
+use super::{ApplyEvent, CoreEvent, Failed, LogEvent, Waiter, for_client};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
 use ::apply::backend::DefragResult;
-use ::apply::envelope::Kind;
 use ::apply::mvcc::Progress;
-use ::apply::{Effect, Machine, Outcome, Reply};
+use ::apply::{Effect, Kind, Machine, Outcome, Reply};
 use net::rpc::{Code, Responder, Status};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
-use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
-use proto::raftpb::Entry;
+use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseCheckpointRequest, LeaseRevokeRequest};
+use proto::raftpb::{Entry, Snapshot};
 use replica::{Applier, Fault};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,8 +25,11 @@ const BATCH_OPS_MAX: usize = 10_000;
 const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How often expired leases are looked for.
 const LEASE_SCAN: Duration = Duration::from_millis(500);
-/// Leases revoked in one scan.
+/// Leases revoked in one scan: 1000 in a second.
 const REVOKES_MAX: usize = 500;
+/// Leases noted in one entry of the log, and such entries proposed in one scan.
+const CHECKPOINTS_MAX: usize = 1000;
+const CHECKPOINT_ENTRIES_MAX: usize = 500;
 /// A revoke that has not been applied after this long is proposed again, in milliseconds.
 const REVOKE_RETRY_MS: u64 = 3000;
 
@@ -54,9 +56,12 @@ pub(crate) struct ApplyDriver {
     after_this_commit: Vec<AfterCommit>,
     /// Who waits for a compaction to be done in the file.
     compaction_waiters: Vec<(Responder, i64)>,
+    compacting_since: Option<Instant>,
     defragment_waiters: Vec<Responder>,
     /// Entries that wait until the file has taken some of what is buffered.
-    held: Vec<Entry>,
+    pub(super) held: Vec<Entry>,
+    /// A leader's snapshot that waits until the file is not being written.
+    pub(super) restoring: Option<Snapshot>,
     /// Lease -> when its revocation was proposed.
     revoking: HashMap<i64, u64>,
 }
@@ -81,8 +86,10 @@ impl ApplyDriver {
             after_commit: Vec::new(),
             after_this_commit: Vec::new(),
             compaction_waiters: Vec::new(),
+            compacting_since: None,
             defragment_waiters: Vec::new(),
             held: Vec::new(),
+            restoring: None,
             revoking: HashMap::new(),
         }
     }
@@ -135,11 +142,8 @@ impl ApplyDriver {
             }
         }
         self.apply(&entries)?;
-        if self.applier.machine.store.is_compacting()
-            && self.applier.compaction_step() == Progress::Done
-        {
-            self.compaction_done();
-        }
+        self.compact();
+        self.restore_if_ready()?;
         self.commit_if_due();
         self.apply_held()?;
         self.scan_leases();
@@ -149,6 +153,7 @@ impl ApplyDriver {
     fn other(&mut self, event: ApplyEvent) -> Result<(), Fault> {
         match event {
             ApplyEvent::Entries(entries) => self.apply(&entries)?,
+            ApplyEvent::Restore(snapshot) => self.restore(snapshot)?,
             ApplyEvent::Do(act) => act(self),
             ApplyEvent::Committed(done) => {
                 if let Some(due) = self.applier.complete(done?) {
@@ -176,6 +181,25 @@ impl ApplyDriver {
         Ok(())
     }
 
+    /// Shows in the metrics what was on the disk when the member started.
+    pub(crate) fn publish_state(&self) {
+        self.publish_sizes();
+        self.publish_cluster_version();
+        self.shared.metrics.member.show_alarms(self.applier.machine.alarms());
+    }
+
+    pub(super) fn publish_alarms(&self) {
+        let (alarms, gauges) = (self.applier.machine.alarms(), &self.shared.gauges);
+        gauges.no_space.store(alarms.is_raised(AlarmType::Nospace), Ordering::Relaxed);
+        gauges.corrupt.store(alarms.is_raised(AlarmType::Corrupt), Ordering::Relaxed);
+    }
+
+    fn publish_cluster_version(&self) {
+        if let Some(version) = self.applier.machine.members.cluster_version() {
+            self.shared.metrics.member.set_cluster_version(version);
+        }
+    }
+
     // ---- entries ---------------------------------------------------------------------------
 
     fn apply(&mut self, entries: &[Entry]) -> Result<(), Fault> {
@@ -183,7 +207,8 @@ impl ApplyDriver {
             return Ok(());
         }
         let backend = &self.applier.machine.backend;
-        if !self.held.is_empty() || (backend.is_full() && backend.job_is_out()) {
+        let waits = !self.held.is_empty() || self.restoring.is_some();
+        if waits || (backend.is_full() && backend.job_is_out()) {
             self.held.extend_from_slice(entries);
             return Ok(());
         }
@@ -193,7 +218,10 @@ impl ApplyDriver {
     /// Takes up what was held back, once the file has caught up.
     fn apply_held(&mut self) -> Result<(), Fault> {
         let backend = &self.applier.machine.backend;
-        if self.held.is_empty() || (backend.is_full() && backend.job_is_out()) {
+        if self.held.is_empty()
+            || self.restoring.is_some()
+            || (backend.is_full() && backend.job_is_out())
+        {
             return Ok(());
         }
         let held = std::mem::take(&mut self.held);
@@ -203,27 +231,46 @@ impl ApplyDriver {
     fn apply_now(&mut self, entries: &[Entry]) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
         // Leases granted now count from now.
-        self.applier.machine.lessor.tick(shared.now_ms());
-        let applied = self.applier.apply(entries, |id| shared.waiters.contains(id))?;
+        self.follow_leadership();
+        let mut before = Instant::now();
+        let wanted = |id| shared.waiters.contains(id);
+        let applied = self.applier.apply(entries, wanted, |outcome| {
+            let now = Instant::now();
+            shared.metrics.count_applied(outcome, now - before);
+            before = now;
+        })?;
         let gauges = &shared.gauges;
-        gauges.applied.store(applied.index, Ordering::Relaxed);
+        gauges.applied.store(applied.index, Ordering::Release);
         gauges.applied_term.store(applied.term, Ordering::Relaxed);
         let (index, conf_changes) = (applied.index, applied.conf_changes);
+        let of_members = |kind| {
+            matches!(
+                kind,
+                Some(Kind::ClusterMemberAttrSet | Kind::ClusterVersionSet | Kind::DowngradeInfoSet)
+            )
+        };
+        if !conf_changes.is_empty() || applied.outcomes.iter().any(|one| of_members(one.kind)) {
+            shared.roster.publish(self.applier.machine.members.clone());
+        }
         shared.core.send(CoreEvent::Applied { index, conf_changes });
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(applied.outcomes.len());
         for mut outcome in applied.outcomes {
+            match (&outcome.effect, outcome.kind) {
+                (Effect::ClusterVersion, _) => self.publish_cluster_version(),
+                (_, Some(Kind::Alarm)) => {
+                    shared.metrics.member.show_alarms(self.applier.machine.alarms());
+                }
+                _ => {}
+            }
             changes.extend(outcome.change.take());
             answers.push(outcome);
         }
         if !changes.is_empty() {
-            shared.metrics.count_changes(&changes);
             // Watchers are on their way before the writer knows that it has written.
-            shared.hub.send(HubEvent::Changes(changes, applied.term));
+            shared.hub.publish(changes, applied.term);
         }
-        let alarms = self.applier.machine.alarms();
-        gauges.no_space.store(alarms.is_raised(AlarmType::Nospace), Ordering::Relaxed);
-        gauges.corrupt.store(alarms.is_raised(AlarmType::Corrupt), Ordering::Relaxed);
+        self.publish_alarms();
         gauges.leases.store(self.applier.machine.lessor.len() as u64, Ordering::Relaxed);
         // Whoever is answered finds what was answered, in every place.
         for outcome in answers {
@@ -236,7 +283,10 @@ impl ApplyDriver {
         if outcome.id == 0 {
             return;
         }
-        let Some(waiter) = self.shared.waiters.take(outcome.id) else { return };
+        let Some(waiting) = self.shared.waiters.take(outcome.id) else { return };
+        let took = waiting.begun.elapsed();
+        self.shared.metrics.requests.answered(waiting.kind, true, took);
+        let waiter = waiting.waiter;
         if outcome.effect == Effect::OutOfSpace
             && let Waiter::Client(reply) = waiter
         {
@@ -292,10 +342,12 @@ impl ApplyDriver {
         match self.applier.freeze() {
             Some(job) => {
                 self.after_this_commit = std::mem::take(&mut self.after_commit);
-                let (shared, begun) = (Arc::clone(&self.shared), now);
+                let shared = Arc::clone(&self.shared);
                 self.shared.on_file(move || {
+                    let (begun, disk) = (Instant::now(), &shared.metrics.disk);
+                    let busy = disk.database.total();
                     let done = job.run();
-                    shared.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
+                    disk.committed(begun.elapsed(), disk.database.total() - busy);
                     shared.apply.send(ApplyEvent::Committed(done));
                 });
             }
@@ -333,9 +385,33 @@ impl ApplyDriver {
         if let Some(job) = self.applier.defragment() {
             let shared = Arc::clone(&self.shared);
             self.shared.on_file(move || {
+                let begun = Instant::now();
+                shared.metrics.disk.defragments.set(1);
                 let done = job.run();
+                shared.metrics.disk.defragments.set(0);
+                shared.metrics.disk.defragment.observe(begun.elapsed().as_secs_f64());
                 shared.apply.send(ApplyEvent::Defragmented(done));
             });
+        }
+    }
+
+    /// A step of the compaction under way.
+    fn compact(&mut self) {
+        let store = &self.applier.machine.store;
+        if !store.is_compacting() {
+            return;
+        }
+        let (of_index, rows_before) = (store.compacts_index(), store.rows_removed());
+        let begun = Instant::now();
+        let compacting_since = *self.compacting_since.get_or_insert(begun);
+        let progress = self.applier.compaction_step();
+        let metrics = &self.shared.metrics.keys.compaction;
+        metrics.step(of_index, begun.elapsed());
+        let rows = self.applier.machine.store.rows_removed() - rows_before;
+        if progress == Progress::Done {
+            self.compacting_since = None;
+            metrics.done(compacting_since.elapsed(), rows);
+            self.compaction_done();
         }
     }
 
@@ -350,31 +426,53 @@ impl ApplyDriver {
 
     // ---- leases ----------------------------------------------------------------------------
 
+    /// Lets leases expire here while this member may serve. Called before leases are looked at, so
+    /// that nobody finds them as they were before the member's role changed.
+    pub(crate) fn follow_leadership(&mut self) {
+        let now_ms = self.shared.now_ms();
+        let extend_ms = self.timing.election_timeout.as_millis() as u64;
+        let lessor = &mut self.applier.machine.lessor;
+        match (self.shared.gauges.leads.load(Ordering::Acquire), lessor.is_primary()) {
+            (true, false) => lessor.promote(now_ms, extend_ms),
+            (false, true) => lessor.demote(),
+            _ => lessor.tick(now_ms),
+        }
+    }
+
     fn scan_leases(&mut self) {
         let now = Instant::now();
         if now < self.next_lease_scan {
             return;
         }
         self.next_lease_scan = now + LEASE_SCAN;
+        self.follow_leadership();
         let now_ms = self.shared.now_ms();
-        let leads = self.shared.may_read();
-        let extend_ms = self.timing.election_timeout.as_millis() as u64;
-        let lessor = &mut self.applier.machine.lessor;
-        match (leads, lessor.is_primary()) {
-            (true, false) => lessor.promote(now_ms, extend_ms),
-            (false, true) => lessor.demote(),
-            _ => {}
-        }
-        lessor.tick(now_ms);
+        self.revoke_expired(now_ms);
+        self.propose_checkpoints(now_ms);
+    }
+
+    fn revoke_expired(&mut self, now_ms: u64) {
         self.revoking.retain(|_, since| now_ms < *since + REVOKE_RETRY_MS);
-        for id in lessor.expired(now_ms, REVOKES_MAX) {
+        for id in self.applier.machine.lessor.expired(now_ms, REVOKES_MAX) {
             if self.revoking.contains_key(&id) {
                 continue;
             }
             self.revoking.insert(id, now_ms);
             let revoke = LeaseRevokeRequest { id }.encode_to_vec();
-            self.shared.metrics.leases_expired.inc();
+            self.shared.metrics.leases.expired.inc();
             self.shared.propose(Kind::LeaseRevoke, &revoke, Waiter::Own(Box::new(|_| {})));
+        }
+    }
+
+    /// A note that is lost on the way is made again when the lease is due the next time.
+    fn propose_checkpoints(&mut self, now_ms: u64) {
+        for _ in 0..CHECKPOINT_ENTRIES_MAX {
+            let checkpoints = self.applier.machine.lessor.due_checkpoints(now_ms, CHECKPOINTS_MAX);
+            if checkpoints.is_empty() {
+                return;
+            }
+            let request = LeaseCheckpointRequest { checkpoints }.encode_to_vec();
+            self.shared.propose(Kind::LeaseCheckpoint, &request, Waiter::Own(Box::new(|_| {})));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The watch thread: the hub, its catch-up, its clock.
 
-use super::HubEvent;
+use super::hub_queue::HubEvent;
 use crate::mailbox::Woken;
 use crate::shared::Shared;
+use apply::mvcc::Change;
 use replica::watch::Hub;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Runs until its mailbox is closed.
+/// Runs until its queue is closed.
 pub(crate) fn run(shared: &Arc<Shared>, mut hub: Hub) {
     let mut events = Vec::new();
     let mut next_tick = Instant::now() + TICK;
@@ -23,24 +24,58 @@ pub(crate) fn run(shared: &Arc<Shared>, mut hub: Hub) {
             return;
         }
         for event in events.drain(..) {
-            match event {
-                HubEvent::Changes(changes, term) => {
-                    hub.set_term(term);
-                    for change in &changes {
-                        hub.publish(change);
-                    }
-                }
-                HubEvent::Do(act) => act(&mut hub),
-            }
+            handle(shared, &mut hub, event);
         }
         more = hub.step();
         if Instant::now() >= next_tick {
-            hub.tick(shared.now_ms());
+            tick(shared, &mut hub);
             next_tick = Instant::now() + TICK;
         }
-        let (all, slow) = hub.watchers();
-        shared.gauges.watchers.store(all as i64, Ordering::Relaxed);
-        shared.gauges.slow_watchers.store(slow as i64, Ordering::Relaxed);
-        shared.gauges.watch_streams.store(hub.streams() as i64, Ordering::Relaxed);
+        publish_counts(shared, &hub);
     }
+}
+
+fn handle(shared: &Shared, hub: &mut Hub, event: HubEvent) {
+    match event {
+        HubEvent::Changes(batch) => {
+            publish(shared, hub, &batch.changes, batch.term);
+            shared.hub.done(&batch);
+        }
+        HubEvent::Overrun { revision, term } => {
+            hub.set_term(term);
+            hub.overrun(revision);
+        }
+        HubEvent::Do(act) => {
+            let begun = Instant::now();
+            act(hub);
+            shared.metrics.watchers.control_loop.observe(begun.elapsed().as_secs_f64());
+        }
+    }
+}
+
+fn publish(shared: &Shared, hub: &mut Hub, changes: &[Change], term: u64) {
+    hub.set_term(term);
+    let begun = Instant::now();
+    for change in changes {
+        hub.publish(change);
+    }
+    // Without watchers nothing was sent.
+    if hub.watchers().0 > 0 {
+        shared.metrics.watchers.published(changes, begun.elapsed());
+    }
+}
+
+fn tick(shared: &Shared, hub: &mut Hub) {
+    let begun = Instant::now();
+    hub.tick(shared.now_ms());
+    if hub.watchers().0 > 0 {
+        shared.metrics.watchers.progress_loop.observe(begun.elapsed().as_secs_f64());
+    }
+}
+
+fn publish_counts(shared: &Shared, hub: &Hub) {
+    let (all, slow) = hub.watchers();
+    shared.gauges.watchers.store(all as i64, Ordering::Relaxed);
+    shared.gauges.slow_watchers.store(slow as i64, Ordering::Relaxed);
+    shared.gauges.watch_streams.store(hub.streams() as i64, Ordering::Relaxed);
 }

@@ -37,17 +37,17 @@ fn work(shared: &Shared, log: &mut LogWriter, events: &mut Vec<LogEvent>) -> Res
         }
     }
     if !batches.is_empty() {
-        let begun = Instant::now();
         let done = log.persist(&batches)?;
-        shared.metrics.wal_fsync.observe(begun.elapsed().as_secs_f64());
-        shared.metrics.wal_bytes.add(done.bytes as f64);
-        if done.index > 0 {
-            shared.core.send(CoreEvent::Persisted { index: done.index, term: done.term });
+        if done.number > 0 {
+            shared.core.send(CoreEvent::Persisted { number: done.number });
         }
         log.prepare()?;
     }
     for due in snapshots {
+        let (begun, disk) = (Instant::now(), &shared.metrics.disk);
+        let busy = disk.snapshots.total();
         log.save_snapshot(due)?;
+        disk.snapshot_saved(begun.elapsed(), disk.snapshots.total() - busy);
     }
     Ok(())
 }

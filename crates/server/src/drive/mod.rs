@@ -3,30 +3,59 @@
 mod apply;
 mod core;
 mod hub;
+mod hub_queue;
 mod log;
+mod snapshots;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
 pub(crate) use self::core::run as run_core;
 pub(crate) use self::hub::run as run_hub;
+pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::run as run_log;
 
+use crate::cluster::Read;
+use crate::metrics::Metrics;
 use crate::rpc::Error;
 use ::apply::backend::{self, Committed, Defragmented};
-use ::apply::mvcc::Change;
-use ::apply::{Refusal, Reply};
+use ::apply::{Kind, Refusal, Reply};
 use bytes::Bytes;
 use net::rpc::Responder;
-use proto::raftpb::{ConfChange, Entry};
-use replica::{Fault, Persist, SnapshotDue};
+use proto::raftpb::{ConfChange, Entry, Message, Snapshot};
+use replica::{Core, Fault, Persist, SnapshotDue};
+use std::time::Instant;
 
 /// Work for the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// For the core thread.
 pub(crate) enum CoreEvent {
-    Propose { id: u64, data: Bytes },
-    Persisted { index: u64, term: u64 },
-    Applied { index: u64, conf_changes: Vec<ConfChange> },
+    Propose {
+        id: u64,
+        data: Bytes,
+    },
+    ProposeConfChange {
+        id: u64,
+        change: ConfChange,
+    },
+    Persisted {
+        number: u64,
+    },
+    Applied {
+        index: u64,
+        conf_changes: Vec<ConfChange>,
+    },
+    /// A message of another member.
+    Step(Box<Message>),
+    Unreachable(u64),
+    SnapshotSent {
+        to: u64,
+        delivered: bool,
+    },
+    Transfer {
+        to: u64,
+    },
+    Read(Read),
+    Do(Box<dyn FnOnce(&mut Core) + Send>),
 }
 
 /// For the log thread.
@@ -38,15 +67,11 @@ pub(crate) enum LogEvent {
 /// For the apply thread.
 pub(crate) enum ApplyEvent {
     Entries(Vec<Entry>),
+    /// A leader's snapshot takes the place of everything.
+    Restore(Snapshot),
     Committed(Result<Committed, backend::Fault>),
     Defragmented(Defragmented),
     Do(Box<dyn FnOnce(&mut ApplyDriver) + Send>),
-}
-
-/// For the watch thread.
-pub(crate) enum HubEvent {
-    Changes(Vec<Change>, u64),
-    Do(Box<dyn FnOnce(&mut replica::watch::Hub) + Send>),
 }
 
 /// Who waits for an applied entry.
@@ -69,6 +94,22 @@ impl Waiter {
             Waiter::NoSpace(reply) => reply.fail(Error::NoSpace),
             Waiter::Own(act) => act(Err(error)),
         }
+    }
+}
+
+/// A waiter and what it waits for.
+pub(crate) struct Waiting {
+    pub(crate) waiter: Waiter,
+    pub(crate) kind: Kind,
+    pub(crate) begun: Instant,
+}
+
+impl Waiting {
+    /// The proposal came to nothing.
+    pub(crate) fn fail(self, metrics: &Metrics, error: Error) {
+        metrics.member.proposals_failed.inc();
+        metrics.requests.answered(self.kind, false, self.begun.elapsed());
+        self.waiter.fail(error);
     }
 }
 

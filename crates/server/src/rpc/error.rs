@@ -46,6 +46,22 @@ errors! {
     MemberBadUrls => InvalidArgument, "etcdserver: given member URLs are invalid";
     MemberNotLearner => FailedPrecondition, "etcdserver: can only promote a learner member";
     TooManyLearners => FailedPrecondition, "etcdserver: too many learner members in cluster";
+    NotEnoughStarted => FailedPrecondition,
+        "etcdserver: re-configuration failed due to not enough started members";
+    Unhealthy => Unavailable, "etcdserver: unhealthy cluster";
+    LearnerNotReady => FailedPrecondition,
+        "etcdserver: can only promote a learner member which is in sync with leader";
+    NotForLearners => FailedPrecondition, "etcdserver: rpc not supported for learner";
+    BadTransferee => FailedPrecondition, "etcdserver: bad leader transferee";
+    WrongDowngradeFormat => InvalidArgument,
+        "etcdserver: wrong downgrade target version format";
+    InvalidDowngradeTarget => InvalidArgument,
+        "etcdserver: invalid downgrade target version";
+    DowngradeInProcess => FailedPrecondition,
+        "etcdserver: cluster has a downgrade job in progress";
+    NotLeader => FailedPrecondition, "etcdserver: not leader";
+    TransferTimeout => Unavailable,
+        "etcdserver: request timed out, leader transfer took too long";
     NoLeader => Unavailable, "etcdserver: no leader";
     Stopped => Unavailable, "etcdserver: server stopped";
     Timeout => Unavailable, "etcdserver: request timed out";
@@ -54,7 +70,10 @@ errors! {
     StreamFiltered => Unimplemented, "RangeStream does not support revision filters";
     UnknownAlarmAction => InvalidArgument,
         "etcdserver: unknown alarm action, use GET, ACTIVATE or DEACTIVATE";
-    Malformed => Internal, "grpc: failed to unmarshal the received message";
+    Malformed => Internal,
+        "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data";
+    MalformedRequest => Internal,
+        "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data";
     NotSupported => Unimplemented, "this request is not supported by this member";
 }
 

@@ -3,7 +3,9 @@
 use super::pump::{Producer, Pump};
 use super::{Error, Refused, check, decode};
 use crate::drive::Waiter;
+use crate::metrics::Read;
 use crate::shared::Shared;
+use crate::web::Promise;
 use apply::envelope::Kind;
 use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
 use apply::{RangeWriter, Reply, TxnReply, quota};
@@ -14,6 +16,7 @@ use proto::etcdserverpb as pb;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Ranges of at most this many keys are read on the thread that brought them.
 const SHORT_RANGE_KEYS: i64 = 256;
@@ -27,20 +30,57 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
         return Err(Refused::new(reply, error));
     }
     if !request.serializable && !shared.may_read() {
-        return Err(Refused::new(reply, Error::NoLeader));
-    }
-    let is_short = request.range_end.is_empty() || (1..=SHORT_RANGE_KEYS).contains(&request.limit);
-    if is_short {
-        Shared::answer(reply, read(shared, &request));
-    } else {
+        if shared.roster.is_learner() {
+            return Err(Refused::new(reply, Error::NotForLearners));
+        }
         let inner = Arc::clone(shared);
-        shared.in_pool(move || Shared::answer(reply, read(&inner, &request)));
+        shared.linearizable(move |confirmed| match confirmed {
+            Ok(()) => serve(&inner, request, reply),
+            Err(error) => reply.fail(error),
+        });
+    } else {
+        serve(shared, request, reply);
     }
     Ok(())
 }
 
+/// Reads at once, or when there is room for a large answer.
+fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
+    let may_go_at_once = if request.range_end.is_empty() {
+        !shared.answers.are_overfull()
+    } else {
+        (1..=SHORT_RANGE_KEYS).contains(&request.limit) && !shared.answers.are_full()
+    };
+    if may_go_at_once {
+        Shared::answer(reply, read(shared, &request));
+    } else {
+        let inner = Arc::clone(shared);
+        read_in_turn(shared, reply, move || read(&inner, &request));
+    }
+}
+
+/// Reads on a thread of the pool, when there is room for a large answer.
+fn read_in_turn(
+    shared: &Arc<Shared>,
+    reply: Responder,
+    read: impl FnOnce() -> Result<Bytes, Error> + Send + 'static,
+) {
+    let inner = Arc::clone(shared);
+    shared.in_pool(move || {
+        let turn = |room: Result<(), Error>| Shared::answer(reply, room.and_then(|()| read()));
+        inner.answers.enter(Instant::now(), Box::new(turn));
+    });
+}
+
 fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
-    shared.metrics.ranges.inc();
+    let begun = Instant::now();
+    let result = read_now(shared, request);
+    shared.metrics.keys.count_reads(1);
+    shared.metrics.requests.read(Read::Range, result.is_ok(), begun.elapsed());
+    result
+}
+
+fn read_now(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
     let options = apply::range_options(request);
     // A compaction that passes while this reads makes it begin anew, at the revision it left.
     shared
@@ -48,7 +88,7 @@ fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
         .read_with(|read| {
             let mut response = RangeWriter::new(&shared.header(read.revision()));
             let found = read.range_with(&options, &mut |stored| response.push(stored))?;
-            Ok(response.finish(found.more, found.count))
+            Ok(shared.answers.hold(response.finish(found.more, found.count)))
         })
         .map_err(|refusal: mvcc::Refusal| Error::from(refusal))
 }
@@ -89,15 +129,26 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
         shared.propose(Kind::Txn, body, Waiter::Client(reply));
         return Ok(());
     }
-    if !apply::is_serializable(&request) && !shared.may_read() {
-        return Err(Refused::new(reply, Error::NoLeader));
-    }
     let inner = Arc::clone(shared);
-    shared.in_pool(move || {
-        let result = apply::read_txn(&inner.reader.read(), &request);
-        Shared::answer(reply, result.map(|txn| encode_txn(&inner, txn)).map_err(Error::from));
-    });
+    if apply::is_serializable(&request) || shared.may_read() {
+        read_in_turn(shared, reply, move || read_txn(&inner, &request));
+    } else {
+        let turn = Arc::clone(shared);
+        shared.linearizable(move |confirmed| match confirmed {
+            Ok(()) => read_in_turn(&turn, reply, move || read_txn(&inner, &request)),
+            Err(error) => reply.fail(error),
+        });
+    }
     Ok(())
+}
+
+fn read_txn(shared: &Shared, request: &pb::TxnRequest) -> Result<Bytes, Error> {
+    let begun = Instant::now();
+    let result = apply::read_txn(&shared.reader.read(), request);
+    let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
+    shared.metrics.keys.count_reads(ranges as u64);
+    shared.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
+    Ok(shared.answers.hold(encode_txn(shared, result?)))
 }
 
 fn encode_txn(shared: &Shared, txn: TxnReply) -> Bytes {
@@ -135,12 +186,20 @@ pub(super) fn range_stream(shared: Arc<Shared>, out: StreamSender) -> Box<dyn St
     let begin = move |shared: &Arc<Shared>, body: Bytes| -> Result<RangePieces, Error> {
         let request = pb::RangeRequest::decode(body).map_err(|_| Error::Malformed)?;
         check::range_stream(&request)?;
-        if !request.serializable && !shared.may_read() {
-            return Err(Error::NoLeader);
+        if !request.serializable {
+            confirm(shared)?;
         }
         RangePieces::new(Arc::clone(shared), &request)
     };
     Pump::open(shared, out, begin)
+}
+
+/// Waits until everything acknowledged before is applied here; on a thread of the pool.
+fn confirm(shared: &Arc<Shared>) -> Result<(), Error> {
+    let promise = Promise::new();
+    let promised = Arc::clone(&promise);
+    shared.linearizable(move |confirmed| promised.give(confirmed));
+    promise.wait(2 * shared.limits.request_timeout).unwrap_or(Err(Error::Timeout))
 }
 
 struct RangePieces {

@@ -1,16 +1,27 @@
 //! Leases: granted and revoked through the log, kept alive by the leader alone.
 
 use super::kv::admit;
-use super::{Error, Refused, decode};
-use crate::drive::Waiter;
+use super::{Error, Refused, decode, forward};
+use crate::drive::{ApplyDriver, Waiter};
 use crate::shared::Shared;
 use apply::envelope::Kind;
+use apply::lease::Renewal;
 use apply::quota;
 use bytes::Bytes;
 use net::rpc::{Responder, Status, StreamHandler, StreamSender};
 use prost::Message;
 use proto::etcdserverpb as pb;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// A keep-alive stream is ended on which this many requests wait. Clients renew all their leases in
+/// one burst, tens of thousands.
+const RENEWALS_MAX: usize = 250_000;
+/// And one on which this many bytes of answers are not read.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What is done with what a lease says of itself; it has no header yet.
+pub(crate) type TimeToLive = Box<dyn FnOnce(Result<pb::LeaseTimeToLiveResponse, Error>) + Send>;
 
 /// `Lease.LeaseGrant`: the id is chosen here, before the log, so that every member has the same.
 pub(super) fn grant(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
@@ -36,29 +47,44 @@ pub(super) fn time_to_live(
     reply: Responder,
 ) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::LeaseTimeToLiveRequest>(body, reply)?;
+    let inner = Arc::clone(shared);
+    let answer = Box::new(move |result: Result<pb::LeaseTimeToLiveResponse, Error>| match result {
+        Ok(mut response) => {
+            response.header = Some(inner.header_message(inner.reader.revision()));
+            reply.reply(response.encode_to_vec().into());
+        }
+        Err(error) => reply.fail(error),
+    });
+    if shared.gauges.leads.load(Ordering::Acquire) {
+        time_to_live_here(shared, request, answer);
+    } else {
+        forward::time_to_live(shared, request, answer);
+    }
+    Ok(())
+}
+
+/// What the leader knows of a lease.
+pub(crate) fn time_to_live_here(
+    shared: &Arc<Shared>,
+    request: pb::LeaseTimeToLiveRequest,
+    then: TimeToLive,
+) {
     shared.on_apply(move |driver| {
         let shared = Arc::clone(&driver.shared);
         let now_ms = shared.now_ms();
         let found = driver.machine().lessor.time_to_live(request.id, now_ms, request.keys);
-        let header = Some(shared.header_message(shared.reader.revision()));
         let response = match found {
             Some(found) => pb::LeaseTimeToLiveResponse {
-                header,
+                header: None,
                 id: request.id,
                 ttl: found.remaining_s,
                 granted_ttl: found.granted_s,
                 keys: found.keys,
             },
-            None => pb::LeaseTimeToLiveResponse {
-                header,
-                id: request.id,
-                ttl: -1,
-                ..Default::default()
-            },
+            None => pb::LeaseTimeToLiveResponse { id: request.id, ttl: -1, ..Default::default() },
         };
-        reply.reply(response.encode_to_vec().into());
+        then(Ok(response));
     });
-    Ok(())
 }
 
 /// `Lease.LeaseLeases`.
@@ -77,43 +103,275 @@ pub(super) fn leases(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refus
 
 /// `Lease.LeaseKeepAlive`.
 pub(super) fn keep_alive(shared: Arc<Shared>, out: StreamSender) -> Box<dyn StreamHandler> {
-    Box::new(KeepAlive { shared, out })
+    Box::new(KeepAlive { shared, line: Arc::new(Line::new(out)) })
 }
 
 struct KeepAlive {
     shared: Arc<Shared>,
+    line: Arc<Line>,
+}
+
+/// The way back to the client.
+struct Line {
     out: StreamSender,
+    /// Requests that are not answered.
+    waiting: AtomicUsize,
+    /// The client sends no more: after the last answer, the stream ends.
+    is_half_closed: AtomicBool,
+    /// The stream was ended; what the client still sends is not looked at.
+    is_over: AtomicBool,
+}
+
+impl Line {
+    fn new(out: StreamSender) -> Line {
+        Line {
+            out,
+            waiting: AtomicUsize::new(0),
+            is_half_closed: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether one more request is taken up. A client that asks on and on and does not read is cut
+    /// off.
+    fn begin(&self) -> bool {
+        if self.is_over.load(Ordering::Relaxed) {
+            return false;
+        }
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let is_too_much = waiting >= RENEWALS_MAX || self.out.queued() >= ANSWER_BYTES_MAX;
+        if is_too_much {
+            self.end(Error::TooManyRequests);
+        }
+        !is_too_much
+    }
+
+    /// Answers a request that was taken up.
+    fn answer(&self, response: &pb::LeaseKeepAliveResponse) {
+        self.out.send(response.encode_to_vec().into());
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.end_if_done();
+    }
+
+    fn end_if_done(&self) {
+        let is_done = self.waiting.load(Ordering::Relaxed) == 0;
+        if is_done && self.is_half_closed.load(Ordering::Relaxed) {
+            self.end(Status::OK);
+        }
+    }
+
+    fn end(&self, status: impl Into<Status>) {
+        if !self.is_over.swap(true, Ordering::Relaxed) {
+            self.out.finish(status);
+        }
+    }
 }
 
 impl StreamHandler for KeepAlive {
     fn message(&mut self, body: Bytes) {
         let Ok(request) = pb::LeaseKeepAliveRequest::decode(body) else {
-            return self.out.finish(Error::Malformed);
+            self.shared.metrics.calls.stream_failed("receive", "lease-keepalive");
+            return self.line.end(Error::Malformed);
         };
-        let out = self.out.clone();
-        self.shared.on_apply(move |driver| {
-            let shared = Arc::clone(&driver.shared);
-            // The header first: its revision must not be newer than the renewal.
-            let header = Some(shared.header_message(shared.reader.revision()));
-            let now_ms = shared.now_ms();
-            let lessor = &mut driver.machine().lessor;
-            if !lessor.is_primary() {
-                return out.finish(Error::NoLeader);
-            }
-            // A lease that is gone has a time of 0, which is no error.
-            let ttl = lessor.renew(request.id, now_ms).unwrap_or(0);
-            let response = pb::LeaseKeepAliveResponse { header, id: request.id, ttl };
-            out.send(response.encode_to_vec().into());
-        });
+        if self.line.begin() {
+            let line = Arc::clone(&self.line);
+            self.shared.on_apply(move |driver| renew(driver, line, request.id));
+        }
     }
 
     fn half_close(&mut self) {
-        // After the answers that are on their way.
-        let out = self.out.clone();
-        self.shared.on_apply(move |_| out.finish(Status::OK));
+        let line = Arc::clone(&self.line);
+        self.shared.on_apply(move |_| {
+            line.is_half_closed.store(true, Ordering::Relaxed);
+            line.end_if_done();
+        });
     }
 
     fn writable(&mut self) {}
 
-    fn closed(&mut self) {}
+    fn closed(&mut self) {
+        self.line.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Renews a lease and answers; after the log has heard of it, where it must.
+fn renew(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
+    driver.follow_leadership();
+    let shared = Arc::clone(&driver.shared);
+    // The header first: its revision must not be newer than the renewal.
+    let header = Some(shared.header_message(shared.reader.revision()));
+    let now_ms = shared.now_ms();
+    let lessor = &mut driver.machine().lessor;
+    if !lessor.is_primary() {
+        return forward::renew(
+            &shared,
+            id,
+            Box::new(move |result| match result {
+                Ok(ttl) => line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl }),
+                Err(error) => line.end(error),
+            }),
+        );
+    }
+    let ttl = match lessor.renew(id, now_ms) {
+        Ok(Renewal::Done { ttl_s }) => {
+            shared.metrics.leases.renewed.inc();
+            ttl_s
+        }
+        Ok(Renewal::AfterCheckpoint) => return clear_checkpoint(&shared, line, id),
+        // A lease that is gone has a time of 0, which is no error.
+        Err(_) => 0,
+    };
+    line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl });
+}
+
+/// Renews a lease for another member, as the leader.
+pub(crate) fn renew_here(shared: &Arc<Shared>, id: i64, then: forward::Renewed) {
+    shared.on_apply(move |driver| {
+        driver.follow_leadership();
+        let shared = Arc::clone(&driver.shared);
+        let now_ms = shared.now_ms();
+        let lessor = &mut driver.machine().lessor;
+        if !lessor.is_primary() {
+            return then(Err(Error::NotLeader));
+        }
+        match lessor.renew(id, now_ms) {
+            Ok(Renewal::Done { ttl_s }) => {
+                shared.metrics.leases.renewed.inc();
+                then(Ok(ttl_s));
+            }
+            Ok(Renewal::AfterCheckpoint) => {
+                let later = Arc::clone(&shared);
+                propose_cleared_checkpoint(&shared, id, move |result| match result {
+                    Ok(_) => renew_here(&later, id, then),
+                    Err(error) => then(Err(error)),
+                });
+            }
+            Err(_) => then(Ok(0)),
+        }
+    });
+}
+
+fn propose_cleared_checkpoint(
+    shared: &Arc<Shared>,
+    id: i64,
+    then: impl FnOnce(Result<apply::Reply, Error>) + Send + 'static,
+) {
+    let checkpoint = pb::LeaseCheckpoint { id, remaining_ttl: 0 };
+    let request = pb::LeaseCheckpointRequest { checkpoints: vec![checkpoint] };
+    let waiter = Waiter::Own(Box::new(then));
+    shared.propose(Kind::LeaseCheckpoint, &request.encode_to_vec(), waiter);
+}
+
+/// Tells all members that the lease has its full time, then renews it again.
+fn clear_checkpoint(shared: &Arc<Shared>, line: Arc<Line>, id: i64) {
+    let checkpoint = pb::LeaseCheckpoint { id, remaining_ttl: 0 };
+    let request = pb::LeaseCheckpointRequest { checkpoints: vec![checkpoint] };
+    let later = Arc::clone(shared);
+    let waiter = Waiter::Own(Box::new(move |result| match result {
+        Ok(_) => later.on_apply(move |driver| renew(driver, line, id)),
+        Err(error) => line.end(error),
+    }));
+    shared.propose(Kind::LeaseCheckpoint, &request.encode_to_vec(), waiter);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, Stream, Told};
+    use net::rpc::Code;
+
+    const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
+
+    fn grant(bench: &Bench, id: i64, ttl: i64) {
+        let request = pb::LeaseGrantRequest { id, ttl };
+        let granted: pb::LeaseGrantResponse =
+            bench.call("/etcdserverpb.Lease/LeaseGrant", &request);
+        assert_eq!((granted.id, granted.ttl), (id, ttl));
+    }
+
+    fn renew(stream: &mut Stream, id: i64) {
+        stream.send(&pb::LeaseKeepAliveRequest { id });
+    }
+
+    #[test]
+    fn leases_are_kept_alive_as_soon_as_the_member_serves() {
+        for _ in 0..20 {
+            let bench = Bench::start();
+            let mut stream = bench.stream(KEEP_ALIVE);
+            bench.until_it_leads();
+            renew(&mut stream, 7);
+            let told: pb::LeaseKeepAliveResponse = stream.client.message();
+            assert_eq!((told.id, told.ttl), (7, 0));
+        }
+    }
+
+    #[test]
+    fn who_does_not_read_answers_is_cut_off() {
+        let bench = Bench::start();
+        bench.until_it_leads();
+        let mut stream = bench.stream(KEEP_ALIVE);
+        stream.client.stop_reading();
+        for id in 0..500_000 {
+            renew(&mut stream, id);
+        }
+        let end = stream.client.end();
+        assert_eq!((end.code, &*end.message), (Code::Unknown, "etcdserver: too many requests"));
+        assert!(stream.client.queued() < 32 * 1024 * 1024, "{}", stream.client.queued());
+    }
+
+    #[test]
+    fn every_answer_comes_before_the_end() {
+        let bench = Bench::start();
+        bench.until_it_leads();
+        grant(&bench, 7, 3600);
+        checkpoint(&bench, 7, 600);
+        let mut stream = bench.stream(KEEP_ALIVE);
+        for id in [7, 8, 7] {
+            renew(&mut stream, id);
+        }
+        stream.handler.half_close();
+        let mut ids = Vec::new();
+        let end = loop {
+            match stream.client.next() {
+                Told::Message(told) => {
+                    let told = pb::LeaseKeepAliveResponse::decode(told).unwrap();
+                    ids.push((told.id, told.ttl));
+                }
+                Told::End(end) => break end,
+            }
+        };
+        ids.sort_unstable();
+        assert_eq!(ids, [(7, 3600), (7, 3600), (8, 0)]);
+        assert_eq!(end.code, Code::Ok);
+    }
+
+    fn checkpoint(bench: &Bench, id: i64, remaining_ttl: i64) {
+        let (tell, told) = std::sync::mpsc::channel();
+        let note = pb::LeaseCheckpoint { id, remaining_ttl };
+        let request = pb::LeaseCheckpointRequest { checkpoints: vec![note] };
+        let waiter = Waiter::Own(Box::new(move |result| tell.send(result.is_ok()).unwrap()));
+        bench.shared().propose(Kind::LeaseCheckpoint, &request.encode_to_vec(), waiter);
+        assert!(told.recv().unwrap());
+    }
+
+    /// What the database says of a lease's remaining time.
+    fn stored_remaining(bench: &Bench, id: i64) -> i64 {
+        let view = bench.shared().backend().view();
+        let row = view.get(apply::backend::Table::Lease, &id.to_be_bytes()).unwrap();
+        proto::leasepb::Lease::decode(&*row).unwrap().remaining_ttl
+    }
+
+    #[test]
+    fn a_renewal_clears_what_a_checkpoint_stored_before_it_is_answered() {
+        let bench = Bench::start();
+        bench.until_it_leads();
+        grant(&bench, 7, 3600);
+        checkpoint(&bench, 7, 600);
+        assert_eq!(stored_remaining(&bench, 7), 600);
+        let mut stream = bench.stream(KEEP_ALIVE);
+        renew(&mut stream, 7);
+        let told: pb::LeaseKeepAliveResponse = stream.client.message();
+        assert_eq!((told.id, told.ttl), (7, 3600));
+        assert_eq!(stored_remaining(&bench, 7), 0);
+    }
 }

@@ -15,7 +15,7 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of the database in one message of a snapshot.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -90,10 +90,11 @@ pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused
         driver.after_commit(move |shared| {
             let inner = Arc::clone(shared);
             shared.in_pool(move || {
-                let response = pb::HashResponse {
-                    header: Some(inner.header_message(inner.reader.revision())),
-                    hash: inner.backend.snapshot().hash(),
-                };
+                let begun = Instant::now();
+                let hash = inner.backend().snapshot().hash();
+                inner.metrics.keys.hash.observe(begun.elapsed().as_secs_f64());
+                let header = Some(inner.header_message(inner.reader.revision()));
+                let response = pb::HashResponse { header, hash };
                 reply.reply(response.encode_to_vec().into());
             });
         });
@@ -106,7 +107,9 @@ pub(super) fn hash_kv(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> R
     let (request, reply) = decode::<pb::HashKvRequest>(body, reply)?;
     let inner = Arc::clone(shared);
     shared.in_pool(move || {
+        let begun = Instant::now();
         let hashed = inner.reader.hash_kv(request.revision);
+        inner.metrics.keys.hash_kv.observe(begun.elapsed().as_secs_f64());
         let result = hashed.map(|found| {
             let response = pb::HashKvResponse {
                 header: Some(inner.header_message(found.revision)),
@@ -133,21 +136,25 @@ struct SnapshotPieces {
     offset: u64,
     sum: Option<Sha256>,
     version: String,
+    shared: Arc<Shared>,
+    begun: Instant,
 }
 
 impl SnapshotPieces {
     /// Waits until everything applied is in the file; on a thread of the pool.
     fn new(shared: &Arc<Shared>) -> Result<SnapshotPieces, Error> {
+        let begun = Instant::now();
         let promise = Promise::new();
         let promised = Arc::clone(&promise);
         shared.on_apply(move |driver| {
             let version = driver.machine().members.cluster_version().unwrap_or_default().to_owned();
             driver.after_commit(move |shared| {
-                promised.give((shared.backend.snapshot(), version));
+                promised.give((shared.backend().snapshot(), version));
             });
         });
         let (snapshot, version) = promise.wait(COMMIT_TIMEOUT).ok_or(Error::Timeout)?;
-        Ok(SnapshotPieces { snapshot, offset: 0, sum: Some(Sha256::new()), version })
+        let (shared, sum) = (Arc::clone(shared), Some(Sha256::new()));
+        Ok(SnapshotPieces { snapshot, offset: 0, sum, version, shared, begun })
     }
 }
 
@@ -157,6 +164,8 @@ impl Producer for SnapshotPieces {
         let Some(sum) = &mut self.sum else { return Ok(None) };
         let blob = if left == 0 {
             let sum = self.sum.take().expect("it was just there");
+            let took = self.begun.elapsed().as_secs_f64();
+            self.shared.metrics.disk.backend_snapshot.observe(took);
             sum.finalize().to_vec()
         } else {
             let mut chunk = vec![0; CHUNK_BYTES.min(left as usize)];

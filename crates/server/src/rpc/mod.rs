@@ -1,24 +1,26 @@
 //! The gRPC services: which methods there are, and who handles them.
 
 mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod error;
+pub(crate) mod forward;
 mod health;
 mod kv;
-mod lease;
+pub(crate) mod lease;
 mod maintenance;
+mod meter;
 mod pump;
 mod reflection;
 mod watch;
 
 pub(crate) use error::Error;
+pub(crate) use meter::Meter;
 
-use crate::metrics::MethodCounts;
+use crate::metrics::{self, MethodCounts};
 use crate::shared::Shared;
 use bytes::Bytes;
 use net::rpc::{
-    CallHead, Code, GrpcService, Kind, Method, ReplySink, Responder, Status, StreamHandler,
-    StreamSender,
+    CallHead, Code, GrpcService, Kind, Method, Responder, Status, StreamHandler, StreamSender,
 };
 use prost::Message;
 use std::collections::HashMap;
@@ -39,7 +41,13 @@ enum Call {
     LeaseKeepAlive,
     LeaseTimeToLive,
     LeaseLeases,
+    MemberAdd,
+    MemberRemove,
+    MemberUpdate,
     MemberList,
+    MemberPromote,
+    MoveLeader,
+    Downgrade,
     Alarm,
     Status,
     Defragment,
@@ -54,6 +62,7 @@ enum Call {
 
 const KV: &str = "etcdserverpb.KV";
 const LEASE: &str = "etcdserverpb.Lease";
+const CLUSTER: &str = "etcdserverpb.Cluster";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 const HEALTH: &str = "grpc.health.v1.Health";
 
@@ -75,7 +84,13 @@ const CALLS: &[(Call, &str, &str, &str)] = &[
     (Call::LeaseKeepAlive, LEASE, "LeaseKeepAlive", BIDI_STREAM),
     (Call::LeaseTimeToLive, LEASE, "LeaseTimeToLive", UNARY),
     (Call::LeaseLeases, LEASE, "LeaseLeases", UNARY),
-    (Call::MemberList, "etcdserverpb.Cluster", "MemberList", UNARY),
+    (Call::MemberAdd, CLUSTER, "MemberAdd", UNARY),
+    (Call::MemberRemove, CLUSTER, "MemberRemove", UNARY),
+    (Call::MemberUpdate, CLUSTER, "MemberUpdate", UNARY),
+    (Call::MemberList, CLUSTER, "MemberList", UNARY),
+    (Call::MemberPromote, CLUSTER, "MemberPromote", UNARY),
+    (Call::MoveLeader, MAINTENANCE, "MoveLeader", UNARY),
+    (Call::Downgrade, MAINTENANCE, "Downgrade", UNARY),
     (Call::Alarm, MAINTENANCE, "Alarm", UNARY),
     (Call::Status, MAINTENANCE, "Status", UNARY),
     (Call::Defragment, MAINTENANCE, "Defragment", UNARY),
@@ -94,6 +109,30 @@ const CALLS: &[(Call, &str, &str, &str)] = &[
     ),
 ];
 
+/// Methods that etcd has and this version does not serve yet: metrics know them.
+const UNSERVED: &[(&str, &[&str])] = &[(
+    "etcdserverpb.Auth",
+    &[
+        "AuthDisable",
+        "AuthEnable",
+        "AuthStatus",
+        "Authenticate",
+        "RoleAdd",
+        "RoleDelete",
+        "RoleGet",
+        "RoleGrantPermission",
+        "RoleList",
+        "RoleRevokePermission",
+        "UserAdd",
+        "UserChangePassword",
+        "UserDelete",
+        "UserGet",
+        "UserGrantRole",
+        "UserList",
+        "UserRevokeRole",
+    ],
+)];
+
 /// Names of the services served, for reflection.
 fn service_names() -> Vec<&'static str> {
     let mut names: Vec<&str> = CALLS.iter().map(|(_, service, _, _)| *service).collect();
@@ -106,23 +145,42 @@ fn service_names() -> Vec<&'static str> {
 pub(crate) struct Service {
     shared: Arc<Shared>,
     by_path: HashMap<String, Method>,
-    pub(crate) counts: Arc<Vec<MethodCounts>>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl Service {
-    /// For a member.
-    pub(crate) fn new(shared: Arc<Shared>) -> Service {
+    /// For a member; with durations of calls where metrics are to be extensive.
+    pub(crate) fn new(shared: Arc<Shared>, extensive_metrics: bool) -> Service {
         let mut by_path = HashMap::new();
         let mut counts = Vec::new();
+        // The methods served come first, so that a method's number is its place.
         for (id, (_, service, method, kind)) in CALLS.iter().enumerate() {
             let shape = if *kind == UNARY { Kind::Unary } else { Kind::Stream };
             by_path.insert(format!("/{service}/{method}"), Method { id: id as u16, kind: shape });
             counts.push(MethodCounts::new(service, method, kind));
         }
-        Service { shared, by_path, counts: Arc::new(counts) }
+        for (service, methods) in UNSERVED {
+            let unserved = methods.iter().map(|method| MethodCounts::new(service, method, UNARY));
+            counts.extend(unserved);
+        }
+        if extensive_metrics {
+            let durations = metrics::durations();
+            counts.iter_mut().for_each(|method| method.record_durations(&durations));
+            shared.metrics.add_durations(&durations);
+        }
+        let meter = Meter::new(Arc::clone(&shared), counts);
+        Service { shared, by_path, meter: Arc::new(meter) }
     }
 
-    fn gate(&self, head: &CallHead) -> Result<(), Error> {
+    fn gate(&self, call: Call, head: &CallHead) -> Result<(), Error> {
+        use Call::{HealthCheck, HealthList, HealthWatch, Range, Reflect, Snapshot, Status};
+        let for_learners = matches!(
+            call,
+            Status | Range | Snapshot | HealthCheck | HealthList | HealthWatch | Reflect
+        );
+        if !for_learners && self.shared.roster.is_learner() {
+            return Err(Error::NotForLearners);
+        }
         let requires_leader = head.get("hasleader") == Some("true");
         if requires_leader
             && self.shared.gauges.leader.load(std::sync::atomic::Ordering::Relaxed) == 0
@@ -132,13 +190,30 @@ impl Service {
         Ok(())
     }
 
-    /// Counts how a call ends on the way to its transport.
-    fn counted(&self, method: u16, reply: Responder) -> Responder {
-        self.counts[usize::from(method)].start();
-        self.counts[usize::from(method)].receive();
-        let inner = parking_lot::Mutex::new(Some(reply));
-        let sink = CountingSink { counts: Arc::clone(&self.counts), method, inner };
-        Responder::new(Arc::new(sink), 0)
+    /// What serves a stream.
+    fn open(
+        &self,
+        method: u16,
+        head: &CallHead,
+        out: StreamSender,
+    ) -> Result<Box<dyn StreamHandler>, Error> {
+        let shared = Arc::clone(&self.shared);
+        let (call, ..) = CALLS[usize::from(method)];
+        self.gate(call, head)?;
+        match call {
+            Call::Watch => Ok(watch::open(shared, out)),
+            Call::LeaseKeepAlive => Ok(lease::keep_alive(shared, out)),
+            Call::RangeStream => Ok(kv::range_stream(shared, out)),
+            Call::Snapshot => Ok(maintenance::snapshot(shared, out)),
+            Call::HealthWatch => Ok(health::watch(out)),
+            Call::Reflect => Ok(reflection::open(out)),
+            _ => Err(Error::NotSupported),
+        }
+    }
+
+    /// Counts a call by its client's version.
+    fn count_client(&self, head: &CallHead, is_stream: bool) {
+        self.shared.metrics.calls.count_client(is_stream, head.get("client-api-version"));
     }
 
     fn dispatch(&self, call: Call, body: Bytes, reply: Responder) -> Result<(), Refused> {
@@ -153,7 +228,13 @@ impl Service {
             Call::LeaseRevoke => lease::revoke(shared, &body, reply),
             Call::LeaseTimeToLive => lease::time_to_live(shared, &body, reply),
             Call::LeaseLeases => lease::leases(shared, reply),
+            Call::MemberAdd => cluster::add(shared, &body, reply),
+            Call::MemberRemove => cluster::remove(shared, &body, reply),
+            Call::MemberUpdate => cluster::update(shared, &body, reply),
             Call::MemberList => cluster::list(shared, &body, reply),
+            Call::MemberPromote => cluster::promote(shared, &body, reply),
+            Call::MoveLeader => cluster::move_leader(shared, &body, reply),
+            Call::Downgrade => cluster::downgrade(shared, &body, reply),
             Call::Alarm => maintenance::alarm(shared, &body, reply),
             Call::Status => maintenance::status(shared, reply),
             Call::Defragment => maintenance::defragment(shared, reply),
@@ -182,7 +263,7 @@ impl Refused {
 fn decode<M: Message + Default>(body: &Bytes, reply: Responder) -> Result<(M, Responder), Refused> {
     match M::decode(body.clone()) {
         Ok(message) => Ok((message, reply)),
-        Err(_) => Err(Refused::new(reply, Error::Malformed)),
+        Err(_) => Err(Refused::new(reply, Error::MalformedRequest)),
     }
 }
 
@@ -204,9 +285,11 @@ impl GrpcService for Service {
     }
 
     fn unary(&self, method: u16, head: &CallHead, body: Bytes, reply: Responder) {
-        let reply = self.counted(method, reply);
+        let begun = self.meter.start(method, body.len());
+        let reply = reply.metered(Arc::clone(&self.meter) as _, method, begun);
+        self.count_client(head, false);
         let (call, ..) = CALLS[usize::from(method)];
-        let result = match self.gate(head) {
+        let result = match self.gate(call, head) {
             Ok(()) => self.dispatch(call, body, reply),
             Err(error) => Err(Refused::new(reply, error)),
         };
@@ -221,45 +304,15 @@ impl GrpcService for Service {
         head: &CallHead,
         out: StreamSender,
     ) -> Result<Box<dyn StreamHandler>, Status> {
-        self.counts[usize::from(method)].start();
-        self.gate(head)?;
-        let shared = Arc::clone(&self.shared);
-        let (call, ..) = CALLS[usize::from(method)];
-        match call {
-            Call::Watch => Ok(watch::open(shared, out)),
-            Call::LeaseKeepAlive => Ok(lease::keep_alive(shared, out)),
-            Call::RangeStream => Ok(kv::range_stream(shared, out)),
-            Call::Snapshot => Ok(maintenance::snapshot(shared, out)),
-            Call::HealthWatch => Ok(health::watch(out)),
-            Call::Reflect => Ok(reflection::open(out)),
-            _ => Err(Error::NotSupported.into()),
-        }
-    }
-}
-
-struct CountingSink {
-    counts: Arc<Vec<MethodCounts>>,
-    method: u16,
-    inner: parking_lot::Mutex<Option<Responder>>,
-}
-
-impl ReplySink for CountingSink {
-    fn reply(&self, _id: u64, result: Result<Bytes, Status>) {
-        let code = result.as_ref().map_or_else(|status| status.code, |_| Code::Ok);
-        self.counts[usize::from(self.method)].handle(code);
-        if let Some(reply) = self.inner.lock().take() {
-            match result {
-                Ok(message) => reply.reply(message),
-                Err(status) => reply.fail(status),
+        let (metered, out) = self.meter.stream(method, out);
+        self.count_client(head, true);
+        match self.open(method, head, out) {
+            Ok(handler) => Ok(metered.around(handler)),
+            Err(error) => {
+                let status = Status::from(error);
+                metered.end(status.code);
+                Err(status)
             }
         }
-    }
-
-    fn message(&self, _id: u64, _pieces: Vec<Bytes>) {}
-
-    fn finish(&self, _id: u64, _status: Status) {}
-
-    fn queued(&self, _id: u64) -> usize {
-        0
     }
 }

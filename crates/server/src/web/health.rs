@@ -2,11 +2,13 @@
 //! (reference: `server/etcdserver/api/etcdhttp/health.go`).
 
 use super::response;
+use crate::metrics::Read;
 use crate::shared::Shared;
 use apply::mvcc::RangeOptions;
 use net::http::HttpResponse;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -38,10 +40,10 @@ pub(super) fn health(shared: &Arc<Shared>, query: &str) -> HttpResponse {
     let healthy = reason.is_none();
     let body = format!(r#"{{"health":"{healthy}","reason":"{}"}}"#, reason.unwrap_or_default());
     if healthy {
-        shared.metrics.health_successes.inc();
+        shared.metrics.member.health_successes.inc();
         response(200, PLAIN, body)
     } else {
-        shared.metrics.health_failures.inc();
+        shared.metrics.member.health_failures.inc();
         response(503, PLAIN, body + "\n")
     }
 }
@@ -69,7 +71,9 @@ pub(super) fn checks(shared: &Arc<Shared>, path: &str, query: &str) -> HttpRespo
     let mut lines = String::new();
     let mut failed = false;
     for (name, check) in chosen {
-        match check(shared) {
+        let result = check(shared);
+        shared.metrics.member.checked(root, name, result.is_ok());
+        match result {
             Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
             Err(error) => {
                 failed = true;
@@ -92,11 +96,22 @@ pub(super) fn checks(shared: &Arc<Shared>, path: &str, query: &str) -> HttpRespo
 
 fn serializable_read(shared: &Shared) -> Result<(), String> {
     let one = RangeOptions { limit: 1, keys_only: true, ..RangeOptions::default() };
-    shared.reader.read().range(&one).map(|_| ()).map_err(|refusal| format!("{refusal:?}"))
+    let begun = Instant::now();
+    let result = shared.reader.read().range(&one);
+    shared.metrics.keys.count_reads(1);
+    shared.metrics.requests.read(Read::Range, result.is_ok(), begun.elapsed());
+    result.map(|_| ()).map_err(|refusal| format!("{refusal:?}"))
 }
 
 fn linearizable_read(shared: &Shared) -> Result<(), String> {
-    if shared.may_read() { serializable_read(shared) } else { Err("etcdserver: no leader".into()) }
+    let promise = super::Promise::new();
+    let promised = Arc::clone(&promise);
+    shared.linearizable(move |confirmed| promised.give(confirmed));
+    match promise.wait(2 * shared.limits.request_timeout) {
+        Some(Ok(())) => serializable_read(shared),
+        Some(Err(error)) => Err(error.code_and_text().1.into()),
+        None => Err(crate::rpc::Error::Timeout.code_and_text().1.into()),
+    }
 }
 
 fn data_corruption(shared: &Shared) -> Result<(), String> {
@@ -106,7 +121,6 @@ fn data_corruption(shared: &Shared) -> Result<(), String> {
     Ok(())
 }
 
-/// A cluster of one has no learner.
-fn non_learner(_: &Shared) -> Result<(), String> {
-    Ok(())
+fn non_learner(shared: &Shared) -> Result<(), String> {
+    if shared.roster.is_learner() { Err("not supported for learner".into()) } else { Ok(()) }
 }

@@ -1,8 +1,11 @@
 //! Plain HTTP: version, health, metrics.
 
 mod health;
+mod peer;
 
-use crate::metrics::MethodCounts;
+pub(crate) use peer::PeerWeb;
+
+use crate::rpc::Meter;
 use crate::shared::Shared;
 use bytes::Bytes;
 use net::http::{HttpRequest, HttpResponse, HttpService};
@@ -13,10 +16,12 @@ use std::time::Duration;
 /// How long a question to the apply thread may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
 
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
 /// Everything served over plain HTTP.
 pub(crate) struct Web {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) counts: Arc<Vec<MethodCounts>>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl HttpService for Web {
@@ -26,36 +31,42 @@ impl HttpService for Web {
         }
         let path = request.path.trim_end_matches('/');
         let answer = match path {
-            "/version" => get(&request, || self.version()),
+            "/version" => get(&request, || version(&self.shared)),
             "/metrics" => get(&request, || {
-                let text = self.shared.metrics.text(&self.shared, &self.counts);
-                response(200, "text/plain; version=0.0.4; charset=utf-8", text)
+                let text = self.shared.metrics.text(&self.shared, &self.meter.counts);
+                response(200, METRICS_TYPE, text)
             }),
             "/health" => get(&request, || health::health(&self.shared, &request.query)),
             _ if path.starts_with("/livez") || path.starts_with("/readyz") => {
                 get(&request, || health::checks(&self.shared, path, &request.query))
             }
-            _ => response(404, "text/plain; charset=utf-8", "404 page not found\n"),
+            _ => not_found(),
         };
         with_cors(answer, &request)
     }
 }
 
-impl Web {
-    fn version(&self) -> HttpResponse {
-        let promise = Promise::new();
-        let promised = Arc::clone(&promise);
-        self.shared.on_apply(move |driver| {
-            promised.give(driver.machine().members.cluster_version().map(str::to_owned));
-        });
-        let version = promise.wait(ANSWER_TIMEOUT).flatten();
-        let body = serde_json::json!({
-            "etcdserver": crate::VERSION,
-            "etcdcluster": version.as_deref().unwrap_or("not_decided"),
-            "storage": version.as_deref().unwrap_or("unknown"),
-        });
-        response(200, "application/json", body.to_string())
-    }
+/// The versions of the server, the cluster and the storage.
+fn version(shared: &Shared) -> HttpResponse {
+    let promise = Promise::new();
+    let promised = Arc::clone(&promise);
+    shared.on_apply(move |driver| {
+        promised.give(driver.machine().members.cluster_version().map(str::to_owned));
+    });
+    let version = promise.wait(ANSWER_TIMEOUT).flatten();
+    let body = serde_json::json!({
+        "etcdserver": crate::VERSION,
+        "etcdcluster": version.as_deref().unwrap_or("not_decided"),
+        "storage": version.as_deref().unwrap_or("unknown"),
+    });
+    response(200, "application/json", body.to_string())
+}
+
+/// Go's answer to a path that is not served.
+fn not_found() -> HttpResponse {
+    let mut answer = response(404, "text/plain; charset=utf-8", "404 page not found\n");
+    answer.headers.insert("x-content-type-options", http_value("nosniff"));
+    answer
 }
 
 fn get(request: &HttpRequest, answer: impl FnOnce() -> HttpResponse) -> HttpResponse {

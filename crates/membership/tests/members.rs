@@ -1,0 +1,88 @@
+//! Membership as committed entries change it, and as the database and the old store hold it.
+#![allow(clippy::unwrap_used)] // the helpers of tests too
+
+use backend::{Backend, EntryId, Options, Table};
+use disk::sim::SimDisk;
+use membership::{Members, Refusal, snapshot_data};
+use proto::raftpb::{ConfChange, ConfChangeType};
+use serde_json::Value;
+use std::path::Path;
+
+fn open() -> Backend {
+    Backend::open(SimDisk::new(1).disk(), Path::new("db"), Options::default()).unwrap()
+}
+
+fn change(kind: ConfChangeType, id: u64) -> ConfChange {
+    let is_learner = kind == ConfChangeType::ConfChangeAddLearnerNode;
+    let context = serde_json::json!({
+        "id": id,
+        "peerURLs": [format!("http://m{id}:1")],
+        "isLearner": is_learner,
+    });
+    ConfChange {
+        r#type: Some(kind as i32),
+        node_id: Some(id),
+        context: Some(context.to_string().into()),
+        ..ConfChange::default()
+    }
+}
+
+fn apply(backend: &mut Backend, members: &mut Members, change: &ConfChange) -> Result<(), Refusal> {
+    let index = backend.applied().index + 1;
+    let mut txn = backend.begin();
+    let result = members.apply_conf_change(&mut txn, change);
+    txn.finish(EntryId { term: 1, index });
+    result
+}
+
+#[test]
+fn one_learner_at_a_time_unless_told_otherwise() {
+    let mut backend = open();
+    let mut members = Members::load(&backend.reader().view()).unwrap();
+    let learner = |id| change(ConfChangeType::ConfChangeAddLearnerNode, id);
+    apply(&mut backend, &mut members, &change(ConfChangeType::ConfChangeAddNode, 1)).unwrap();
+    apply(&mut backend, &mut members, &learner(2)).unwrap();
+    assert_eq!(apply(&mut backend, &mut members, &learner(3)), Err(Refusal::TooManyLearners));
+    assert!(members.get(3).is_none());
+    members.set_learners_max(2);
+    apply(&mut backend, &mut members, &learner(3)).unwrap();
+    assert_eq!(apply(&mut backend, &mut members, &learner(4)), Err(Refusal::TooManyLearners));
+    apply(&mut backend, &mut members, &change(ConfChangeType::ConfChangeAddNode, 5)).unwrap();
+}
+
+#[test]
+fn a_member_that_cannot_be_read_is_a_fault() {
+    for (table, key, value) in [
+        (Table::Members, "5", r#"{"id":5,"peerURLs":"#),
+        (Table::Members, "no id", r#"{"id":5,"peerURLs":["http://a:1"]}"#),
+        (Table::MembersRemoved, "no id", "removed"),
+        (Table::Cluster, "downgrade", "{"),
+    ] {
+        let mut backend = open();
+        let mut txn = backend.begin();
+        txn.put(table, key.as_bytes(), value.into());
+        txn.finish(EntryId { term: 1, index: 1 });
+        let fault = Members::load(&backend.reader().view()).unwrap_err().to_string();
+        assert!(fault.contains(table.name()) && fault.contains(key), "{fault}");
+    }
+}
+
+#[test]
+fn the_old_store_tells_who_was_removed() {
+    let mut backend = open();
+    let mut members = Members::load(&backend.reader().view()).unwrap();
+    let add = |id| change(ConfChangeType::ConfChangeAddNode, id);
+    for id in [0xa1, 0xb2] {
+        apply(&mut backend, &mut members, &add(id)).unwrap();
+    }
+    let store: Value = serde_json::from_slice(&snapshot_data(&members, 2)).unwrap();
+    assert!(store["Root"]["Children"]["0"]["Children"]["removed_members"].is_null());
+    let removal = change(ConfChangeType::ConfChangeRemoveNode, 0xb2);
+    apply(&mut backend, &mut members, &removal).unwrap();
+    let store: Value = serde_json::from_slice(&snapshot_data(&members, 3)).unwrap();
+    let children = &store["Root"]["Children"]["0"]["Children"];
+    assert!(children["members"]["Children"]["b2"].is_null());
+    let removed = &children["removed_members"]["Children"]["b2"];
+    assert_eq!(removed["Path"], "/0/removed_members/b2");
+    assert_eq!((&removed["Value"], &removed["Children"]), (&Value::from(""), &Value::Null));
+}

@@ -1,0 +1,107 @@
+//! Plain requests to other members: `/members`, `/version`, `/leases` and so on.
+
+use crate::Transport;
+use crate::failure::Failure;
+use crate::link::Dialer;
+use crate::urls::PeerUrl;
+use crate::{Config, body};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, Method, Request};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// What a member answered.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, of at most 64 KiB.
+    pub body: Bytes,
+}
+
+/// A request that any member may answer.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Where it may be asked, in turn until one answers.
+    pub urls: Vec<String>,
+    /// The path.
+    pub path: String,
+    /// What is posted; none for a GET.
+    pub posted: Option<Bytes>,
+    /// How long one answer may take.
+    pub limit: Duration,
+}
+
+impl Transport {
+    /// Asks; `then` gets the answer, or why the last member asked did not give one, on a thread of
+    /// the transport.
+    pub fn ask(
+        &self,
+        question: Question,
+        then: impl FnOnce(Result<Page, String>) + Send + 'static,
+    ) {
+        let shared = Arc::clone(self.shared());
+        self.shared().runtime.spawn(async move {
+            then(ask(&shared.dialer, &question).await);
+        });
+    }
+}
+
+/// Asks before there is a transport, and waits.
+///
+/// # Errors
+/// Why the last member asked did not answer.
+pub fn ask_and_wait(question: &Question) -> Result<Page, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let dialer = Dialer::new(&Config::new(0, 0, PathBuf::new()));
+    runtime.block_on(ask(&dialer, question))
+}
+
+async fn ask(dialer: &Dialer, question: &Question) -> Result<Page, String> {
+    let mut why = "there is nobody to ask".to_owned();
+    for url in &question.urls {
+        let parsed = match PeerUrl::parse_all(&[url]) {
+            Ok(mut parsed) => parsed.remove(0),
+            Err(error) => {
+                why = error.to_string();
+                continue;
+            }
+        };
+        match timeout(question.limit, ask_one(dialer, &parsed, question)).await {
+            Ok(Ok(page)) => return Ok(page),
+            Ok(Err(failure)) => why = failure.to_string(),
+            Err(_) => why = format!("{url}: timed out waiting for an answer"),
+        }
+    }
+    Err(why)
+}
+
+async fn ask_one(dialer: &Dialer, url: &PeerUrl, question: &Question) -> Result<Page, Failure> {
+    let link = dialer.connect(url).await?;
+    let (mut connection, driver) = http1::handshake(TokioIo::new(link)).await?;
+    // It ends with the connection; what breaks it shows in the answer.
+    tokio::spawn(async move {
+        let _ = driver.await;
+    });
+    let method = if question.posted.is_some() { Method::POST } else { Method::GET };
+    let request = Request::builder()
+        .method(method)
+        .uri(&question.path)
+        .header(HOST, &url.address)
+        .header(CONTENT_TYPE, "application/protobuf")
+        .body(Full::new(question.posted.clone().unwrap_or_default()))
+        .map_err(|error| std::io::Error::other(error.to_string()))?;
+    let response = connection.send_request(request).await?;
+    let (head, incoming) = response.into_parts();
+    let body = body::answer(incoming, question.limit).await?;
+    Ok(Page { status: head.status.as_u16(), headers: head.headers, body })
+}

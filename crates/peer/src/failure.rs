@@ -1,0 +1,68 @@
+//! Why something asked of a peer failed.
+
+use crate::codec::CodecError;
+use crate::headers::{CLUSTER_ID_MISMATCH, INCOMPATIBLE_VERSION};
+use http::StatusCode;
+use std::io;
+
+/// Why something asked of a peer failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No connection, or a broken one.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The connection broke within a request or an answer.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// Nothing came for too long.
+    #[error("timed out {0}")]
+    TimedOut(&'static str),
+    /// The peer ended a stream between two messages; it may be had again.
+    #[error("EOF")]
+    Closed,
+    /// The peer's addresses changed.
+    #[error("the peer has other addresses now")]
+    Moved,
+    /// The peer is too old.
+    #[error("unsupported stream type")]
+    Unsupported,
+    /// This member was removed.
+    #[error("the member has been permanently removed from the cluster")]
+    Removed,
+    /// The peer does not know this member.
+    #[error("the peer does not know this member")]
+    Unknown,
+    /// Versions do not fit.
+    #[error("{INCOMPATIBLE_VERSION}")]
+    IncompatibleVersion,
+    /// Another cluster.
+    #[error("{CLUSTER_ID_MISMATCH}")]
+    ClusterIdMismatch,
+    /// Any other answer.
+    #[error("unexpected http status {status}: {text:?}")]
+    Status { status: StatusCode, text: String },
+    /// The answer is longer than answers are.
+    #[error("the answer is too long")]
+    TooLong,
+    /// What came over a stream makes no sense.
+    #[error("{0}")]
+    Codec(#[from] CodecError),
+    /// A probe was answered with something else.
+    #[error("the answer to a probe makes no sense")]
+    Probe,
+}
+
+impl Failure {
+    /// What an answer with status 412 means.
+    pub(crate) fn of_precondition(text: &str) -> Failure {
+        match text.trim_end_matches('\n') {
+            INCOMPATIBLE_VERSION => Failure::IncompatibleVersion,
+            CLUSTER_ID_MISMATCH => Failure::ClusterIdMismatch,
+            _ => Failure::of_status(StatusCode::PRECONDITION_FAILED, text),
+        }
+    }
+
+    pub(crate) fn of_status(status: StatusCode, text: &str) -> Failure {
+        Failure::Status { status, text: text.trim_end().to_owned() }
+    }
+}

@@ -1,0 +1,204 @@
+//! Databases that come in: saved whole and synced before raft hears of them.
+
+use crate::answer::{self, Reply};
+use crate::body;
+use crate::codec::{CodecError, message};
+use crate::failure::Failure;
+use crate::handler::{Note, Overloaded};
+use crate::server::Served;
+use crate::shared::{Refusal, Shared};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use prost::Message as _;
+use proto::raftpb::{Message, MessageType};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// Pieces that wait for the disk.
+const WRITE_BEHIND: usize = 16;
+
+/// Why a database was not taken, as status and text.
+type Refused = (StatusCode, String);
+
+/// Takes a raft message and a database from `body`.
+pub(crate) async fn receive(served: &Arc<Served>, body: Incoming) -> Response<Reply> {
+    let began = Instant::now();
+    let Ok(_permit) = served.snapshots.try_acquire() else {
+        return answer::text(StatusCode::SERVICE_UNAVAILABLE, "too many snapshots come in");
+    };
+    let (from, result) = receive_from(served, body).await;
+    let why = result.as_ref().err().map(|(_, text)| text.as_str());
+    let note = Note::SnapshotReceived { id: from, took: began.elapsed(), why };
+    served.shared.handler.note(&note);
+    match result {
+        Ok(()) => answer::empty(StatusCode::NO_CONTENT),
+        Err((status, text)) => answer::text(status, &text),
+    }
+}
+
+/// Who sent it, and whether it was taken.
+async fn receive_from(served: &Arc<Served>, mut body: Incoming) -> (u64, Result<(), Refused>) {
+    let shared = &served.shared;
+    let (message, rest) = match head(shared, &mut body).await {
+        Ok(head) => head,
+        Err(why) => {
+            let text = format!("failed to decode raft message ({why})");
+            return (0, Err((StatusCode::BAD_REQUEST, text)));
+        }
+    };
+    let from = message.from();
+    served.received(from, message.encoded_len());
+    (from, save_and_deliver(served, message, rest, body).await)
+}
+
+async fn save_and_deliver(
+    served: &Arc<Served>,
+    message: Message,
+    rest: Vec<Bytes>,
+    body: Incoming,
+) -> Result<(), Refused> {
+    let shared = &served.shared;
+    if message.r#type() != MessageType::MsgSnap {
+        return Err((StatusCode::BAD_REQUEST, "wrong raft message type".to_owned()));
+    }
+    shared.admit(&message).map_err(not_processed)?;
+    let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+    let index = metadata.map_or(0, |metadata| metadata.index());
+    let (path, bytes) = save(shared, index, rest, body).await.map_err(|error| {
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to save KV snapshot ({error})"))
+    })?;
+    served.received(message.from(), bytes);
+    deliver(shared, message, path).await.map_err(|Overloaded| not_processed(Refusal::Overloaded))
+}
+
+fn not_processed(why: Refusal) -> Refused {
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to process raft message ({why})"))
+}
+
+async fn deliver(shared: &Arc<Shared>, message: Message, path: PathBuf) -> Result<(), Overloaded> {
+    let handler = Arc::clone(&shared.handler);
+    let delivered =
+        tokio::task::spawn_blocking(move || handler.snapshot_received(message, path)).await;
+    // A handler that panicked took nothing.
+    delivered.unwrap_or(Err(Overloaded))
+}
+
+/// The raft message, and what came with it of the database.
+async fn head(shared: &Shared, body: &mut Incoming) -> Result<(Message, Vec<Bytes>), Failure> {
+    let limits = &shared.config.limits;
+    let mut decoder = message::Decoder::new(limits.snapshot_message_bytes_max);
+    loop {
+        if let Some(message) = decoder.message()? {
+            return Ok((message, decoder.into_rest().collect()));
+        }
+        let Some(piece) = body::piece(body, limits.read_timeout).await? else {
+            return Err(CodecError::Truncated.into());
+        };
+        decoder.push(piece);
+    }
+}
+
+/// What the saving thread hears.
+enum Chunk {
+    Data(Bytes),
+    /// The database is whole. Where this does not come, it is not.
+    End,
+}
+
+/// Saves a database; gives its path and length.
+async fn save(
+    shared: &Arc<Shared>,
+    index: u64,
+    rest: Vec<Bytes>,
+    body: Incoming,
+) -> io::Result<(PathBuf, usize)> {
+    let (chunks, receiver) = mpsc::channel(WRITE_BEHIND);
+    let dir = shared.config.snap_dir.clone();
+    let saving = tokio::task::spawn_blocking(move || write(&dir, index, receiver));
+    let feeding = feed(shared, rest, body, chunks).await;
+    let saved = saving.await.map_err(io::Error::other)?;
+    // If both failed, the disk's reason made the other one.
+    saved.and_then(|saved| feeding.map(|()| saved))
+}
+
+async fn feed(
+    shared: &Shared,
+    rest: Vec<Bytes>,
+    mut body: Incoming,
+    chunks: mpsc::Sender<Chunk>,
+) -> io::Result<()> {
+    let limits = &shared.config.limits;
+    let mut room = limits.database_bytes_max;
+    let mut rest = rest.into_iter();
+    loop {
+        let next = match rest.next() {
+            Some(piece) => Some(piece),
+            None => body::piece(&mut body, limits.read_timeout).await.map_err(io::Error::other)?,
+        };
+        let chunk = next.map_or(Chunk::End, Chunk::Data);
+        let is_last = matches!(chunk, Chunk::End);
+        if let Chunk::Data(data) = &chunk {
+            let left = room.checked_sub(data.len() as u64);
+            room = left.ok_or_else(|| io::Error::other("the database is too large"))?;
+        }
+        if chunks.send(chunk).await.is_err() || is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes what comes to a file of its own and, once it is whole and synced, gives it its name.
+fn write(dir: &Path, index: u64, chunks: mpsc::Receiver<Chunk>) -> io::Result<(PathBuf, usize)> {
+    let (mut file, temporary) = create_temporary(dir)?;
+    let named = dir.join(format!("{index:016x}.snap.db"));
+    let result = fill(&mut file, chunks).and_then(|bytes| {
+        name(&temporary, &named)?;
+        File::open(dir)?.sync_all()?;
+        Ok((named, bytes))
+    });
+    if result.is_err() {
+        // Members clear such files when they start.
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+fn fill(file: &mut File, mut chunks: mpsc::Receiver<Chunk>) -> io::Result<usize> {
+    let mut bytes = 0;
+    loop {
+        match chunks.blocking_recv() {
+            Some(Chunk::Data(data)) => {
+                file.write_all(&data)?;
+                bytes += data.len();
+            }
+            Some(Chunk::End) => break,
+            None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF")),
+        }
+    }
+    file.sync_all()?;
+    Ok(bytes)
+}
+
+/// A database of that index that is there already stays.
+fn name(temporary: &Path, named: &Path) -> io::Result<()> {
+    if named.exists() { fs::remove_file(temporary) } else { fs::rename(temporary, named) }
+}
+
+/// etcd, too, removes `tmp*` from this directory when it starts.
+fn create_temporary(dir: &Path) -> io::Result<(File, PathBuf)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = dir.join(format!("tmp{}-{count}", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            file => return Ok((file?, path)),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The transport: starts and stops everything, and is what the member calls.
+
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::headers::Identity;
+use crate::link::Dialer;
+use crate::peer::Peers;
+use crate::server::{self, Served};
+use crate::shared::Shared;
+use crate::status::PeerStats;
+use crate::urls::{PeerUrl, UrlError};
+use proto::raftpb::Message;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+/// How long a stopping transport waits for handlers that block.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// Takes messages to other members and brings theirs. May be called from any thread that is not
+/// one of a runtime's own; nothing but [`Transport::stop`] waits for the network.
+pub struct Transport {
+    runtime: Option<Runtime>,
+    shared: Arc<Shared>,
+    peers: Arc<Peers>,
+}
+
+impl Transport {
+    /// Begins to serve on `listeners`, which are bound already. There are no peers yet.
+    ///
+    /// # Errors
+    /// Those of making threads and registering sockets; `InvalidInput` for a version that is none.
+    pub fn start(
+        config: Config,
+        listeners: Vec<std::net::TcpListener>,
+        handler: Arc<dyn Handler>,
+    ) -> io::Result<Transport> {
+        let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "no version or no URL");
+        let identity = Identity::new(&config).ok_or_else(malformed)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("peer")
+            .enable_all()
+            .build()?;
+        let dialer = Dialer::new(&config);
+        let handle = runtime.handle().clone();
+        let shared = Arc::new(Shared { config, identity, handler, dialer, runtime: handle });
+        let peers = Arc::new(Peers::default());
+        let served = Arc::new(Served::new(Arc::clone(&shared), Arc::clone(&peers)));
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            let _inside = runtime.enter();
+            let listener = TcpListener::from_std(listener)?;
+            runtime.spawn(server::accept(listener, Arc::clone(&served)));
+        }
+        Ok(Transport { runtime: Some(runtime), shared, peers })
+    }
+
+    /// Sends each message to the member it is for. What cannot be queued at once is dropped and
+    /// reported; what is for nobody, or for someone unknown, is dropped. A `MsgSnap` goes without a
+    /// database; one that has one belongs to [`Transport::send_snapshot`].
+    pub fn send(&self, messages: Vec<Message>) {
+        for message in messages {
+            let peer =
+                Some(message.to()).filter(|id| *id != 0).and_then(|id| self.peers.anyone(id));
+            if let Some(peer) = peer {
+                peer.send(message);
+            }
+        }
+    }
+
+    /// Sends a `MsgSnap` and the database that belongs to it, `total_bytes` from `reader`. Reading
+    /// happens on a thread of its own; the reader is dropped when done. What becomes of it is told
+    /// by [`Handler::snapshot_done`], always and once.
+    pub fn send_snapshot(&self, message: Message, total_bytes: u64, reader: Box<dyn Read + Send>) {
+        match self.peers.peer(message.to()) {
+            Some(peer) => peer.send_snapshot(message, total_bytes, reader),
+            None => self.shared.handler.snapshot_done(message.to(), false),
+        }
+    }
+
+    /// A member that messages go to and come from. One that is known stays as it is.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub fn add_peer<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), UrlError> {
+        self.peers.add(&self.shared, id, PeerUrl::parse_all(urls)?);
+        Ok(())
+    }
+
+    /// A member that only gets answers, while this one catches up with the cluster.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub fn add_remote<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), UrlError> {
+        self.peers.add_remote(&self.shared, id, PeerUrl::parse_all(urls)?);
+        Ok(())
+    }
+
+    /// A peer moved. Its streams are dialed anew.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub fn update_peer<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), UrlError> {
+        self.peers.update(id, PeerUrl::parse_all(urls)?);
+        Ok(())
+    }
+
+    /// A peer is none any more.
+    pub fn remove_peer(&self, id: u64) {
+        self.peers.remove(id);
+    }
+
+    /// Nobody is a peer any more.
+    pub fn remove_all(&self) {
+        self.peers.remove_all();
+    }
+
+    /// Since when bytes go to and fro between here and `id`; `None` while they do not.
+    pub fn active_since(&self, id: u64) -> Option<Instant> {
+        self.peers.peer(id).and_then(|peer| peer.status.active_since())
+    }
+
+    /// How many peers are active.
+    pub fn active_peers(&self) -> usize {
+        self.peers.all().iter().filter(|peer| peer.status.active_since().is_some()).count()
+    }
+
+    /// Every peer's counts, by id.
+    pub fn stats(&self) -> Vec<(u64, PeerStats)> {
+        self.peers.all().iter().map(|peer| (peer.status.id(), peer.stats())).collect()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Ends everything. Waits a moment for handlers that block.
+    pub fn stop(mut self) {
+        self.peers.stop();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(STOP_GRACE);
+        }
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.peers.stop();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use super::*;
+use proto::raftpb::ConfState;
+use raft::Config;
+
+/// A cluster's cores, without disks.
+struct Group {
+    cores: Vec<Core>,
+    sent: Vec<Message>,
+    writes: Vec<Vec<Persist>>,
+    applied: Vec<Vec<Entry>>,
+    readable: Vec<ReadState>,
+}
+
+impl Group {
+    fn new(count: u64) -> Group {
+        let conf_state = ConfState { voters: (1..=count).collect(), ..ConfState::default() };
+        let core = |id| {
+            let config = Config {
+                id,
+                seed: id,
+                async_storage_writes: true,
+                check_quorum: true,
+                pre_vote: true,
+                ..Config::default()
+            };
+            let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(1) };
+            let storage =
+                MemoryStorage::restored(hard_state, conf_state.clone(), (1, 1), Vec::new());
+            Core::new(Node::new(config, storage).unwrap())
+        };
+        Group {
+            cores: (1..=count).map(core).collect(),
+            sent: Vec::new(),
+            writes: vec![Vec::new(); count as usize],
+            applied: vec![Vec::new(); count as usize],
+            readable: Vec::new(),
+        }
+    }
+
+    /// Collects what a core asks for; what is to be applied is applied at once.
+    fn poll(&mut self, at: usize) {
+        let mut commands = Vec::new();
+        self.cores[at].poll(&mut commands);
+        for command in commands {
+            match command {
+                Command::Send(messages) => self.sent.extend(messages),
+                Command::Persist(persist) => self.writes[at].push(persist),
+                Command::Apply(entries) => {
+                    self.cores[at].applied(entries.last().unwrap().index(), &[]);
+                    self.applied[at].extend(entries);
+                }
+                Command::Readable(states) => self.readable.extend(states),
+                Command::Restore(_) => {}
+            }
+        }
+    }
+
+    fn persist(&mut self, at: usize) {
+        let number = self.writes[at].drain(..).map(|persist| persist.number).max();
+        self.cores[at].persisted(number.unwrap_or(0));
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..30 {
+            for at in 0..self.cores.len() {
+                self.poll(at);
+                self.persist(at);
+                self.poll(at);
+            }
+            for message in std::mem::take(&mut self.sent) {
+                self.cores[message.to() as usize - 1].step(message).unwrap();
+            }
+        }
+    }
+
+    /// Member 1 leads.
+    fn led(count: u64) -> Group {
+        let mut group = Group::new(count);
+        group.cores[0].node.campaign();
+        group.settle();
+        assert_eq!(group.cores[0].status().role, Role::Leader);
+        group
+    }
+}
+
+#[test]
+fn the_only_voter_leads_as_soon_as_its_vote_is_written() {
+    let mut group = Group::new(1);
+    group.cores[0].tick();
+    group.poll(0);
+    assert!(group.writes[0][0].sync && group.writes[0][0].hard_state.unwrap().term() == 2);
+    assert_eq!(group.cores[0].status().role, Role::Candidate);
+    group.cores[0].tick();
+    group.persist(0);
+    assert_eq!((group.cores[0].status().role, group.cores[0].status().term), (Role::Leader, 2));
+    assert!(!group.cores[0].status().may_read);
+    group.settle();
+    assert!(group.cores[0].status().may_read);
+}
+
+#[test]
+fn nothing_is_committed_before_the_own_disk_has_it() {
+    let mut group = Group::led(1);
+    group.cores[0].propose(Bytes::from_static(b"x")).unwrap();
+    group.poll(0);
+    let committed = group.cores[0].status().committed;
+    assert_eq!(group.writes[0][0].entries.len(), 1);
+    group.cores[0].persisted(group.writes[0][0].number - 1);
+    assert_eq!(group.cores[0].status().committed, committed);
+    group.persist(0);
+    assert_eq!(group.cores[0].status().committed, committed + 1);
+    group.poll(0);
+    assert_eq!(group.writes[0][0].number, 0, "nobody waits for a commit index");
+}
+
+#[test]
+fn the_leader_sends_while_its_disk_writes_and_a_follower_answers_after_its_own() {
+    let mut group = Group::led(3);
+    let committed = group.cores[0].status().committed;
+    group.cores[0].propose(Bytes::from_static(b"x")).unwrap();
+    group.poll(0);
+    let appends = std::mem::take(&mut group.sent);
+    assert_eq!((appends.len(), group.writes[0].len()), (2, 1));
+    for append in appends {
+        group.cores[append.to() as usize - 1].step(append).unwrap();
+    }
+    (1..3).for_each(|at| group.poll(at));
+    assert!(group.sent.is_empty(), "nothing is promised before it is written");
+    (1..3).for_each(|at| group.persist(at));
+    (1..3).for_each(|at| group.poll(at));
+    assert_eq!(group.sent.len(), 2);
+    for answer in std::mem::take(&mut group.sent) {
+        group.cores[0].step(answer).unwrap();
+    }
+    // The two others are a quorum: the leader's own disk is not needed.
+    assert_eq!(group.cores[0].status().committed, committed + 1);
+    group.settle();
+    assert!(group.applied.iter().all(|applied| applied.last().unwrap().data() == b"x"));
+}
+
+#[test]
+fn reads_proposals_and_leadership_pass_through_followers() {
+    let mut group = Group::led(3);
+    group.cores[2].propose(Bytes::from_static(b"y")).unwrap();
+    group.settle();
+    assert_eq!(group.applied[0].last().unwrap().data(), b"y");
+    group.cores[1].read_index(Bytes::from_static(b"read"));
+    group.settle();
+    let index = group.cores[0].status().committed;
+    assert_eq!(group.readable, [ReadState { index, context: Bytes::from_static(b"read") }]);
+    group.cores[1].transfer_leader(3);
+    group.settle();
+    assert_eq!(group.cores[2].status().role, Role::Leader);
+    assert_eq!(group.cores[0].status().leader, 3);
+}
+
+#[test]
+fn a_log_that_grew_long_is_shortened_and_who_lags_gets_a_snapshot() {
+    let mut group = Group::led(3);
+    let data = Bytes::from(vec![0; CATCH_UP_BYTES_MAX / 100]);
+    for _ in 0..SHORTEN_ENTRIES + 1 {
+        group.cores[0].propose(data.clone()).unwrap();
+        group.poll(0);
+        group.persist(0);
+        // The third member hears nothing.
+        group.poll(0);
+        for message in std::mem::take(&mut group.sent) {
+            if message.to() == 2 {
+                group.cores[1].step(message).unwrap();
+            }
+        }
+        group.poll(1);
+        group.persist(1);
+        group.poll(1);
+        for message in std::mem::take(&mut group.sent) {
+            group.cores[0].step(message).unwrap();
+        }
+    }
+    group.settle();
+    let storage = group.cores[0].node.storage();
+    assert!(raft::Storage::first_index(storage) > SHORTEN_ENTRIES - 200);
+    group.cores[0].tick();
+    group.settle();
+    assert_eq!(group.cores[2].status().committed, group.cores[0].status().committed);
+}

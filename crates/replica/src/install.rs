@@ -1,0 +1,114 @@
+//! A leader's snapshot takes the place of everything here.
+//!
+//! ```text
+//! received   the database lies whole beside the own one, as `%016x.snap.db`
+//! recorded   the log writer has the snapshot's file and record; from here on a restart needs it
+//! installed  the file has the database's name, and the state machine is built anew from it
+//! ```
+//! After a crash in between, [`recover`] goes on where it stopped.
+
+use crate::Fault;
+use crate::applier::Applier;
+use apply::backend::{self, Backend};
+use apply::{Machine, lease};
+use disk::Disk;
+use proto::raftpb::Snapshot;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a state machine is opened with, once more for every snapshot.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) snap_dir: PathBuf,
+    pub(crate) backend: backend::Options,
+    pub(crate) lease: lease::Config,
+    pub(crate) apply: apply::Config,
+}
+
+/// Where the database that came with a snapshot lies.
+pub fn received_db(snap_dir: &Path, index: u64) -> PathBuf {
+    snap_dir.join(format!("{index:016x}.snap.db"))
+}
+
+impl Home {
+    pub(crate) fn db(&self) -> PathBuf {
+        self.snap_dir.join("db")
+    }
+
+    pub(crate) fn open_backend(&self) -> Result<Backend, Fault> {
+        Ok(Backend::open(Arc::clone(&self.disk), &self.db(), self.backend)?)
+    }
+
+    /// The state machine of a database; a compaction that was cut short is under way again.
+    pub(crate) fn open_machine(&self, backend: Backend) -> Result<Machine, Fault> {
+        let opened = Machine::open(backend, self.lease, self.apply)?;
+        let mut machine = opened.machine;
+        if let Some(revision) = opened.unfinished_compaction {
+            machine.store.resume_compaction(revision);
+        }
+        Ok(machine)
+    }
+
+    /// Gives a received database the own one's name.
+    fn adopt(&self, index: u64) -> Result<(), Fault> {
+        let received = received_db(&self.snap_dir, index);
+        let io = |what| {
+            let path = received.display().to_string();
+            move |source| Fault::Io { path, what, source }
+        };
+        self.disk.rename(&received, &self.db()).map_err(io("cannot rename"))?;
+        self.disk.sync_dir(&self.snap_dir).map_err(io("cannot sync the directory of"))
+    }
+}
+
+/// Opens the database as of a recorded snapshot: where that is newer than the database, the one
+/// that came with it is taken.
+///
+/// # Errors
+/// I/O faults, and a log that begins behind what any database holds.
+pub(crate) fn recover(home: &Home, recorded: u64) -> Result<Backend, Fault> {
+    let backend = home.open_backend()?;
+    let applied = backend.applied().index;
+    if recorded <= applied {
+        return Ok(backend);
+    }
+    let received = received_db(&home.snap_dir, recorded);
+    if !home.disk.exists(&received).unwrap_or(false) {
+        return Err(Fault::Config(format!(
+            "the log was cut at entry {recorded} but the database only holds entries up to \
+             {applied}"
+        )));
+    }
+    drop(backend);
+    home.adopt(recorded)?;
+    home.open_backend()
+}
+
+impl Applier {
+    /// Builds the state machine anew from the database that came with a snapshot. Readers follow.
+    /// No commit or defragmentation may be under way.
+    ///
+    /// # Errors
+    /// A database that cannot be used; the member must stop.
+    pub fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
+        assert!(!self.machine.backend.job_is_out(), "the file is being written");
+        let metadata = snapshot.metadata.clone().unwrap_or_default();
+        let index = metadata.index();
+        assert!(index > self.machine.backend.applied().index, "a snapshot leads forward");
+        self.home.adopt(index)?;
+        let backend = self.home.open_backend()?;
+        if backend.applied().index < index {
+            return Err(Fault::Config(format!(
+                "the database that came with the snapshot at entry {index} only holds entries up \
+                 to {}",
+                backend.applied().index
+            )));
+        }
+        let mut machine = self.home.open_machine(backend)?;
+        machine.store.succeed(&self.machine.store);
+        self.machine = machine;
+        self.forget_snapshots(index);
+        Ok(())
+    }
+}

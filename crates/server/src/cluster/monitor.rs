@@ -1,0 +1,90 @@
+//! The leader looks after the cluster's version.
+
+use super::{decide, versions};
+use crate::VERSION;
+use crate::drive::Waiter;
+use crate::mailbox::{Mailbox, Woken};
+use crate::shared::Shared;
+use crate::web::Promise;
+use apply::Kind;
+use prost::Message;
+use proto::membershippb::{ClusterVersionSetRequest, DowngradeInfoSetRequest};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a member may take to say its version.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Runs until the mailbox is closed.
+pub(crate) fn run(shared: &Arc<Shared>, stop: &Mailbox<()>) {
+    let mut nothing = Vec::new();
+    while stop.drain(&mut nothing, Some(Instant::now() + INTERVAL)) != Woken::Closed {
+        nothing.clear();
+        if shared.gauges.leads.load(Ordering::Acquire) {
+            look(shared);
+        }
+    }
+}
+
+fn look(shared: &Arc<Shared>) {
+    let members = shared.roster.members();
+    let versions = gather(shared);
+    let downgrade = members.downgrade();
+    if downgrade.enabled {
+        return follow_downgrade(shared, &versions, &downgrade.target_version);
+    }
+    if let Some(ver) = decide(&versions, members.cluster_version()) {
+        set_version(shared, ver);
+    }
+}
+
+fn set_version(shared: &Arc<Shared>, ver: String) {
+    let request = ClusterVersionSetRequest { ver }.encode_to_vec();
+    // If it does not come through, it is decided again.
+    shared.propose(Kind::ClusterVersionSet, &request, Waiter::Own(Box::new(|_| {})));
+}
+
+/// The cluster takes the version to go down to at once, and is done when every member has it.
+fn follow_downgrade(shared: &Arc<Shared>, versions: &[Option<String>], target: &str) {
+    let goal = versions::minor_of(target);
+    let current = shared.roster.members().cluster_version().and_then(versions::minor_of);
+    if current != goal {
+        return set_version(shared, target.to_owned());
+    }
+    let has_it = |version: &Option<String>| version.as_deref().and_then(versions::minor_of) == goal;
+    if versions.iter().all(has_it) {
+        let request = DowngradeInfoSetRequest { enabled: false, ver: String::new() };
+        let waiter = Waiter::Own(Box::new(|_| {}));
+        shared.propose(Kind::DowngradeInfoSet, &request.encode_to_vec(), waiter);
+    }
+}
+
+/// What each member says; none where one does not answer.
+fn gather(shared: &Arc<Shared>) -> Vec<Option<String>> {
+    let mut versions = vec![Some(VERSION.to_owned())];
+    let mut promises = Vec::new();
+    let members = shared.roster.members();
+    for member in members.list().filter(|member| member.id != shared.member_id) {
+        let promise = Promise::new();
+        let promised = Arc::clone(&promise);
+        if let Some(network) = shared.roster.network() {
+            let then = Box::new(move |answer| promised.give(answer));
+            let urls = member.peer_urls.clone();
+            network.get(urls, "/version".to_owned(), ANSWER_LIMIT, then);
+        }
+        promises.push(promise);
+    }
+    for promise in promises {
+        let answer = promise.wait(ANSWER_LIMIT);
+        versions.push(answer.and_then(|answer| read(&answer.ok()?.1)));
+    }
+    versions
+}
+
+fn read(body: &[u8]) -> Option<String> {
+    let page: serde_json::Value = serde_json::from_slice(body).ok()?;
+    page.get("etcdserver")?.as_str().map(str::to_owned)
+}

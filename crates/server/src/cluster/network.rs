@@ -1,0 +1,155 @@
+//! The peer protocol as the member's way to the others.
+
+use super::{Answer, Network};
+use crate::drive::CoreEvent;
+use crate::shared::Shared;
+use crate::web::PeerWeb;
+use apply::backend::Snapshot;
+use bytes::Bytes;
+use net::http::{HttpRequest, HttpResponse, HttpService};
+use peer::{Handler, Overloaded, Question, Transport};
+use prost::Message as _;
+use proto::raftpb::Message;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Bytes of messages that wait for the core thread.
+const INBOUND_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Messages of other members that wait for the core thread.
+#[derive(Default)]
+pub(crate) struct Inbound {
+    bytes: AtomicUsize,
+}
+
+impl Inbound {
+    fn admit(&self, message: &Message) -> Result<(), Overloaded> {
+        let len = message.encoded_len();
+        let before = self.bytes.fetch_add(len, Ordering::AcqRel);
+        if before + len > INBOUND_BYTES_MAX && before > 0 {
+            self.bytes.fetch_sub(len, Ordering::AcqRel);
+            return Err(Overloaded);
+        }
+        Ok(())
+    }
+
+    /// The core thread has taken a message.
+    pub(crate) fn taken(&self, message: &Message) {
+        self.bytes.fetch_sub(message.encoded_len(), Ordering::AcqRel);
+    }
+}
+
+/// What the transport asks of the member.
+pub(crate) struct PeerHandler {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) web: PeerWeb,
+}
+
+impl PeerHandler {
+    fn step(&self, message: Message) -> Result<(), Overloaded> {
+        self.shared.inbound.admit(&message)?;
+        self.shared.core.send(CoreEvent::Step(Box::new(message)));
+        Ok(())
+    }
+}
+
+impl Handler for PeerHandler {
+    fn process(&self, message: Message) -> Result<(), Overloaded> {
+        self.step(message)
+    }
+
+    fn is_removed(&self, id: u64) -> bool {
+        self.shared.roster.members().is_removed(id)
+    }
+
+    fn unreachable(&self, id: u64) {
+        self.shared.core.send(CoreEvent::Unreachable(id));
+    }
+
+    fn snapshot_done(&self, id: u64, ok: bool) {
+        self.shared.core.send(CoreEvent::SnapshotSent { to: id, delivered: ok });
+    }
+
+    fn snapshot_received(&self, message: Message, _database: PathBuf) -> Result<(), Overloaded> {
+        // The database lies where the applier will look for it.
+        self.step(message)
+    }
+
+    fn http(&self, request: HttpRequest) -> HttpResponse {
+        self.web.call(request)
+    }
+
+    fn expelled(&self, _by: u64) {
+        self.shared.roster.expel();
+    }
+}
+
+impl Network for Transport {
+    fn send(&self, messages: Vec<Message>) {
+        Transport::send(self, messages);
+    }
+
+    fn send_snapshot(&self, message: Message, database: Snapshot) {
+        let size = database.size();
+        Transport::send_snapshot(self, message, size, Box::new(Pages { database, offset: 0 }));
+    }
+
+    fn add(&self, id: u64, peer_urls: &[String]) {
+        // A member with unusable URLs is refused when it is added; one from elsewhere is not heard.
+        let _ = self.add_peer(id, peer_urls);
+    }
+
+    fn update(&self, id: u64, peer_urls: &[String]) {
+        let _ = self.update_peer(id, peer_urls);
+    }
+
+    fn remove(&self, id: u64) {
+        self.remove_peer(id);
+    }
+
+    fn active_since(&self, id: u64) -> Option<Instant> {
+        Transport::active_since(self, id)
+    }
+
+    fn post(
+        &self,
+        urls: Vec<String>,
+        path: String,
+        body: Bytes,
+        limit: Duration,
+        then: Box<dyn FnOnce(Answer) + Send>,
+    ) {
+        let question = Question { urls, path, posted: Some(body), limit };
+        self.ask(question, move |page| then(page.map(|page| (page.status, page.body))));
+    }
+
+    fn get(
+        &self,
+        urls: Vec<String>,
+        path: String,
+        limit: Duration,
+        then: Box<dyn FnOnce(Answer) + Send>,
+    ) {
+        let question = Question { urls, path, posted: None, limit };
+        self.ask(question, move |page| then(page.map(|page| (page.status, page.body))));
+    }
+}
+
+/// A database read from its beginning to its end.
+struct Pages {
+    database: Snapshot,
+    offset: u64,
+}
+
+impl Read for Pages {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.database.size() - self.offset;
+        let len = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let read = self.database.read_at(self.offset, &mut buffer[..len]);
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,163 @@
+//! Linearizable reads: confirmed by the cluster in rounds, served when this member has applied
+//! what was committed when they came (Raft thesis, section 6.4).
+//!
+//! ```text
+//! asked ------> in a round ------> confirmed at an index ------> served
+//!   all that came together share one round; an unanswered round is asked again under a new id
+//! ```
+//! A round's id is never used twice, or an answer that was late would confirm reads that came after
+//! it (etcd #20418).
+
+use crate::rpc::Error;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Reads that may wait at once.
+const READS_MAX: usize = 100_000;
+/// Rounds that may be under way at once; what comes meanwhile shares the next one.
+const ROUNDS_MAX: usize = 4;
+/// After how long an unanswered round is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What is done once everything acknowledged before is applied here, or why it is not done.
+pub(crate) type Read = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+struct Waiting {
+    deadline: Instant,
+    read: Read,
+}
+
+struct Round {
+    id: u64,
+    asked_at: Instant,
+    reads: Vec<Waiting>,
+}
+
+/// All reads that wait.
+#[derive(Default)]
+pub(crate) struct Reads {
+    fresh: Vec<Waiting>,
+    rounds: VecDeque<Round>,
+    confirmed: VecDeque<(u64, Vec<Waiting>)>,
+    count: usize,
+}
+
+impl Reads {
+    /// A read came.
+    pub(crate) fn push(&mut self, read: Read, deadline: Instant) {
+        if self.count >= READS_MAX {
+            return read(Err(Error::TooManyRequests));
+        }
+        self.count += 1;
+        self.fresh.push(Waiting { deadline, read });
+    }
+
+    /// Whether a round should be asked now.
+    pub(crate) fn wants_round(&self) -> bool {
+        !self.fresh.is_empty() && self.rounds.len() < ROUNDS_MAX
+    }
+
+    /// All that came since the last round are in one of this id now.
+    pub(crate) fn begin_round(&mut self, id: u64, now: Instant) {
+        let reads = std::mem::take(&mut self.fresh);
+        self.rounds.push_back(Round { id, asked_at: now, reads });
+    }
+
+    /// A round is confirmed: its reads are served once `index` is applied. Rounds asked before it
+    /// are as good.
+    pub(crate) fn confirm(&mut self, id: u64, index: u64) {
+        let Some(place) = self.rounds.iter().position(|round| round.id == id) else { return };
+        let reads = self.rounds.drain(..=place).flat_map(|round| round.reads).collect();
+        self.confirmed.push_back((index, reads));
+    }
+
+    /// Takes what may be served with this applied.
+    pub(crate) fn served_by(&mut self, applied: u64) -> Vec<Read> {
+        let mut served = Vec::new();
+        self.confirmed.retain_mut(|(index, reads)| {
+            if *index > applied {
+                return true;
+            }
+            served.extend(reads.drain(..).map(|waiting| waiting.read));
+            false
+        });
+        self.count -= served.len();
+        served
+    }
+
+    /// Lets time pass: those whose time is over come back, and rounds without an answer are asked
+    /// again with what is fresh.
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<Read> {
+        while self.rounds.front().is_some_and(|round| now >= round.asked_at + RETRY) {
+            let mut stale = self.rounds.pop_front().expect("there is a front").reads;
+            stale.append(&mut self.fresh);
+            self.fresh = stale;
+        }
+        let mut expired = Vec::new();
+        let groups = std::iter::once(&mut self.fresh)
+            .chain(self.rounds.iter_mut().map(|round| &mut round.reads))
+            .chain(self.confirmed.iter_mut().map(|(_, reads)| reads));
+        for group in groups {
+            let over = |waiting: &mut Waiting| waiting.deadline <= now;
+            expired.extend(group.extract_if(.., over).map(|waiting| waiting.read));
+        }
+        self.count -= expired.len();
+        expired
+    }
+
+    /// Who leads has changed: rounds under way may never be answered.
+    pub(crate) fn leader_changed(&mut self) {
+        let stale = self.rounds.drain(..).flat_map(|round| round.reads);
+        let mut all: Vec<Waiting> = stale.collect();
+        all.append(&mut self.fresh);
+        self.fresh = all;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn read(sent: &mpsc::Sender<(u8, Result<(), Error>)>, name: u8) -> Read {
+        let sent = sent.clone();
+        Box::new(move |result| sent.send((name, result)).expect("the test listens"))
+    }
+
+    #[test]
+    fn reads_share_rounds_and_are_served_when_applied() {
+        let (sent, served) = mpsc::channel();
+        let (mut reads, now) = (Reads::default(), Instant::now());
+        let later = now + Duration::from_secs(9);
+        reads.push(read(&sent, 1), later);
+        reads.push(read(&sent, 2), later);
+        assert!(reads.wants_round());
+        reads.begin_round(7, now);
+        reads.push(read(&sent, 3), later);
+        reads.begin_round(8, now);
+        reads.confirm(6, 1);
+        assert!(reads.served_by(99).is_empty(), "no round has this id");
+        reads.confirm(7, 5);
+        assert!(reads.served_by(4).is_empty());
+        reads.served_by(5).into_iter().for_each(|read| read(Ok(())));
+        assert_eq!(served.try_iter().collect::<Vec<_>>(), [(1, Ok(())), (2, Ok(()))]);
+        reads.confirm(8, 5);
+        assert_eq!((reads.served_by(5).len(), reads.count), (1, 0));
+    }
+
+    #[test]
+    fn a_round_without_an_answer_is_asked_again_under_another_id() {
+        let (sent, _served) = mpsc::channel();
+        let (mut reads, now) = (Reads::default(), Instant::now());
+        reads.push(read(&sent, 1), now + Duration::from_secs(9));
+        reads.begin_round(7, now);
+        assert!(reads.tick(now + RETRY).is_empty() && reads.wants_round());
+        reads.confirm(7, 1);
+        assert!(reads.served_by(9).is_empty(), "an answer that is late confirms nothing");
+        reads.begin_round(8, now);
+        reads.leader_changed();
+        assert!(reads.wants_round());
+        assert_eq!(reads.tick(now + Duration::from_secs(9)).len(), 1);
+        assert_eq!(reads.count, 0);
+    }
+}

@@ -1,0 +1,111 @@
+//! The members as of what is applied, for every thread.
+
+use super::Network;
+use apply::membership::Members;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The members, published by the apply thread, and the way to them.
+pub(crate) struct Roster {
+    own_id: u64,
+    members: RwLock<Arc<Members>>,
+    network: OnceLock<Arc<dyn Network>>,
+    is_learner: AtomicBool,
+    is_removed: AtomicBool,
+}
+
+impl Roster {
+    /// The members at the start.
+    pub(crate) fn new(own_id: u64, members: Members) -> Roster {
+        let roster = Roster {
+            own_id,
+            members: RwLock::new(Arc::new(members.clone())),
+            network: OnceLock::new(),
+            is_learner: AtomicBool::new(false),
+            is_removed: AtomicBool::new(false),
+        };
+        roster.set(members);
+        roster
+    }
+
+    /// Who they are now.
+    pub(crate) fn members(&self) -> Arc<Members> {
+        Arc::clone(&self.members.read())
+    }
+
+    /// Whether this member has no vote yet.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.is_learner.load(Ordering::Relaxed)
+    }
+
+    /// Whether this member was removed from the cluster.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
+    }
+
+    /// Another member says that this one was removed.
+    pub(crate) fn expel(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+    }
+
+    fn set(&self, members: Members) {
+        let own = members.get(self.own_id);
+        self.is_learner.store(own.is_some_and(|own| own.is_learner), Ordering::Relaxed);
+        if members.is_removed(self.own_id) {
+            self.expel();
+        }
+        *self.members.write() = Arc::new(members);
+    }
+
+    /// The way to the others, once there is one.
+    pub(crate) fn network(&self) -> Option<&Arc<dyn Network>> {
+        self.network.get()
+    }
+
+    /// Opens the way to the others.
+    pub(crate) fn connect(&self, network: Arc<dyn Network>) {
+        let peers = self.peers();
+        for (id, urls) in &peers {
+            network.add(*id, urls);
+        }
+        assert!(self.network.set(network).is_ok(), "there is one way to the others");
+        // What changed meanwhile.
+        self.follow(&peers);
+    }
+
+    /// Publishes who the members are now; connections follow.
+    pub(crate) fn publish(&self, members: Members) {
+        let before = self.peers();
+        self.set(members);
+        self.follow(&before);
+    }
+
+    fn follow(&self, before: &BTreeMap<u64, Vec<String>>) {
+        let Some(network) = self.network.get() else { return };
+        let now = self.peers();
+        for id in before.keys().filter(|id| !now.contains_key(id)) {
+            network.remove(*id);
+        }
+        for (id, urls) in &now {
+            match before.get(id) {
+                None => network.add(*id, urls),
+                Some(old) if old != urls => network.update(*id, urls),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The others and their URLs.
+    fn peers(&self) -> BTreeMap<u64, Vec<String>> {
+        let members = self.members();
+        let others = members.list().filter(|member| member.id != self.own_id);
+        others.map(|member| (member.id, member.peer_urls.clone())).collect()
+    }
+
+    /// Where a member is reached by others.
+    pub(crate) fn peer_urls(&self, id: u64) -> Vec<String> {
+        self.members().get(id).map(|member| member.peer_urls.clone()).unwrap_or_default()
+    }
+}

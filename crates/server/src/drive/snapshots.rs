@@ -1,0 +1,69 @@
+//! Whole databases between members: given to one that lags behind, taken from a leader.
+
+use super::{ApplyDriver, CoreEvent};
+use proto::raftpb::{Message, Snapshot, SnapshotMetadata};
+use replica::Fault;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl ApplyDriver {
+    /// Sends a snapshot: the message that raft made, at the place that the database file is at once
+    /// everything applied is in it.
+    pub(crate) fn send_snapshot(&mut self, mut message: Message) {
+        let to = message.to();
+        self.after_commit(move |shared| {
+            let shared = Arc::clone(shared);
+            // Back to the applier, which knows what its last commit holds.
+            Arc::clone(&shared).on_apply(move |driver| {
+                let due = driver.applier.committed().cloned();
+                let (Some(due), Some(network)) = (due, shared.roster.network()) else {
+                    shared.core.send(CoreEvent::SnapshotSent { to, delivered: false });
+                    return;
+                };
+                let metadata = SnapshotMetadata {
+                    conf_state: Some(due.conf_state),
+                    index: Some(due.index),
+                    term: Some(due.term),
+                };
+                let data = Some(due.data.into());
+                message.snapshot = Some(Snapshot { data, metadata: Some(metadata) });
+                network.send_snapshot(message, shared.backend().snapshot());
+            });
+        });
+    }
+
+    /// A snapshot is recorded in the log: its database takes the place of everything here, as soon
+    /// as the file is not being written.
+    pub(super) fn restore(&mut self, snapshot: Snapshot) -> Result<(), Fault> {
+        // What waited to be applied is part of it.
+        self.held.clear();
+        self.restoring = Some(snapshot);
+        self.restore_if_ready()
+    }
+
+    pub(super) fn restore_if_ready(&mut self) -> Result<(), Fault> {
+        if self.applier.machine.backend.job_is_out() {
+            return Ok(());
+        }
+        let Some(snapshot) = self.restoring.take() else { return Ok(()) };
+        self.applier.install(&snapshot)?;
+        let shared = Arc::clone(&self.shared);
+        let machine = &self.applier.machine;
+        let applied = machine.backend.applied();
+        shared.exchange_backend(machine.backend.reader());
+        shared.roster.publish(machine.members.clone());
+        let gauges = &shared.gauges;
+        gauges.applied.store(applied.index, Ordering::Release);
+        gauges.applied_term.store(applied.term, Ordering::Relaxed);
+        gauges.leases.store(machine.lessor.len() as u64, Ordering::Relaxed);
+        let reader = machine.store.reader();
+        shared.hub.on_hub(move |hub| {
+            let revision = reader.revision();
+            hub.snapshot_installed(reader, revision);
+        });
+        shared.core.send(CoreEvent::Applied { index: applied.index, conf_changes: Vec::new() });
+        self.publish_alarms();
+        self.publish_state();
+        Ok(())
+    }
+}

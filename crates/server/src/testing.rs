@@ -1,0 +1,217 @@
+//! A member on a simulated disk, and calls to it without a transport.
+
+use crate::member::{Config, Member};
+use crate::rpc::Service;
+use crate::shared::Shared;
+use bytes::Bytes;
+use net::rpc::{CallHead, GrpcService, ReplySink, Responder, Status, StreamHandler, StreamSender};
+use parking_lot::Mutex;
+use prost::Message;
+use replica::disk::sim::SimDisk;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running member.
+pub(crate) struct Bench {
+    member: Option<Member>,
+    service: Service,
+}
+
+/// What a call was answered.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Message(Bytes),
+    End(Status),
+}
+
+/// A client's side of a call. It reads from the wire all there is, or nothing.
+pub(crate) struct Client {
+    told: Receiver<Told>,
+    sink: Arc<Line>,
+}
+
+/// A stream's client and what handles its messages.
+pub(crate) struct Stream {
+    pub(crate) client: Client,
+    pub(crate) handler: Box<dyn StreamHandler>,
+}
+
+struct Line {
+    told: Mutex<Sender<Told>>,
+    queued: AtomicUsize,
+    does_not_read: AtomicBool,
+}
+
+impl ReplySink for Line {
+    fn reply(&self, _id: u64, result: Result<Bytes, Status>) {
+        let told = result.map_or_else(Told::End, Told::Message);
+        let _ = self.told.lock().send(told);
+    }
+
+    fn message(&self, _id: u64, pieces: Vec<Bytes>) {
+        let message = Bytes::from(pieces.concat());
+        if self.does_not_read.load(Ordering::Relaxed) {
+            self.queued.fetch_add(message.len(), Ordering::Relaxed);
+        }
+        let _ = self.told.lock().send(Told::Message(message));
+    }
+
+    fn finish(&self, _id: u64, status: Status) {
+        let _ = self.told.lock().send(Told::End(status));
+    }
+
+    fn queued(&self, _id: u64) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+}
+
+impl Client {
+    fn new() -> Client {
+        let (sender, told) = channel();
+        let sink = Line {
+            told: Mutex::new(sender),
+            queued: AtomicUsize::new(0),
+            does_not_read: AtomicBool::new(false),
+        };
+        Client { told, sink: Arc::new(sink) }
+    }
+
+    /// From now on, what is sent stays queued.
+    pub(crate) fn stop_reading(&self) {
+        self.sink.does_not_read.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait to be read.
+    pub(crate) fn queued(&self) -> usize {
+        self.sink.queued.load(Ordering::Relaxed)
+    }
+
+    /// What comes next.
+    pub(crate) fn next(&self) -> Told {
+        self.told.recv_timeout(PATIENCE).expect("it is answered")
+    }
+
+    /// The next message.
+    pub(crate) fn message<M: Message + Default>(&self) -> M {
+        match self.next() {
+            Told::Message(message) => M::decode(message).expect("it is such a message"),
+            Told::End(status) => panic!("ended: {status:?}"),
+        }
+    }
+
+    /// How the call ends.
+    pub(crate) fn end(&self) -> Status {
+        loop {
+            if let Told::End(status) = self.next() {
+                return status;
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Sends a message.
+    pub(crate) fn send(&mut self, message: &impl Message) {
+        self.handler.message(message.encode_to_vec().into());
+    }
+}
+
+impl Bench {
+    /// A new member, started and maybe not leading yet.
+    pub(crate) fn start() -> Bench {
+        let member = Member::start(SimDisk::new(1).disk(), &config()).expect("it starts");
+        let service = Service::new(Arc::clone(member.shared()), false);
+        Bench { member: Some(member), service }
+    }
+
+    /// What handlers see of the member.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.member.as_ref().expect("it runs").shared()
+    }
+
+    /// Waits until the member serves.
+    pub(crate) fn until_it_leads(&self) {
+        while !self.shared().may_read() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Opens a stream.
+    pub(crate) fn stream(&self, path: &str) -> Stream {
+        let client = Client::new();
+        let sink: Arc<dyn ReplySink> = client.sink.clone();
+        let method = self.service.lookup(path).expect("there is such a method");
+        let out = StreamSender::new(sink, 0);
+        let handler = self.service.stream(method.id, &head(), out).expect("it begins");
+        Stream { client, handler }
+    }
+
+    /// A unary call, and its reply.
+    pub(crate) fn call<M: Message + Default>(&self, path: &str, request: &impl Message) -> M {
+        let client = Client::new();
+        let sink: Arc<dyn ReplySink> = client.sink.clone();
+        let method = self.service.lookup(path).expect("there is such a method");
+        let body = request.encode_to_vec().into();
+        self.service.unary(method.id, &head(), body, Responder::new(sink, 0));
+        client.message()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(member) = self.member.take() {
+            member.stop(Duration::ZERO);
+        }
+    }
+}
+
+fn head() -> CallHead {
+    CallHead::default()
+}
+
+fn config() -> Config {
+    use apply::membership::InitialCluster;
+    Config {
+        replica: replica::Options {
+            data_dir: "m.etcd".into(),
+            wal_dir: None,
+            name: "m".into(),
+            beginning: replica::Beginning::New(
+                InitialCluster::parse("m=http://h:1", "t").expect("it is a cluster"),
+            ),
+            election_ticks: 10,
+            pre_vote: true,
+            snapshot_count: 10_000,
+            keep_files: 2,
+            wal: replica::wal::Options::default(),
+            backend: apply::backend::Options::default(),
+            lease: apply::lease::Config {
+                ttl_min_s: 2,
+                checkpoints: true,
+                persist_checkpoints: true,
+            },
+            apply: apply::Config { quota_bytes: 0, learners_max: 1 },
+            uncommitted_bytes_max: 1 << 28,
+        },
+        advertise_peer_urls: Vec::new(),
+        advertise_client_urls: Vec::new(),
+        heartbeat_interval: Duration::from_millis(100),
+        election_timeout: Duration::from_secs(1),
+        batch_interval: Duration::from_millis(100),
+        txn_ops_max: 128,
+        request_bytes_max: 1_572_864,
+        concurrent_streams_max: 100,
+        keepalive_interval: Duration::from_secs(10),
+        keepalive_timeout: Duration::from_secs(10),
+        keepalive_min_time: Duration::from_secs(5),
+        extensive_metrics: false,
+        strict_changes: true,
+        progress_interval: Duration::from_secs(600),
+        net_threads: 1,
+    }
+}

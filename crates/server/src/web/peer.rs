@@ -1,0 +1,174 @@
+//! The peer port: what other members and their tools ask over plain HTTP
+//! (reference: `server/etcdserver/api/etcdhttp/peer.go`, `rafthttp/transport.go`).
+
+use super::{ANSWER_TIMEOUT, Promise, http_value, not_found, response, version};
+use crate::rpc::cluster::{PROMOTE_PATH, promote_member};
+use crate::rpc::{Error, forward, lease};
+use crate::shared::Shared;
+use bytes::Bytes;
+use net::http::{HeaderValue, HttpRequest, HttpResponse, HttpService};
+use prost::Message;
+use proto::etcdserverpb as pb;
+use proto::leasepb;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const PROTOBUF: &str = "application/protobuf";
+const LEASE_NOT_FOUND: &str = "lease not found\n";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Everything served to other members. Raft's own messages have no place yet: a cluster of one
+/// has nobody to hear from.
+pub(crate) struct PeerWeb {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl HttpService for PeerWeb {
+    fn call(&self, request: HttpRequest) -> HttpResponse {
+        match request.path.as_str() {
+            "/version" => only("GET", &request, || version(&self.shared)),
+            "/members" => only("GET", &request, || self.members()),
+            "/raft/probing" => response(200, PLAIN, probe(SystemTime::now())),
+            "/raft" => only("POST", &request, not_found),
+            forward::RENEW_PATH => only("POST", &request, || self.renew(&request)),
+            forward::TIME_TO_LIVE_PATH => only("POST", &request, || self.time_to_live(&request)),
+            "/downgrade/enabled" => only("GET", &request, || {
+                let enabled = self.shared.roster.members().downgrade().enabled;
+                response(200, PLAIN, enabled.to_string())
+            }),
+            path => match path.strip_prefix(PROMOTE_PATH) {
+                Some(id) => only("POST", &request, || self.promote(id)),
+                None => not_found(),
+            },
+        }
+    }
+}
+
+impl PeerWeb {
+    /// Waits for what another thread finds out.
+    fn wait<T: Send + 'static>(
+        ask: impl FnOnce(Box<dyn FnOnce(Result<T, Error>) + Send>),
+    ) -> Result<T, Error> {
+        let promise = Promise::new();
+        let promised = Arc::clone(&promise);
+        ask(Box::new(move |result| promised.give(result)));
+        promise.wait(ANSWER_TIMEOUT).unwrap_or(Err(Error::Timeout))
+    }
+
+    fn renew(&self, request: &HttpRequest) -> HttpResponse {
+        let Ok(request) = pb::LeaseKeepAliveRequest::decode(request.body.clone()) else {
+            return response(400, PLAIN, "error unmarshalling request\n");
+        };
+        match Self::wait(|then| lease::renew_here(&self.shared, request.id, then)) {
+            Ok(0) => response(404, PLAIN, LEASE_NOT_FOUND),
+            Ok(ttl) => {
+                let renewed = pb::LeaseKeepAliveResponse { header: None, id: request.id, ttl };
+                response(200, PROTOBUF, renewed.encode_to_vec())
+            }
+            Err(_) => response(400, PLAIN, "not a primary lessor\n"),
+        }
+    }
+
+    fn time_to_live(&self, request: &HttpRequest) -> HttpResponse {
+        let decoded = leasepb::LeaseInternalRequest::decode(request.body.clone());
+        let Some(asked) = decoded.ok().and_then(|request| request.lease_time_to_live_request)
+        else {
+            return response(400, PLAIN, "error unmarshalling request\n");
+        };
+        if !self.shared.gauges.leads.load(Ordering::Acquire) {
+            return response(500, PLAIN, "not a primary lessor\n");
+        }
+        match Self::wait(|then| lease::time_to_live_here(&self.shared, asked, then)) {
+            Ok(found) if found.ttl < 0 => response(404, PLAIN, LEASE_NOT_FOUND),
+            Ok(mut found) => {
+                found.header = Some(pb::ResponseHeader::default());
+                let found =
+                    leasepb::LeaseInternalResponse { lease_time_to_live_response: Some(found) };
+                response(200, PROTOBUF, found.encode_to_vec())
+            }
+            Err(_) => response(500, PLAIN, "not a primary lessor\n"),
+        }
+    }
+
+    fn promote(&self, id: &str) -> HttpResponse {
+        let Ok(id) = id.parse() else {
+            let id = id.escape_debug();
+            return response(404, PLAIN, format!("member {id} not found in cluster\n"));
+        };
+        match Self::wait(|then| promote_member(&self.shared, id, then)) {
+            Ok(()) => self.members(),
+            Err(error @ Error::MemberNotFound) => {
+                response(404, PLAIN, format!("{}\n", error.code_and_text().1))
+            }
+            Err(error @ (Error::MemberNotLearner | Error::LearnerNotReady)) => {
+                response(412, PLAIN, format!("{}\n", error.code_and_text().1))
+            }
+            Err(error) => response(500, PLAIN, format!("{}\n", error.code_and_text().1)),
+        }
+    }
+
+    fn members(&self) -> HttpResponse {
+        let members = self.shared.roster.members();
+        let members: Vec<_> = members.list().map(|member| member.to_json()).collect();
+        let mut body = b"[".to_vec();
+        body.extend(members.join(&b','));
+        body.extend_from_slice(b"]\n");
+        let mut answer = response(200, "application/json", body);
+        let id = format!("{:x}", self.shared.cluster_id);
+        if let Ok(id) = HeaderValue::try_from(id) {
+            answer.headers.insert("x-etcd-cluster-id", id);
+        }
+        answer
+    }
+}
+
+/// Answers one method, as Go's handlers refuse the others.
+fn only(
+    method: &'static str,
+    request: &HttpRequest,
+    answer: impl FnOnce() -> HttpResponse,
+) -> HttpResponse {
+    if request.method == method {
+        return answer();
+    }
+    let mut refused = response(405, PLAIN, "Method Not Allowed\n");
+    refused.headers.insert("allow", http_value(method));
+    refused.headers.insert("x-content-type-options", http_value("nosniff"));
+    refused
+}
+
+/// That the member is there, and its clock: members tell each other how far theirs are apart.
+fn probe(now: SystemTime) -> Bytes {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (year, month, day) = civil((since.as_secs() / 86_400) as i64);
+    let second = since.as_secs() % 86_400;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let nanos = since.subsec_nanos();
+    let time =
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z");
+    format!("{{\"OK\":true,\"Now\":\"{time}\"}}\n").into()
+}
+
+/// A day since 1970 as a date (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: i64) -> (i64, i64, i64) {
+    let z = days + 719_468;
+    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_probe_tells_the_time_as_go_does() {
+        let now = UNIX_EPOCH + Duration::new(1_795_248_286, 408_758_629);
+        assert_eq!(probe(now), "{\"OK\":true,\"Now\":\"2026-11-21T08:04:46.408758629Z\"}\n");
+    }
+}

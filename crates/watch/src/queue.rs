@@ -1,0 +1,49 @@
+//! Who waits, in turn.
+
+use crate::hub::WatcherId;
+use std::collections::BTreeMap;
+
+/// A watcher's place in the queue.
+pub(crate) type Ticket = u64;
+
+/// Watchers that wait for something, the next one in front; left from anywhere at the same low cost.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: BTreeMap<Ticket, WatcherId>,
+    next: Ticket,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Joins at the end.
+    pub(crate) fn join(&mut self, id: WatcherId) -> Ticket {
+        self.next += 1;
+        self.waiting.insert(self.next, id);
+        self.next
+    }
+
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
+        self.waiting.remove(&ticket);
+    }
+
+    pub(crate) fn front(&self) -> Option<WatcherId> {
+        self.waiting.first_key_value().map(|(_, id)| *id)
+    }
+
+    /// Everyone from the front on.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = WatcherId> {
+        self.waiting.values().copied()
+    }
+
+    /// Who holds a ticket.
+    pub(crate) fn holder(&self, ticket: Ticket) -> Option<WatcherId> {
+        self.waiting.get(&ticket).copied()
+    }
+}
