@@ -428,8 +428,7 @@ func TestEtcdutlRestoreOfThree(t *testing.T) {
 		all = append(all, freePorts(t))
 		cluster = append(cluster, fmt.Sprintf("%s=http://127.0.0.1:%d", name, all[len(all)-1].peer))
 	}
-	var servers []*exec.Cmd
-	var endpoints []string
+	made := map[string]string{}
 	for i, name := range names {
 		peer := fmt.Sprintf("http://127.0.0.1:%d", all[i].peer)
 		restore := []string{
@@ -438,36 +437,61 @@ func TestEtcdutlRestoreOfThree(t *testing.T) {
 		}
 		theirs, mine := compareUtl(t, func(dir string) { copyFile(t, snapshot, filepath.Join(dir, "s")) }, restore...)
 		compareRestored(t, theirs, mine, "r/member/wal")
-		client := fmt.Sprintf("http://127.0.0.1:%d", all[i].client)
-		endpoints = append(endpoints, client)
-		cmd := exec.Command(tool(t, "etcd"), "--name="+name, "--data-dir="+filepath.Join(mine, "r"),
-			"--listen-client-urls="+client, "--advertise-client-urls="+client,
-			"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer,
-			"--initial-cluster="+strings.Join(cluster, ","), "--initial-cluster-token=three")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-		servers = append(servers, cmd)
+		made[name] = filepath.Join(mine, "r")
 	}
+	theirs, mine := tool(t, "etcd"), ours(t)
+	for kind, bins := range map[string][]string{
+		"theirs": {theirs, theirs, theirs}, "ours": {mine, mine, mine}, "mixed": {theirs, mine, theirs},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			var endpoints []string
+			for i, name := range names {
+				dir := filepath.Join(t.TempDir(), "r")
+				copyDir(t, made[name], dir)
+				peer := fmt.Sprintf("http://127.0.0.1:%d", all[i].peer)
+				client := fmt.Sprintf("http://127.0.0.1:%d", all[i].client)
+				endpoints = append(endpoints, client)
+				cmd := exec.Command(bins[i], "--name="+name, "--data-dir="+dir,
+					"--listen-client-urls="+client, "--advertise-client-urls="+client,
+					"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer,
+					"--initial-cluster="+strings.Join(cluster, ","), "--initial-cluster-token=three")
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+			}
+			checkCluster(t, endpoints)
+		})
+	}
+}
+
+// checkCluster writes to a cluster, and compares its members.
+func checkCluster(t *testing.T, endpoints []string) {
+	t.Helper()
 	c, err := clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Put(ctx(t), "new", "one"); err != nil {
+	put, err := c.Put(ctx(t), "new", "one")
+	if err != nil {
 		t.Fatal(err)
 	}
 	members, err := c.MemberList(ctx(t))
-	if err != nil || len(members.Members) != len(servers) {
+	if err != nil || len(members.Members) != len(endpoints) {
 		t.Fatal(members, err)
 	}
 	hashes := map[uint32]bool{}
 	for _, endpoint := range endpoints {
-		if _, err := c.Get(ctx(t), "new"); err != nil {
+		one, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+		if err != nil {
 			t.Fatal(err)
 		}
-		hash, err := c.HashKV(ctx(t), endpoint, members.Header.Revision)
+		defer one.Close()
+		if _, err := one.Get(ctx(t), "new"); err != nil {
+			t.Fatal(err)
+		}
+		hash, err := one.HashKV(ctx(t), endpoint, put.Header.Revision)
 		if err != nil {
 			t.Fatal(err)
 		}
