@@ -89,8 +89,14 @@ pub(crate) struct Global {
     /// JWT token used for authentication, instead of a user and a password
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_AUTH_JWT_TOKEN")]
     pub(crate) auth_jwt_token: String,
-    /// username[:password] for authentication (prompts if there is no password)
-    #[arg(long, global = true, default_value = "", env = "ETCDCTL_USER")]
+    /// The name, and perhaps the password.
+    #[arg(
+        long,
+        global = true,
+        default_value = "",
+        env = "ETCDCTL_USER",
+        help = "username[:password] for authentication (prompts if there is no password)"
+    )]
     pub(crate) user: String,
     /// Password for authentication (then --user holds no password)
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_PASSWORD")]
