@@ -26,7 +26,7 @@ func TestMixedClusters(t *testing.T) {
 			load := newLoad(c)
 			for _, n := range c.nodes {
 				c.lead(n)
-				load.progress(300)
+				load.progress(800)
 				load.alarms(n)
 				load.history(n)
 			}
@@ -90,7 +90,8 @@ func (l *load) readBack(running context.Context, i int, writer, reader *clientv3
 	for n := 0; running.Err() == nil; n++ {
 		limited, done := context.WithTimeout(running, 5*time.Second)
 		value := fmt.Sprint(n)
-		key := fmt.Sprintf("z-back-%d", i)
+		// Below all keys that the others delete.
+		key := fmt.Sprintf("a-back-%d", i)
 		if _, err := writer.Put(limited, key, value); err == nil {
 			got, err := reader.Get(limited, key)
 			if err == nil && (len(got.Kvs) != 1 || string(got.Kvs[0].Value) != value) {

@@ -82,7 +82,10 @@ func (n *network) serve(dialer net.Conn, address, target string) {
 	n.keep(server, true)
 	defer n.keep(server, false)
 	done := make(chan struct{}, 2)
-	go func() { n.pump(server, io.MultiReader(bytes.NewReader(head), dialer), from, address); done <- struct{}{} }()
+	go func() {
+		n.pump(server, io.MultiReader(bytes.NewReader(head), dialer), from, address)
+		done <- struct{}{}
+	}()
 	go func() { n.pump(dialer, server, address, from); done <- struct{}{} }()
 	<-done
 }
