@@ -1,7 +1,7 @@
 //! What handlers see of the member.
 
 use crate::answers::Answers;
-use crate::cluster::{Inbound, Roster};
+use crate::cluster::{Inbound, LedStreams, Proposal, Roster};
 use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
@@ -52,6 +52,7 @@ pub(crate) struct Limits {
     pub(crate) txn_ops_max: usize,
     pub(crate) request_bytes_max: usize,
     pub(crate) request_timeout: Duration,
+    pub(crate) election_timeout: Duration,
     /// Whether changes of the membership are refused that could cost the majority.
     pub(crate) strict_changes: bool,
 }
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) member_id: u64,
     pub(crate) ids: RequestIds,
     pub(crate) limits: Limits,
+    pub(crate) led_streams: Arc<LedStreams>,
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
     pub(crate) backend: RwLock<backend::Reader>,
@@ -130,7 +132,7 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
-        if !self.core.send(CoreEvent::Propose { id, data })
+        if !self.core.send(CoreEvent::Propose { id, proposal: Proposal::Data(data) })
             && let Some(waiting) = self.waiters.take(id)
         {
             waiting.fail(&self.metrics, Error::Stopped);
@@ -180,7 +182,7 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.waiter.fail(Error::TooManyRequests);
         }
-        self.core.send(CoreEvent::ProposeConfChange { id, change });
+        self.core.send(CoreEvent::Propose { id, proposal: Proposal::Change(change) });
     }
 
     /// Whether a linearizable read may be answered from what is applied.

@@ -1,7 +1,7 @@
 //! The core thread: raft, ticks, reads, and the time limits of waiters.
 
 use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
-use crate::cluster::{Held, Reads};
+use crate::cluster::{Held, Lateness, Proposal, Reads};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -11,6 +11,9 @@ use replica::{Command, Core};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+/// Election timeouts without a leader after which streams end that require one.
+const LEADERLESS_ELECTIONS: u32 = 3;
 
 /// The core with its callers. It never touches a disk or a log sink.
 pub(crate) struct CoreDriver {
@@ -22,6 +25,10 @@ pub(crate) struct CoreDriver {
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
     leader: u64,
+    /// When there last was another leader than before.
+    elected_at: Option<Instant>,
+    /// Since when there is none.
+    leaderless_since: Option<Instant>,
 }
 
 /// Runs until the mailbox is closed.
@@ -34,6 +41,8 @@ pub(crate) fn run(shared: &Arc<Shared>, core: Core, log: &Mailbox<LogEvent>, tic
         reads: Reads::default(),
         commands: Vec::new(),
         leader: 0,
+        elected_at: None,
+        leaderless_since: Some(Instant::now()),
     };
     driver.run(tick);
 }
@@ -81,12 +90,7 @@ impl CoreDriver {
 
     fn handle(&mut self, event: CoreEvent) {
         match event {
-            CoreEvent::Propose { id, data } => self.propose(id, data),
-            CoreEvent::ProposeConfChange { id, change } => {
-                if let Err(dropped) = self.core.propose_conf_change(&change) {
-                    self.drop_proposal(id, dropped);
-                }
-            }
+            CoreEvent::Propose { id, proposal } => self.propose(id, proposal),
             CoreEvent::Persisted { number } => self.core.persisted(number),
             CoreEvent::Applied { index, conf_changes } => self.core.applied(index, &conf_changes),
             CoreEvent::Step(message) => {
@@ -106,27 +110,34 @@ impl CoreDriver {
 
     // ---- proposals -------------------------------------------------------------------------
 
-    fn propose(&mut self, id: u64, data: bytes::Bytes) {
+    fn propose(&mut self, id: u64, proposal: Proposal) {
         if self.leader == 0 || !self.held.is_empty() {
-            if !self.held.push(id, data) {
+            if !self.held.push(id, proposal) {
                 self.drop_proposal(id, Dropped::TooManyUncommitted);
             }
             return;
         }
-        if let Err(dropped) = self.core.propose(data.clone()) {
-            let waits = dropped == Dropped::NoLeader && self.held.push(id, data);
+        if let Err(dropped) = self.give(proposal.clone()) {
+            let waits = dropped == Dropped::NoLeader && self.held.push(id, proposal);
             if !waits {
                 self.drop_proposal(id, dropped);
             }
         }
     }
 
+    fn give(&mut self, proposal: Proposal) -> Result<(), Dropped> {
+        match proposal {
+            Proposal::Data(data) => self.core.propose(data),
+            Proposal::Change(change) => self.core.propose_conf_change(&change),
+        }
+    }
+
     fn propose_held(&mut self) {
         while self.leader != 0
-            && let Some((id, data)) = self.held.pop()
+            && let Some((id, proposal)) = self.held.pop()
         {
             if self.shared.waiters.contains(id)
-                && let Err(dropped) = self.core.propose(data)
+                && let Err(dropped) = self.give(proposal)
             {
                 self.drop_proposal(id, dropped);
             }
@@ -145,15 +156,41 @@ impl CoreDriver {
 
     fn expire(&mut self, now: Instant) {
         self.shared.answers.expire(now);
-        let expired = self.shared.waiters.expired(now);
-        if !expired.is_empty() {
-            self.held.retain(|id| self.shared.waiters.contains(id));
-        }
-        for waiter in expired {
-            waiter.fail(&self.shared.metrics, Error::Timeout);
-        }
+        self.expire_proposals(now);
         for read in self.reads.tick(now) {
             read(Err(Error::Timeout));
+        }
+        self.end_led_streams(now);
+    }
+
+    fn expire_proposals(&mut self, now: Instant) {
+        let expired = self.shared.waiters.expired(now);
+        if expired.is_empty() {
+            return;
+        }
+        let unproposed = self.held.retain(|id| self.shared.waiters.contains(id));
+        let lateness = Lateness {
+            roster: &self.shared.roster,
+            own_id: self.shared.member_id,
+            leader: self.leader,
+            elected_at: self.elected_at,
+            election_timeout: self.shared.limits.election_timeout,
+        };
+        for (id, waiter) in expired {
+            let is_unproposed = unproposed.contains(&id);
+            let reason =
+                if is_unproposed { Error::NotProposed } else { lateness.reason(waiter.begun) };
+            waiter.fail(&self.shared.metrics, reason);
+        }
+    }
+
+    /// Without a leader for long, streams end whose clients asked for that.
+    fn end_led_streams(&self, now: Instant) {
+        let limit = LEADERLESS_ELECTIONS * self.shared.limits.election_timeout;
+        let is_long = self.leaderless_since.is_some_and(|since| now >= since + limit);
+        if is_long && !self.shared.led_streams.is_empty() {
+            let streams = Arc::clone(&self.shared.led_streams);
+            self.shared.in_pool(move || streams.end_all());
         }
     }
 
@@ -208,6 +245,12 @@ impl CoreDriver {
         let leader = self.core.status().leader;
         if leader != self.leader {
             self.leader = leader;
+            let now = Instant::now();
+            if leader == 0 {
+                self.leaderless_since = Some(now);
+            } else {
+                (self.leaderless_since, self.elected_at) = (None, Some(now));
+            }
             self.reads.leader_changed();
             self.shared.metrics.member.leader_seen(leader);
         }
