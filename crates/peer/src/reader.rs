@@ -66,6 +66,8 @@ impl Reader {
         match self.dial(&url).await {
             Ok(body) => {
                 self.status.activate();
+                let (id, stream) = (self.id, self.kind.name());
+                self.shared.handler.note(&Note::StreamOpened { id, stream });
                 self.decode(body).await
             }
             Err(failure) => {
@@ -137,7 +139,7 @@ impl Reader {
     }
 
     fn deliver_all(&self, decoder: &mut Decoder) -> Result<(), crate::codec::CodecError> {
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.message()? {
             self.status.received(message.encoded_len());
             if !is_link_heartbeat(&message) {
                 self.deliver(message);

@@ -113,6 +113,11 @@ impl Core {
     /// # Errors
     /// It must not come from another member, or proposed what is not taken.
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
+        // Nobody else speaks for this member, its log writer or its applier.
+        let from = message.from();
+        if raft::wire::is_local_target(from) || from == self.node.basic_status().id {
+            return Err(StepError::Local);
+        }
         self.node.step(message)
     }
 
@@ -122,6 +127,15 @@ impl Core {
     /// The entry is not in the log then.
     pub fn propose(&mut self, data: Bytes) -> Result<(), Dropped> {
         self.node.propose(data)
+    }
+
+    /// Proposes the data of several entries: all of them or none. They share the messages to the other
+    /// members.
+    ///
+    /// # Errors
+    /// None of the entries is in the log then.
+    pub fn propose_all(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<(), Dropped> {
+        self.node.propose_all(data)
     }
 
     /// Proposes a change of one member. While another is under way, an empty entry takes its place.

@@ -56,15 +56,16 @@ impl Lateness<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apply::membership::Members;
+    use crate::testing::Bench;
 
     #[test]
     fn what_was_proposed_while_a_leader_was_lost_is_late_for_that() {
-        let roster = Roster::new(1, Members::default());
+        let bench = Bench::start();
+        let roster = &bench.shared().roster;
         let second = Duration::from_secs(1);
         let begun = Instant::now();
         let late = |leader, elected_at| Lateness {
-            roster: &roster,
+            roster,
             own_id: 1,
             leader,
             elected_at,

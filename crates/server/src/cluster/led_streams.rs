@@ -71,3 +71,44 @@ impl Drop for LedStream {
         self.streams.table.lock().1.remove(&self.number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use net::rpc::{ReplySink, Status};
+
+    #[derive(Default)]
+    struct Ends(Mutex<Vec<(u64, Status)>>);
+
+    impl ReplySink for Ends {
+        fn reply(&self, _: u64, _: Result<Bytes, Status>) {}
+        fn message(&self, _: u64, _: Vec<Bytes>) {}
+        fn finish(&self, id: u64, status: Status) {
+            self.0.lock().push((id, status));
+        }
+        fn queued(&self, _: u64) -> usize {
+            0
+        }
+    }
+
+    struct Idle;
+
+    impl StreamHandler for Idle {
+        fn message(&mut self, _: Bytes) {}
+        fn half_close(&mut self) {}
+        fn writable(&mut self) {}
+        fn closed(&mut self) {}
+    }
+
+    #[test]
+    fn those_that_are_open_end_once() {
+        let (ends, streams) = (Arc::new(Ends::default()), Arc::new(LedStreams::default()));
+        let keep = |id| streams.keep(StreamSender::new(ends.clone(), id), Box::new(Idle));
+        let (gone, _open) = (keep(1), keep(2));
+        drop(gone);
+        streams.end_all();
+        streams.end_all();
+        assert_eq!(*ends.0.lock(), [(2, Status::from(Error::NoLeader))]);
+        assert!(streams.is_empty());
+    }
+}

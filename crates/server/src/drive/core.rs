@@ -5,6 +5,7 @@ use crate::cluster::{Held, Lateness, Proposal, Reads};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
+use bytes::Bytes;
 use proto::raftpb::{Message, MessageType};
 use replica::raft::{Dropped, ReadState, Role};
 use replica::{Command, Core};
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Election timeouts without a leader after which streams end that require one.
 const LEADERLESS_ELECTIONS: u32 = 3;
+/// Proposals made together, and bytes of them: what one message to another member may well carry.
+const BATCH_MAX: usize = 4096;
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// The core with its callers. It never touches a disk or a log sink.
 pub(crate) struct CoreDriver {
@@ -21,6 +25,9 @@ pub(crate) struct CoreDriver {
     core: Core,
     log: Mailbox<LogEvent>,
     held: Held,
+    /// Proposals of this turn; they are made together.
+    batch: Vec<(u64, Bytes)>,
+    batch_bytes: usize,
     reads: Reads,
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
@@ -38,6 +45,8 @@ pub(crate) fn run(shared: &Arc<Shared>, core: Core, log: &Mailbox<LogEvent>, tic
         core,
         log: log.clone(),
         held: Held::default(),
+        batch: Vec::new(),
+        batch_bytes: 0,
         reads: Reads::default(),
         commands: Vec::new(),
         leader: 0,
@@ -71,6 +80,7 @@ impl CoreDriver {
 
     /// Everything that follows from the events so far.
     fn work(&mut self) {
+        self.propose_batch();
         self.follow_leader();
         self.propose_held();
         if self.reads.wants_round() && self.leader != 0 {
@@ -96,7 +106,7 @@ impl CoreDriver {
             CoreEvent::Step(message) => {
                 self.shared.inbound.taken(&message);
                 // What does not fit is not for this member; the sender finds out in time.
-                let _ = self.core.step(message);
+                let _ = self.core.step(*message);
             }
             CoreEvent::Unreachable(id) => self.core.report_unreachable(id),
             CoreEvent::SnapshotSent { to, delivered } => self.core.report_snapshot(to, delivered),
@@ -112,16 +122,54 @@ impl CoreDriver {
 
     fn propose(&mut self, id: u64, proposal: Proposal) {
         if self.leader == 0 || !self.held.is_empty() {
-            if !self.held.push(id, proposal) {
-                self.drop_proposal(id, Dropped::TooManyUncommitted);
+            return self.hold(id, proposal);
+        }
+        match proposal {
+            Proposal::Data(data) => self.collect(id, data),
+            Proposal::Change(_) => {
+                self.propose_batch();
+                self.propose_one(id, proposal);
             }
+        }
+    }
+
+    fn collect(&mut self, id: u64, data: Bytes) {
+        self.batch_bytes += data.len();
+        self.batch.push((id, data));
+        if self.batch.len() >= BATCH_MAX || self.batch_bytes >= BATCH_BYTES_MAX {
+            self.propose_batch();
+        }
+    }
+
+    fn hold(&mut self, id: u64, proposal: Proposal) {
+        if !self.held.push(id, proposal) {
+            self.drop_proposal(id, Dropped::TooManyUncommitted);
+        }
+    }
+
+    fn propose_one(&mut self, id: u64, proposal: Proposal) {
+        match self.give(proposal.clone()) {
+            Ok(()) => {}
+            Err(Dropped::NoLeader) => self.hold(id, proposal),
+            Err(dropped) => self.drop_proposal(id, dropped),
+        }
+    }
+
+    /// Makes the proposals of this turn together; where that is too much, one by one.
+    fn propose_batch(&mut self) {
+        if self.batch.is_empty() {
             return;
         }
-        if let Err(dropped) = self.give(proposal.clone()) {
-            let waits = dropped == Dropped::NoLeader && self.held.push(id, proposal);
-            if !waits {
-                self.drop_proposal(id, dropped);
-            }
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        let together = self.core.propose_all(batch.iter().map(|(_, data)| data.clone()));
+        if together.is_ok() {
+            self.batch = batch;
+            self.batch.clear();
+            return;
+        }
+        for (id, data) in batch {
+            self.propose_one(id, Proposal::Data(data));
         }
     }
 

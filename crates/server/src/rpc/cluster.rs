@@ -116,10 +116,10 @@ pub(super) fn add(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let id = member_id(&urls, "", Some(unix_s as i64));
     let is_learner = request.is_learner;
-    if shared.limits.strict_changes {
-        if let Err(error) = cluster::may_add(&shared.roster, shared.member_id, is_learner) {
-            return Err(Refused::new(reply, error));
-        }
+    if shared.limits.strict_changes
+        && let Err(error) = cluster::may_add(&shared.roster, shared.member_id, is_learner)
+    {
+        return Err(Refused::new(reply, error));
     }
     let member = Member { id, peer_urls: urls, is_learner, ..Member::default() };
     let kind = if is_learner {
@@ -146,10 +146,10 @@ fn with_promotion(member: &Member, is_promote: bool) -> Vec<u8> {
 /// `Cluster.MemberRemove`.
 pub(super) fn remove(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::MemberRemoveRequest>(body, reply)?;
-    if shared.limits.strict_changes {
-        if let Err(error) = cluster::may_remove(&shared.roster, shared.member_id, request.id) {
-            return Err(Refused::new(reply, error));
-        }
+    if shared.limits.strict_changes
+        && let Err(error) = cluster::may_remove(&shared.roster, shared.member_id, request.id)
+    {
+        return Err(Refused::new(reply, error));
     }
     let kind = ConfChangeType::ConfChangeRemoveNode;
     change(shared, conf_change(kind, request.id, None), reply, |header, members| {
