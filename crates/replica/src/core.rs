@@ -12,11 +12,9 @@ use proto::raftpb::{
 use raft::{Dropped, MemoryStorage, Node, ReadState, Role, StepError};
 use std::collections::VecDeque;
 
-/// Applied entries that are kept for members that lag behind.
-const CATCH_UP_ENTRIES_MAX: usize = 5_000;
-/// Bytes of them.
+/// Bytes of applied entries that are kept for members that lag behind.
 const CATCH_UP_BYTES_MAX: usize = 64 << 20;
-/// Applied entries between two times that the log is shortened.
+/// Applied entries between two times that the log is shortened, at most.
 const SHORTEN_ENTRIES: u64 = 1_000;
 
 /// What another part must do.
@@ -76,10 +74,12 @@ pub struct Core {
     sends: Vec<Message>,
     restores: Vec<Snapshot>,
     shortened_at: u64,
+    catch_up_entries: usize,
 }
 
 impl Core {
-    pub(crate) fn new(node: Node<MemoryStorage>) -> Core {
+    /// A core that keeps so many applied entries for members that lag behind.
+    pub(crate) fn new(node: Node<MemoryStorage>, catch_up_entries: usize) -> Core {
         let mut core = Core {
             node,
             writes: VecDeque::new(),
@@ -88,6 +88,7 @@ impl Core {
             sends: Vec::new(),
             restores: Vec::new(),
             shortened_at: 0,
+            catch_up_entries,
         };
         core.shorten_log();
         core
@@ -221,14 +222,15 @@ impl Core {
         let applied = self.node.basic_status().applied;
         let conf_state = self.node.conf_state();
         let alone = self.node.is_sole_voter() && conf_state.learners.is_empty();
-        if !alone && applied < self.shortened_at + SHORTEN_ENTRIES {
+        let pause = SHORTEN_ENTRIES.min(self.catch_up_entries as u64);
+        if !alone && applied < self.shortened_at + pause {
             return;
         }
         self.shortened_at = applied;
         let storage = self.node.storage_mut();
         // Without anything applied since, there is nothing to let go of.
         if storage.create_snapshot(applied, conf_state, None).is_ok() {
-            let excess = storage.excess(CATCH_UP_ENTRIES_MAX, CATCH_UP_BYTES_MAX);
+            let excess = storage.excess(self.catch_up_entries, CATCH_UP_BYTES_MAX);
             let _ = storage.compact(if alone { applied } else { excess.min(applied) });
         }
     }

@@ -67,8 +67,29 @@ fn begin_new(initial: &InitialCluster, name: &str) -> Result<(), String> {
 /// # Errors
 /// Nobody answers, or the list does not fit what they say.
 fn join(initial: &InitialCluster, name: &str) -> Result<(Identity, Remotes), String> {
-    let cluster = ask(peer_urls(initial, name), ANSWER_LIMIT)
-        .map_err(|error| format!("cannot fetch cluster info from peer urls: {error}"))?;
+    let mut refused = None;
+    // One of them may not have heard of this member yet.
+    for url in peer_urls(initial, name) {
+        match ask(vec![url], ANSWER_LIMIT) {
+            Ok(cluster) => match find_in(cluster, initial, name) {
+                Err(why) => refused = Some(why),
+                found => return found,
+            },
+            Err(error) => {
+                let why = format!("cannot fetch cluster info from peer urls: {error}");
+                refused.get_or_insert(why);
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| "there are no other members to ask".to_owned()))
+}
+
+/// Who this member is in a cluster as another one describes it.
+fn find_in(
+    cluster: Described,
+    initial: &InitialCluster,
+    name: &str,
+) -> Result<(Identity, Remotes), String> {
     let urls = |members: &[Member]| -> Vec<Vec<String>> {
         let mut all: Vec<Vec<String>> = members.iter().map(sorted_urls).collect();
         all.sort();

@@ -1,7 +1,7 @@
 //! What handlers see of the member.
 
 use crate::answers::Answers;
-use crate::cluster::{Inbound, Roster};
+use crate::cluster::{Inbound, LedStreams, Proposal, Roster};
 use crate::drive::{ApplyEvent, CoreDriver, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
@@ -54,6 +54,7 @@ pub(crate) struct Limits {
     pub(crate) txn_ops_max: usize,
     pub(crate) request_bytes_max: usize,
     pub(crate) request_timeout: Duration,
+    pub(crate) election_timeout: Duration,
     /// Whether changes of the membership are refused that could cost the majority.
     pub(crate) strict_changes: bool,
 }
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) member_id: u64,
     pub(crate) ids: RequestIds,
     pub(crate) limits: Limits,
+    pub(crate) led_streams: Arc<LedStreams>,
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
     pub(crate) backend: RwLock<backend::Reader>,
@@ -134,7 +136,7 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
-        let event = CoreEvent::Propose { id, data };
+        let event = CoreEvent::Propose { id, proposal: Proposal::Data(data) };
         // Alone, it is made here and now; with others, they are made together.
         let is_alone = self.waiters.len() == 1;
         let is_taken = if is_alone { self.drive(event) } else { self.core.send(event) };
@@ -186,7 +188,7 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.waiter.fail(Error::TooManyRequests);
         }
-        self.core.send(CoreEvent::ProposeConfChange { id, change });
+        self.core.send(CoreEvent::Propose { id, proposal: Proposal::Change(change) });
     }
 
     /// Whether a linearizable read may be answered from what is applied.

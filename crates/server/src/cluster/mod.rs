@@ -2,6 +2,8 @@
 
 mod checks;
 mod held;
+mod lateness;
+mod led_streams;
 mod monitor;
 mod network;
 mod reads;
@@ -9,12 +11,14 @@ mod roster;
 mod versions;
 
 pub(crate) use checks::{may_add, may_promote, may_remove};
-pub(crate) use held::Held;
+pub(crate) use held::{Held, Proposal};
+pub(crate) use lateness::Lateness;
+pub(crate) use led_streams::LedStreams;
 pub(crate) use monitor::run as run_monitor;
 pub(crate) use network::{Inbound, PeerHandler};
 pub(crate) use reads::{Read, Reads};
 pub(crate) use roster::Roster;
-pub(crate) use versions::{decide, downgrade_target};
+pub(crate) use versions::{decide, downgrade_target, is_version};
 
 use apply::backend::Snapshot;
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! The core thread: raft, ticks, reads, and the time limits of waiters.
 
 use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
-use crate::cluster::{Held, Reads};
+use crate::cluster::{Held, Lateness, Proposal, Reads};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Election timeouts without a leader after which streams end that require one.
+const LEADERLESS_ELECTIONS: u32 = 3;
 /// Proposals made together, and bytes of them: what one message to another member may well carry.
 const BATCH_MAX: usize = 4096;
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
@@ -33,6 +35,10 @@ pub(crate) struct CoreDriver {
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
     leader: u64,
+    /// When there last was another leader than before.
+    elected_at: Option<Instant>,
+    /// Since when there is none.
+    leaderless_since: Option<Instant>,
 }
 
 /// Runs until the mailbox is closed.
@@ -86,6 +92,8 @@ impl CoreDriver {
             events: Vec::new(),
             commands: Vec::new(),
             leader: 0,
+            elected_at: None,
+            leaderless_since: Some(Instant::now()),
         }
     }
 
@@ -121,13 +129,7 @@ impl CoreDriver {
 
     fn handle(&mut self, shared: &Shared, event: CoreEvent) {
         match event {
-            CoreEvent::Propose { id, data } => self.propose(shared, id, data),
-            CoreEvent::ProposeConfChange { id, change } => {
-                self.propose_batch(shared);
-                if let Err(dropped) = self.core.propose_conf_change(&change) {
-                    self.drop_proposal(shared, id, dropped);
-                }
-            }
+            CoreEvent::Propose { id, proposal } => self.propose(shared, id, proposal),
             CoreEvent::Persisted { number } => self.core.persisted(number),
             CoreEvent::Applied { index, conf_changes } => self.core.applied(index, &conf_changes),
             CoreEvent::Step(message) => {
@@ -147,10 +149,20 @@ impl CoreDriver {
 
     // ---- proposals -------------------------------------------------------------------------
 
-    fn propose(&mut self, shared: &Shared, id: u64, data: Bytes) {
+    fn propose(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
         if self.leader == 0 || !self.held.is_empty() {
-            return self.hold(shared, id, data);
+            return self.hold(shared, id, proposal);
         }
+        match proposal {
+            Proposal::Data(data) => self.collect(shared, id, data),
+            Proposal::Change(_) => {
+                self.propose_batch(shared);
+                self.propose_one(shared, id, proposal);
+            }
+        }
+    }
+
+    fn collect(&mut self, shared: &Shared, id: u64, data: Bytes) {
         self.batch_bytes += data.len();
         self.batch.push((id, data));
         if self.batch.len() >= BATCH_MAX || self.batch_bytes >= BATCH_BYTES_MAX {
@@ -158,9 +170,17 @@ impl CoreDriver {
         }
     }
 
-    fn hold(&mut self, shared: &Shared, id: u64, data: Bytes) {
-        if !self.held.push(id, data) {
+    fn hold(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
+        if !self.held.push(id, proposal) {
             self.drop_proposal(shared, id, Dropped::TooManyUncommitted);
+        }
+    }
+
+    fn propose_one(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
+        match self.give(proposal.clone()) {
+            Ok(()) => {}
+            Err(Dropped::NoLeader) => self.hold(shared, id, proposal),
+            Err(dropped) => self.drop_proposal(shared, id, dropped),
         }
     }
 
@@ -178,20 +198,23 @@ impl CoreDriver {
             return;
         }
         for (id, data) in batch {
-            match self.core.propose(data.clone()) {
-                Ok(()) => {}
-                Err(Dropped::NoLeader) => self.hold(shared, id, data),
-                Err(dropped) => self.drop_proposal(shared, id, dropped),
-            }
+            self.propose_one(shared, id, Proposal::Data(data));
+        }
+    }
+
+    fn give(&mut self, proposal: Proposal) -> Result<(), Dropped> {
+        match proposal {
+            Proposal::Data(data) => self.core.propose(data),
+            Proposal::Change(change) => self.core.propose_conf_change(&change),
         }
     }
 
     fn propose_held(&mut self, shared: &Shared) {
         while self.leader != 0
-            && let Some((id, data)) = self.held.pop()
+            && let Some((id, proposal)) = self.held.pop()
         {
             if shared.waiters.contains(id)
-                && let Err(dropped) = self.core.propose(data)
+                && let Err(dropped) = self.give(proposal)
             {
                 self.drop_proposal(shared, id, dropped);
             }
@@ -210,15 +233,41 @@ impl CoreDriver {
 
     fn expire(&mut self, shared: &Shared, now: Instant) {
         shared.answers.expire(now);
-        let expired = shared.waiters.expired(now);
-        if !expired.is_empty() {
-            self.held.retain(|id| shared.waiters.contains(id));
-        }
-        for waiter in expired {
-            waiter.fail(&shared.metrics, Error::Timeout);
-        }
+        self.expire_proposals(shared, now);
         for read in self.reads.tick(now) {
             read(Err(Error::Timeout));
+        }
+        self.end_led_streams(shared, now);
+    }
+
+    fn expire_proposals(&mut self, shared: &Shared, now: Instant) {
+        let expired = shared.waiters.expired(now);
+        if expired.is_empty() {
+            return;
+        }
+        let unproposed = self.held.retain(|id| shared.waiters.contains(id));
+        let lateness = Lateness {
+            roster: &shared.roster,
+            own_id: shared.member_id,
+            leader: self.leader,
+            elected_at: self.elected_at,
+            election_timeout: shared.limits.election_timeout,
+        };
+        for (id, waiter) in expired {
+            let is_unproposed = unproposed.contains(&id);
+            let reason =
+                if is_unproposed { Error::NotProposed } else { lateness.reason(waiter.begun) };
+            waiter.fail(&shared.metrics, reason);
+        }
+    }
+
+    /// Without a leader for long, streams end whose clients asked for that.
+    fn end_led_streams(&self, shared: &Shared, now: Instant) {
+        let limit = LEADERLESS_ELECTIONS * shared.limits.election_timeout;
+        let is_long = self.leaderless_since.is_some_and(|since| now >= since + limit);
+        if is_long && !shared.led_streams.is_empty() {
+            let streams = Arc::clone(&shared.led_streams);
+            shared.in_pool(move || streams.end_all());
         }
     }
 
@@ -276,6 +325,12 @@ impl CoreDriver {
         let leader = self.core.status().leader;
         if leader != self.leader {
             self.leader = leader;
+            let now = Instant::now();
+            if leader == 0 {
+                self.leaderless_since = Some(now);
+            } else {
+                (self.leaderless_since, self.elected_at) = (None, Some(now));
+            }
             self.reads.leader_changed();
             shared.metrics.member.leader_seen(leader);
         }

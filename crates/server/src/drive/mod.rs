@@ -13,12 +13,11 @@ pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::run as run_log;
 
-use crate::cluster::Read;
+use crate::cluster::{Proposal, Read};
 use crate::metrics::Metrics;
 use crate::rpc::Error;
 use ::apply::backend::{self, Committed, Defragmented};
 use ::apply::{Kind, Refusal, Reply};
-use bytes::Bytes;
 use net::rpc::Responder;
 use proto::raftpb::{ConfChange, Entry, Message, Snapshot};
 use replica::{Core, Fault, Persist, SnapshotDue};
@@ -31,11 +30,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 pub(crate) enum CoreEvent {
     Propose {
         id: u64,
-        data: Bytes,
-    },
-    ProposeConfChange {
-        id: u64,
-        change: ConfChange,
+        proposal: Proposal,
     },
     Persisted {
         number: u64,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use net::rpc::Responder;
 use prost::Message;
 use proto::etcdserverpb as pb;
+use proto::etcdserverpb::downgrade_request::DowngradeAction;
 use proto::raftpb::{ConfChange, ConfChangeType};
 use serde_json::json;
 use std::sync::Arc;
@@ -71,20 +72,39 @@ fn conf_change(kind: ConfChangeType, id: u64, context: Option<Vec<u8>>) -> ConfC
     }
 }
 
-/// URLs of a member as they are stored: sorted; none where one of them cannot be dialled.
+/// URLs of a member as they are stored: sorted; none where one of them is none.
 fn peer_urls(urls: &[String]) -> Option<Vec<String>> {
-    let is_sound = |url: &String| {
-        let Some((scheme, rest)) = url.split_once("://") else { return false };
-        let known = ["http", "https", "unix", "unixs"].contains(&scheme);
-        let has_port = scheme.starts_with("unix")
-            || rest
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        known && has_port && !rest.contains('/')
-    };
     let mut sorted: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
     sorted.sort();
-    (!sorted.is_empty() && sorted.iter().all(is_sound)).then_some(sorted)
+    (!sorted.is_empty() && sorted.iter().all(|url| is_peer_url(url))).then_some(sorted)
+}
+
+/// What Go's parser and etcd take for a URL of a member (`client/pkg/types/urls.go`): an address
+/// with a port, which may be empty or too large, and no path.
+fn is_peer_url(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(authority_len);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if !host.bytes().all(is_host_byte) {
+        return false;
+    }
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" | "https" => has_port(host) && !after.starts_with('/'),
+        "unix" | "unixs" => true,
+        _ => false,
+    }
+}
+
+fn has_port(host: &str) -> bool {
+    let Some((name, port)) = host.rsplit_once(':') else { return false };
+    let is_name = (name.starts_with('[') && name.ends_with(']')) || !name.contains([':', '[', ']']);
+    is_name && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What may stand in a host without being escaped.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte)
 }
 
 /// `Cluster.MemberAdd`.
@@ -264,32 +284,50 @@ pub(super) fn downgrade(
     body: &Bytes,
     reply: Responder,
 ) -> Result<(), Refused> {
-    use proto::etcdserverpb::downgrade_request::DowngradeAction;
     let (request, reply) = decode::<pb::DowngradeRequest>(body, reply)?;
-    let members = shared.roster.members();
-    let current = members.cluster_version().unwrap_or_default().to_owned();
-    let action = DowngradeAction::try_from(request.action);
-    let under_way = members.downgrade().enabled;
-    let set = match action {
-        Ok(DowngradeAction::Cancel) if !under_way => None,
-        Ok(DowngradeAction::Cancel) => Some((false, String::new())),
-        Ok(action) => {
-            let target = match cluster::downgrade_target(&request.version, &current) {
-                Ok(target) => target,
-                Err(error) => return Err(Refused::new(reply, error)),
-            };
-            if under_way {
-                return Err(Refused::new(reply, Error::DowngradeInProcess));
-            }
-            (action == DowngradeAction::Enable).then_some((true, target))
-        }
-        Err(_) => return Err(Refused::new(reply, Error::NotSupported)),
+    let Ok(action) = DowngradeAction::try_from(request.action) else {
+        return Err(Refused::new(reply, Error::NotSupported));
     };
-    let short = current.rsplit_once('.').map_or(current.clone(), |(minor, _)| minor.to_owned());
-    let response = pb::DowngradeResponse { header: None, version: short };
+    let cancels = action == DowngradeAction::Cancel;
+    if !cancels && !cluster::is_version(&request.version) {
+        return Err(Refused::new(reply, Error::WrongDowngradeFormat));
+    }
+    let inner = Arc::clone(shared);
+    shared.linearizable(move |confirmed| {
+        match confirmed.and_then(|()| plan_downgrade(&inner, action, &request.version)) {
+            Ok(set) => set_downgrade(&inner, set, reply),
+            Err(error) => reply.fail(error),
+        }
+    });
+    Ok(())
+}
+
+/// What is to be set: whether a downgrade is under way, and to which version. None for nothing.
+fn plan_downgrade(
+    shared: &Shared,
+    action: DowngradeAction,
+    version: &str,
+) -> Result<Option<(bool, String)>, Error> {
+    let members = shared.roster.members();
+    let under_way = members.downgrade().enabled;
+    if action == DowngradeAction::Cancel {
+        return Ok(under_way.then(|| (false, String::new())));
+    }
+    let current = members.cluster_version().unwrap_or_default();
+    let target = cluster::downgrade_target(version, current)?;
+    if under_way {
+        return Err(Error::DowngradeInProcess);
+    }
+    Ok((action == DowngradeAction::Enable).then_some((true, target)))
+}
+
+fn set_downgrade(shared: &Shared, set: Option<(bool, String)>, reply: Responder) {
+    let members = shared.roster.members();
+    let current = members.cluster_version().unwrap_or_default();
+    let minor = current.rsplit_once('.').map_or(current, |(minor, _)| minor);
+    let response = pb::DowngradeResponse { header: None, version: minor.to_owned() };
     let Some((enabled, ver)) = set else {
-        reply.reply(response.encode_to_vec().into());
-        return Ok(());
+        return reply.reply(response.encode_to_vec().into());
     };
     let info = proto::membershippb::DowngradeInfoSetRequest { enabled, ver };
     let waiter = crate::drive::Waiter::Own(Box::new(move |result| match result {
@@ -297,7 +335,6 @@ pub(super) fn downgrade(
         Err(error) => reply.fail(error),
     }));
     shared.propose(Kind::DowngradeInfoSet, &info.encode_to_vec(), waiter);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -305,13 +342,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_that_cannot_be_dialled_are_none() {
+    fn urls_are_what_etcd_takes_for_them() {
         let read = |urls: &[&str]| {
             peer_urls(&urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>())
         };
         let sorted = vec!["http://a:1".to_owned(), "http://b:2".to_owned()];
         assert_eq!(read(&["http://b:2", " http://a:1"]), Some(sorted));
-        for bad in ["", "a:1", "http://a", "ftp://a:1", "http://a:1/x", "http://:1", "http://a:x"] {
+        for good in ["http://:1", "http://a:", "HTTP://a:99999", "http://u@a:1?x", "unix://a/b"] {
+            assert_eq!(read(&[good]), Some(vec![good.to_owned()]), "{good}");
+        }
+        for bad in ["", "a:1", "http://a", "ftp://a:1", "http://a:1/", "http://a b:1", "http://a:x"]
+        {
             assert_eq!(read(&[bad]), None, "{bad}");
         }
         assert_eq!(read(&[]), None);

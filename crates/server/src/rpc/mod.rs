@@ -181,8 +181,7 @@ impl Service {
         if !for_learners && self.shared.roster.is_learner() {
             return Err(Error::NotForLearners);
         }
-        let requires_leader = head.get("hasleader") == Some("true");
-        if requires_leader
+        if requires_leader(head)
             && self.shared.gauges.leader.load(std::sync::atomic::Ordering::Relaxed) == 0
         {
             return Err(Error::NoLeader);
@@ -200,15 +199,20 @@ impl Service {
         let shared = Arc::clone(&self.shared);
         let (call, ..) = CALLS[usize::from(method)];
         self.gate(call, head)?;
-        match call {
-            Call::Watch => Ok(watch::open(shared, out)),
-            Call::LeaseKeepAlive => Ok(lease::keep_alive(shared, out)),
-            Call::RangeStream => Ok(kv::range_stream(shared, out)),
-            Call::Snapshot => Ok(maintenance::snapshot(shared, out)),
-            Call::HealthWatch => Ok(health::watch(out)),
-            Call::Reflect => Ok(reflection::open(out)),
-            _ => Err(Error::NotSupported),
-        }
+        let led = requires_leader(head).then(|| out.clone());
+        let handler = match call {
+            Call::Watch => watch::open(shared, out),
+            Call::LeaseKeepAlive => lease::keep_alive(shared, out),
+            Call::RangeStream => kv::range_stream(shared, out),
+            Call::Snapshot => maintenance::snapshot(shared, out),
+            Call::HealthWatch => health::watch(out),
+            Call::Reflect => reflection::open(out),
+            _ => return Err(Error::NotSupported),
+        };
+        Ok(match led {
+            Some(out) => self.shared.led_streams.keep(out, handler),
+            None => handler,
+        })
     }
 
     /// Counts a call by its client's version.
@@ -245,6 +249,11 @@ impl Service {
             _ => Err(Refused::new(reply, Error::NotSupported)),
         }
     }
+}
+
+/// Whether the client would rather be refused than served by a member without a leader.
+fn requires_leader(head: &CallHead) -> bool {
+    head.get("hasleader") == Some("true")
 }
 
 /// A call that is refused before it left the handler, with what to refuse.
