@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("client", &["proto"]),
     ("etcd", &["server"]),
     ("etcdctl", &["client", "proto"]),
+    ("sim", &["proto", "replica"]),
     ("tests", &[]),
 ];
 
@@ -43,6 +44,7 @@ const CORES: &[&str] = &[
     "proto",
     "raft",
     "replica",
+    "sim",
     "wal",
     "watch",
 ];
@@ -62,7 +64,9 @@ fn packages() -> BTreeMap<String, PathBuf> {
             }
         }
     }
-    found.insert("tests".into(), root().join("tests"));
+    for name in ["sim", "tests"] {
+        found.insert(name.into(), root().join(name));
+    }
     found
 }
 
@@ -126,7 +130,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn files_are_split_before_they_swell() {
     let mut found = Vec::new();
-    for dir in ["crates", "bin", "tests", "interop"] {
+    for dir in ["crates", "bin", "sim", "tests", "interop"] {
         sources(&root().join(dir), &mut found);
     }
     assert!(found.len() > 100, "the sources were not found");
@@ -141,6 +145,7 @@ fn unsafe_code_lives_in_one_file() {
     let mut found = Vec::new();
     sources(&root().join("crates"), &mut found);
     sources(&root().join("bin"), &mut found);
+    sources(&root().join("sim"), &mut found);
     let allow = ["allow(", "unsafe_code)"].concat();
     for path in found.iter().filter(|path| !path.ends_with("disk/src/mmap.rs")) {
         let text = fs::read_to_string(path).unwrap();

@@ -143,6 +143,7 @@ fn replica_options(
             learners_max: number(settings, "max-learners")?,
         },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
+        catch_up: Default::default(),
     })
 }
 

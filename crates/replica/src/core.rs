@@ -12,12 +12,22 @@ use proto::raftpb::{
 use raft::{Dropped, MemoryStorage, Node, ReadState, Role, StepError};
 use std::collections::VecDeque;
 
-/// Applied entries that are kept for members that lag behind.
-const CATCH_UP_ENTRIES_MAX: usize = 5_000;
-/// Bytes of them.
-const CATCH_UP_BYTES_MAX: usize = 64 << 20;
-/// Applied entries between two times that the log is shortened.
-const SHORTEN_ENTRIES: u64 = 1_000;
+/// What of the applied log stays in memory for members that lag behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatchUp {
+    /// Applied entries that are kept.
+    pub entries_max: usize,
+    /// Bytes of them.
+    pub bytes_max: usize,
+    /// Applied entries between two times that the log is shortened.
+    pub shorten_entries: u64,
+}
+
+impl Default for CatchUp {
+    fn default() -> CatchUp {
+        CatchUp { entries_max: 5_000, bytes_max: 64 << 20, shorten_entries: 1_000 }
+    }
+}
 
 /// What another part must do.
 #[derive(Debug)]
@@ -75,11 +85,12 @@ pub struct Core {
     /// To be sent; what waited for a write is among them.
     sends: Vec<Message>,
     restores: Vec<Snapshot>,
+    catch_up: CatchUp,
     shortened_at: u64,
 }
 
 impl Core {
-    pub(crate) fn new(node: Node<MemoryStorage>) -> Core {
+    pub(crate) fn new(node: Node<MemoryStorage>, catch_up: CatchUp) -> Core {
         let mut core = Core {
             node,
             writes: VecDeque::new(),
@@ -87,6 +98,7 @@ impl Core {
             applies: VecDeque::new(),
             sends: Vec::new(),
             restores: Vec::new(),
+            catch_up,
             shortened_at: 0,
         };
         core.shorten_log();
@@ -207,14 +219,15 @@ impl Core {
         let applied = self.node.basic_status().applied;
         let conf_state = self.node.conf_state();
         let alone = self.node.is_sole_voter() && conf_state.learners.is_empty();
-        if !alone && applied < self.shortened_at + SHORTEN_ENTRIES {
+        if !alone && applied < self.shortened_at + self.catch_up.shorten_entries {
             return;
         }
         self.shortened_at = applied;
         let storage = self.node.storage_mut();
         // Without anything applied since, there is nothing to let go of.
         if storage.create_snapshot(applied, conf_state, None).is_ok() {
-            let excess = storage.excess(CATCH_UP_ENTRIES_MAX, CATCH_UP_BYTES_MAX);
+            let CatchUp { entries_max, bytes_max, .. } = self.catch_up;
+            let excess = storage.excess(entries_max, bytes_max);
             let _ = storage.compact(if alone { applied } else { excess.min(applied) });
         }
     }
@@ -275,6 +288,11 @@ impl Core {
     /// The voters and learners in force.
     pub fn conf_state(&self) -> ConfState {
         self.node.conf_state()
+    }
+
+    /// The term of an entry of the log, or of the one before its first; `None` where it is not there.
+    pub fn term_of(&self, index: u64) -> Option<u64> {
+        self.node.term_of(index)
     }
 
     /// Everything that raft knows, of other members as well where this one leads.

@@ -26,7 +26,7 @@ impl Group {
             let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(1) };
             let storage =
                 MemoryStorage::restored(hard_state, conf_state.clone(), (1, 1), Vec::new());
-            Core::new(Node::new(config, storage).unwrap())
+            Core::new(Node::new(config, storage).unwrap(), CatchUp::default())
         };
         Group {
             cores: (1..=count).map(core).collect(),
@@ -157,8 +157,8 @@ fn reads_proposals_and_leadership_pass_through_followers() {
 #[test]
 fn a_log_that_grew_long_is_shortened_and_who_lags_gets_a_snapshot() {
     let mut group = Group::led(3);
-    let data = Bytes::from(vec![0; CATCH_UP_BYTES_MAX / 100]);
-    for _ in 0..SHORTEN_ENTRIES + 1 {
+    let data = Bytes::from(vec![0; CatchUp::default().bytes_max / 100]);
+    for _ in 0..CatchUp::default().shorten_entries + 1 {
         group.cores[0].propose(data.clone()).unwrap();
         group.poll(0);
         group.persist(0);
@@ -178,7 +178,7 @@ fn a_log_that_grew_long_is_shortened_and_who_lags_gets_a_snapshot() {
     }
     group.settle();
     let storage = group.cores[0].node.storage();
-    assert!(raft::Storage::first_index(storage) > SHORTEN_ENTRIES - 200);
+    assert!(raft::Storage::first_index(storage) > CatchUp::default().shorten_entries - 200);
     group.cores[0].tick();
     group.settle();
     assert_eq!(group.cores[2].status().committed, group.cores[0].status().committed);

@@ -1,7 +1,7 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
 use crate::install::{self, Home};
-use crate::{Applier, Core, Fault, LogWriter};
+use crate::{Applier, CatchUp, Core, Fault, LogWriter};
 use apply::backend::{self, Backend};
 use apply::membership::{InitialCluster, Member};
 use apply::{Machine, lease, mvcc};
@@ -44,6 +44,8 @@ pub struct Options {
     pub apply: apply::Config,
     /// Proposals are refused while this many bytes wait to be committed.
     pub uncommitted_bytes_max: usize,
+    /// What stays in memory for members that lag behind.
+    pub catch_up: CatchUp,
 }
 
 /// What a member without data begins with.
@@ -141,7 +143,7 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let before = (snapshot.index(), snapshot.term());
     let storage =
         MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
-    let mut core = Core::new(raft_node(options, identity, storage, &machine)?);
+    let mut core = Core::new(raft_node(options, identity, storage, &machine)?, options.catch_up);
     core.tick();
     let log_writer = LogWriter { wal, disk, snap_dir, keep_files: options.keep_files };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());

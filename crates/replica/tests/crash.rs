@@ -30,6 +30,7 @@ fn options() -> Options {
         lease: lease::Config { ttl_min_s: 2, checkpoints: false, persist_checkpoints: false },
         apply: apply::Config { quota_bytes: 0, learners_max: 1 },
         uncommitted_bytes_max: 1 << 20,
+        catch_up: replica::CatchUp::default(),
     }
 }
 

@@ -197,6 +197,7 @@ fn config() -> Config {
             },
             apply: apply::Config { quota_bytes: 0, learners_max: 1 },
             uncommitted_bytes_max: 1 << 28,
+            catch_up: replica::CatchUp::default(),
         },
         advertise_peer_urls: Vec::new(),
         advertise_client_urls: Vec::new(),
