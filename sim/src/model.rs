@@ -51,7 +51,7 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new() -> Model {
-        Model { revision: 1, ..Model::default() }
+        Model { revision: 1, compacted: -1, ..Model::default() }
     }
 
     /// The last committed entry known.

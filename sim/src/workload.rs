@@ -106,7 +106,7 @@ impl Workload {
     }
 
     fn revision_to_compact(&self, model: &Model, rng: &mut Rng) -> i64 {
-        let (low, high) = (model.compacted() as u64, model.revision() as u64);
+        let (low, high) = (model.compacted().max(0) as u64, model.revision() as u64);
         rng.between(low, high + 1) as i64
     }
 

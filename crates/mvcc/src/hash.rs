@@ -104,7 +104,8 @@ impl ReadTxn {
     /// [`Refusal::Compacted`], [`Refusal::FutureRevision`].
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Refusal> {
         let current = self.revision();
-        if let Some(cached) = self.shared.hashes.get(revision) {
+        // 0 asks for what is here now, though a compaction may have had that number.
+        if let Some(cached) = self.shared.hashes.get(revision).filter(|_| revision != 0) {
             return Ok(HashKv { revision: current, ..cached });
         }
         let compacted = self.compacted();

@@ -40,6 +40,8 @@ pub struct LogWriter {
     pub(crate) snap_dir: PathBuf,
     /// Old segments and snapshot files that are kept.
     pub(crate) keep_files: usize,
+    /// The newest snapshot that is recorded.
+    pub(crate) recorded: u64,
 }
 
 impl LogWriter {
@@ -53,6 +55,9 @@ impl LogWriter {
         while let Some(first) = rest.first() {
             if let Some(snapshot) = &first.snapshot {
                 self.record(snapshot)?;
+                // A record beyond the commit index counts for nothing: the commit index must be
+                // durable before anything stands behind the record, or is said of it.
+                done.bytes += self.wal.save(first.hard_state.as_ref(), &[], true)?.bytes;
             }
             // A snapshot is written between what comes before it and what comes with it.
             let next = rest.iter().skip(1).position(|batch| batch.snapshot.is_some());
@@ -79,12 +84,14 @@ impl LogWriter {
     /// Records a snapshot: the file first, for a record must never name a file that is not there.
     fn record(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
         let metadata = snapshot.metadata.clone().unwrap_or_default();
+        let index = metadata.index();
         snap::write(&*self.disk, &self.snap_dir, snapshot)?;
         self.wal.save_snapshot(&walpb::Snapshot {
             index: metadata.index,
             term: metadata.term,
             conf_state: metadata.conf_state,
         })?;
+        self.recorded = self.recorded.max(index);
         Ok(())
     }
 
@@ -100,11 +107,15 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Records a snapshot, lets go of the log before it, and removes old files.
+    /// Records a snapshot, lets go of the log before it, and removes old files. One that a leader's
+    /// snapshot has overtaken on its way here is no news.
     ///
     /// # Errors
     /// I/O faults.
     pub fn save_snapshot(&mut self, due: SnapshotDue) -> Result<(), Fault> {
+        if due.index <= self.recorded {
+            return Ok(());
+        }
         let metadata = SnapshotMetadata {
             conf_state: Some(due.conf_state),
             index: Some(due.index),

@@ -17,7 +17,7 @@ pub(crate) use liveness::{Liveness, Standing};
 pub(crate) use log_matching::LogMatching;
 pub(crate) use reads::Reads;
 pub(crate) use revisions::Revisions;
-pub(crate) use state_hash::{StateHash, hash_of};
+pub(crate) use state_hash::{Hashes, StateHash, hashes_of};
 pub(crate) use state_machine::StateMachine;
 
 /// A property that does not hold.

@@ -21,36 +21,45 @@ const TABLES: [Table; 8] = [
     Table::AuthRoles,
 ];
 
-/// Index -> hash of the state there, and who had it first.
+/// Hashes of what a member has applied: keys, revisions, other tables, configuration.
+pub(crate) type Hashes = [u64; 4];
+
+/// Index -> hashes of the state there, and who had it first.
 #[derive(Default)]
 pub(crate) struct StateHash {
-    hashes: BTreeMap<u64, (u64, usize)>,
+    hashes: BTreeMap<u64, (Hashes, usize)>,
 }
 
 impl StateHash {
     /// The state of a member.
-    pub(crate) fn is(&mut self, index: u64, hash: u64, place: usize) -> Result<(), Violation> {
-        let (known, other) = *self.hashes.entry(index).or_insert((hash, place));
-        ensure(PROPERTY, known == hash, || {
-            format!("after entry {index}, m{other} has {known:016x} and m{place} {hash:016x}")
+    pub(crate) fn is(
+        &mut self,
+        index: u64,
+        hashes: Hashes,
+        place: usize,
+    ) -> Result<(), Violation> {
+        let (known, other) = *self.hashes.entry(index).or_insert((hashes, place));
+        ensure(PROPERTY, known == hashes, || {
+            format!("after entry {index}, m{other} has {known:x?} and m{place} {hashes:x?}")
         })
     }
 }
 
-/// The hash of all that a member has applied.
-pub(crate) fn hash_of(reader: &mvcc::Reader, backend: &backend::Reader) -> u64 {
-    let (kv, revision) = {
+/// The hashes of all that a member has applied.
+pub(crate) fn hashes_of(reader: &mvcc::Reader, backend: &backend::Reader) -> Hashes {
+    let (keys, revision) = {
         let read = reader.read();
         (read.hash_kv(0).map_or(0, |hash| hash.hash), read.revision())
     };
-    let mut hash = fold(u64::from(kv), &revision.to_be_bytes());
-    hash = fold(hash, &reader.compacted().to_be_bytes());
+    let revisions = fold(fold(1, &revision.to_be_bytes()), &reader.compacted().to_be_bytes());
     let view = backend.view();
+    let mut others = 1;
     for table in TABLES {
         view.range(table, &[], &[], usize::MAX, |key, value| {
-            hash = fold(fold(hash, key), value);
+            others = fold(fold(others, key), value);
             ControlFlow::Continue(())
         });
     }
-    fold(hash, &view.get(Table::Meta, b"confState").unwrap_or_default())
+    let configuration = fold(1, &view.get(Table::Meta, b"confState").unwrap_or_default());
+    [u64::from(keys), revisions, others, configuration]
 }

@@ -59,6 +59,7 @@ impl Cluster {
             }
             Out::SendSnapshot(message, database) => self.send_database(place, message, database),
             Out::Writing(persist) => {
+                if std::env::var("SIMDBG").is_ok() && (persist.snapshot.is_some() || persist.hard_state.is_some()) { println!("{} m{place} {} hs {:?} snap {:?} entries {:?}", self.scheduler.now_us(), persist.number, persist.hard_state, persist.snapshot.as_ref().map(|s|s.metadata.as_ref().map(|m|(m.index(), m.term()))), persist.entries.first().map(|e|e.index())); }
                 self.checks.log_matching.appends(&persist.entries)?;
                 self.checks.durability.writing(place, &persist);
             }
@@ -66,9 +67,9 @@ impl Cluster {
             Out::Applied(entry, outcome, is_replay) => {
                 self.applied(place, &entry, &outcome, is_replay)?;
             }
-            Out::Hashed { index, hash } => {
-                self.note(place, "hash", [index, hash, 0, 0]);
-                self.checks.state_hash.is(index, hash, place)?;
+            Out::Hashed { index, hashes } => {
+                self.note(place, "hash", [index, hashes[0], hashes[1], hashes[2]]);
+                self.checks.state_hash.is(index, hashes, place)?;
             }
             Out::Refused(id) => self.workload.forget(id),
             Out::Readable(id) => self.readable(place, id)?,

@@ -93,9 +93,9 @@ impl Cluster {
         for id in self.model.members().keys() {
             let place = self.places[id];
             let Some(member) = &self.nodes[place].member else { continue };
-            let (index, hash) = (member.applied(), member.hash());
-            self.note(place, "compared", [index, hash, 0, 0]);
-            self.checks.state_hash.is(index, hash, place)?;
+            let (index, hashes) = (member.applied(), member.hashes());
+            self.note(place, "compared", [index, hashes[0], hashes[1], hashes[2]]);
+            self.checks.state_hash.is(index, hashes, place)?;
             self.checks.reads.shows(&self.model, &member.reader, index)?;
         }
         Ok(())

@@ -94,7 +94,7 @@ impl Member {
                 out.push(Out::Applied(entry.clone(), Box::new(outcome), is_replay));
             }
             if self.applied() > before && applied.index.is_multiple_of(HASH_EVERY) {
-                out.push(Out::Hashed { index: self.applied(), hash: self.hash() });
+                out.push(Out::Hashed { index: self.applied(), hashes: self.hashes() });
             }
             let conf_changes = applied.conf_changes;
             self.tell(CoreEvent::Applied { index: applied.index, conf_changes });
@@ -103,8 +103,8 @@ impl Member {
     }
 
     /// What everything applied hashes to.
-    pub(crate) fn hash(&self) -> u64 {
-        checks::hash_of(&self.reader, &self.backend_reader)
+    pub(crate) fn hashes(&self) -> checks::Hashes {
+        checks::hashes_of(&self.reader, &self.backend_reader)
     }
 
     // ---- commits ---------------------------------------------------------------------------

@@ -11,6 +11,7 @@ mod apply;
 mod core;
 mod log;
 
+use crate::checks::Hashes;
 use crate::plan::Mistake;
 use bytes::Bytes;
 use proto::raftpb::{ConfChange, Entry, Message, Snapshot};
@@ -82,7 +83,7 @@ pub(crate) enum Out {
     /// Applied here, with whether it was applied before.
     Applied(Entry, Box<Outcome>, bool),
     /// Everything up to here is applied and hashes to this.
-    Hashed { index: u64, hash: u64 },
+    Hashed { index: u64, hashes: Hashes },
     /// A proposal was not taken.
     Refused(u64),
     /// A read may be served from what is applied.
