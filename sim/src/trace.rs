@@ -52,7 +52,6 @@ impl Trace {
             self.mix(u64::from(byte));
         }
         [at_us, place as u64].into_iter().chain(details).for_each(|number| self.mix(number));
-        if std::env::var("SIMDBG").is_ok() { println!("{}", Record { number: self.count, at_us, place, what, details }); }
         if self.kept.len() == KEPT_MAX {
             self.kept.pop_front();
         }

@@ -106,7 +106,9 @@ impl Workload {
     }
 
     fn revision_to_compact(&self, model: &Model, rng: &mut Rng) -> i64 {
-        let (low, high) = (model.compacted().max(0) as u64, model.revision() as u64);
+        // After a compaction at revision 0, `HashKV` of the current revision answers with the hash
+        // kept from then, as the reference does.
+        let (low, high) = (model.compacted().max(1) as u64, model.revision() as u64);
         rng.between(low, high + 1) as i64
     }
 

@@ -104,8 +104,7 @@ impl ReadTxn {
     /// [`Refusal::Compacted`], [`Refusal::FutureRevision`].
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Refusal> {
         let current = self.revision();
-        // 0 asks for what is here now, though a compaction may have had that number.
-        if let Some(cached) = self.shared.hashes.get(revision).filter(|_| revision != 0) {
+        if let Some(cached) = self.shared.hashes.get(revision) {
             return Ok(HashKv { revision: current, ..cached });
         }
         let compacted = self.compacted();

@@ -2,7 +2,8 @@
 //!
 //! The leader's entries go out while its own disk writes; what a follower promises goes out when
 //! its disk has written (Raft thesis, section 10.2.1). So a write carries the messages that wait
-//! for it, and [`Core::persisted`] lets them go.
+//! for it, and [`Core::persisted`] lets them go. A candidate asks for votes when its own is written:
+//! others might elect it before, and after a crash once more in the same term, with another log.
 
 use crate::log_writer::Persist;
 use bytes::Bytes;
@@ -240,15 +241,19 @@ impl Core {
             if !ready.read_states.is_empty() {
                 work.push(Command::Readable(ready.read_states));
             }
-            for message in ready.messages {
+            let mut votes = Vec::new();
+            for mut message in ready.messages {
                 match message.r#type() {
+                    MessageType::MsgVote => votes.push(message),
                     MessageType::MsgStorageAppend => {
+                        message.responses.append(&mut votes);
                         work.extend(self.begin_write(message, ready.must_sync));
                     }
                     MessageType::MsgStorageApply => work.push(self.begin_apply(message)),
                     _ => self.sends.push(message),
                 }
             }
+            self.sends.append(&mut votes);
         }
         // Others are given their work first.
         if !self.sends.is_empty() {

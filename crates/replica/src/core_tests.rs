@@ -139,6 +139,33 @@ fn the_leader_sends_while_its_disk_writes_and_a_follower_answers_after_its_own()
 }
 
 #[test]
+fn nobody_is_asked_for_a_vote_before_the_own_one_is_written() {
+    let mut group = Group::new(3);
+    group.cores[0].node.campaign();
+    let is_vote = |message: &Message| message.r#type() == MessageType::MsgVote;
+    let campaign = |group: &mut Group| {
+        // The question whether it would be elected binds nobody.
+        for message in std::mem::take(&mut group.sent) {
+            let to = message.to() as usize - 1;
+            group.cores[to].step(message).unwrap();
+            group.poll(to);
+        }
+    };
+    group.poll(0);
+    campaign(&mut group);
+    (0..3).for_each(|at| group.persist(at));
+    (0..3).for_each(|at| group.poll(at));
+    campaign(&mut group);
+    assert_eq!(group.cores[0].status().role, Role::Candidate);
+    assert!(!group.sent.iter().any(is_vote));
+    group.persist(0);
+    group.poll(0);
+    assert_eq!(group.sent.iter().filter(|message| is_vote(message)).count(), 2);
+    group.settle();
+    assert_eq!(group.cores[0].status().role, Role::Leader);
+}
+
+#[test]
 fn reads_proposals_and_leadership_pass_through_followers() {
     let mut group = Group::led(3);
     group.cores[2].propose(Bytes::from_static(b"y")).unwrap();

@@ -129,3 +129,95 @@ impl LogWriter {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use disk::sim::SimDisk;
+    use proto::raftpb::ConfState;
+    use std::path::Path;
+
+    fn options() -> wal::Options {
+        wal::Options { segment_bytes: 2048, no_sync: false }
+    }
+
+    fn writer(sim: &SimDisk) -> LogWriter {
+        let snap_dir = PathBuf::from("snap");
+        sim.create_dir_all(&snap_dir, 0o700).unwrap();
+        sim.sync_dir(Path::new("")).unwrap();
+        let wal = Wal::create(sim.disk(), Path::new("wal"), Bytes::new(), options()).unwrap();
+        LogWriter { wal, disk: sim.disk(), snap_dir, keep_files: 2, recorded: 0 }
+    }
+
+    fn entries(from: u64, to: u64) -> Vec<Entry> {
+        let entry = |index| Entry { index: Some(index), term: Some(1), ..Entry::default() };
+        (from..=to).map(entry).collect()
+    }
+
+    fn state(commit: u64) -> Option<HardState> {
+        Some(HardState { term: Some(1), vote: Some(0), commit: Some(commit) })
+    }
+
+    /// Entries up to 3, then a leader's snapshot at 8.
+    fn received(writer: &mut LogWriter) -> Result<(), Fault> {
+        let (hard_state, entries) = (state(3), entries(1, 3));
+        let first = Persist { number: 1, hard_state, entries, sync: true, ..Persist::default() };
+        writer.persist(&[first])?;
+        let metadata = SnapshotMetadata { index: Some(8), term: Some(1), conf_state: None };
+        let snapshot = Some(Snapshot { data: None, metadata: Some(metadata) });
+        let second = Persist { number: 2, hard_state: state(8), snapshot, ..Persist::default() };
+        writer.persist(&[second])?;
+        Ok(())
+    }
+
+    fn newest(sim: &SimDisk) -> walpb::Snapshot {
+        let recorded = wal::valid_snapshots(sim, Path::new("wal")).unwrap();
+        recorded.into_iter().max_by_key(walpb::Snapshot::index).unwrap()
+    }
+
+    #[test]
+    fn a_received_snapshot_that_is_written_counts_after_a_crash() {
+        for seed in 0..20 {
+            let sim = SimDisk::new(seed);
+            received(&mut writer(&sim)).unwrap();
+            sim.restart();
+            assert_eq!(newest(&sim).index(), 8, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_crash_between_a_received_snapshot_and_later_entries_leaves_a_log_without_a_gap() {
+        let work = |writer: &mut LogWriter| {
+            received(writer)?;
+            let (hard_state, entries) = (state(9), entries(9, 20));
+            writer.persist(&[Persist { hard_state, entries, sync: true, ..Persist::default() }])
+        };
+        let sim = SimDisk::new(0);
+        let mut whole = writer(&sim);
+        let begun = sim.ops();
+        work(&mut whole).unwrap();
+        for crash in 1..=sim.ops() - begun {
+            for seed in 0..10 {
+                let sim = SimDisk::new(seed);
+                let mut writer = writer(&sim);
+                sim.crash_after(crash);
+                let _ = work(&mut writer);
+                sim.restart();
+                let opened = Wal::open(sim.disk(), Path::new("wal"), &newest(&sim), options());
+                assert!(opened.is_ok(), "crash {crash}, seed {seed}: {:?}", opened.err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_was_overtaken_is_not_recorded() {
+        let sim = SimDisk::new(1);
+        let mut writer = writer(&sim);
+        received(&mut writer).unwrap();
+        let (conf_state, data) = (ConfState::default(), Vec::new());
+        writer.save_snapshot(SnapshotDue { index: 2, term: 1, conf_state, data }).unwrap();
+        let recorded = wal::valid_snapshots(&sim, Path::new("wal")).unwrap();
+        assert_eq!(recorded.last().map(walpb::Snapshot::index), Some(8));
+    }
+}

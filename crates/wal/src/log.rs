@@ -202,7 +202,8 @@ impl Wal {
             held,
             offset: end.offset,
             encoder: Encoder::new(crc),
-            last_index: replay.last_index,
+            // The next segment's name must not be taken for one that the snapshot follows.
+            last_index: replay.last_index.max(at.index()),
             prepared: None,
             prepared_count: 0,
             failed: None,

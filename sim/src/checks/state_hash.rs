@@ -32,12 +32,7 @@ pub(crate) struct StateHash {
 
 impl StateHash {
     /// The state of a member.
-    pub(crate) fn is(
-        &mut self,
-        index: u64,
-        hashes: Hashes,
-        place: usize,
-    ) -> Result<(), Violation> {
+    pub(crate) fn is(&mut self, index: u64, hashes: Hashes, place: usize) -> Result<(), Violation> {
         let (known, other) = *self.hashes.entry(index).or_insert((hashes, place));
         ensure(PROPERTY, known == hashes, || {
             format!("after entry {index}, m{other} has {known:x?} and m{place} {hashes:x?}")

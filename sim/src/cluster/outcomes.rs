@@ -59,7 +59,6 @@ impl Cluster {
             }
             Out::SendSnapshot(message, database) => self.send_database(place, message, database),
             Out::Writing(persist) => {
-                if std::env::var("SIMDBG").is_ok() && (persist.snapshot.is_some() || persist.hard_state.is_some()) { println!("{} m{place} {} hs {:?} snap {:?} entries {:?}", self.scheduler.now_us(), persist.number, persist.hard_state, persist.snapshot.as_ref().map(|s|s.metadata.as_ref().map(|m|(m.index(), m.term()))), persist.entries.first().map(|e|e.index())); }
                 self.checks.log_matching.appends(&persist.entries)?;
                 self.checks.durability.writing(place, &persist);
             }
