@@ -43,7 +43,7 @@ impl Cluster {
             // Members that were removed are not listened to.
             Some(member) if member.applier.machine.members.is_removed(message.from()) => {}
             Some(member) => {
-                member.tell(CoreEvent::Step(message));
+                member.tell(CoreEvent::Step(Box::new(message)));
                 self.wake(to);
             }
         }
@@ -81,7 +81,7 @@ impl Cluster {
         if ok {
             self.counts.databases += 1;
             if let Some(member) = &mut self.nodes[to].member {
-                member.tell(CoreEvent::Step(message));
+                member.tell(CoreEvent::Step(Box::new(message)));
                 self.wake(to);
             }
         }

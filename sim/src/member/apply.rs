@@ -3,8 +3,9 @@
 use super::{ApplyEvent, CoreEvent, FileJob, Member, Out};
 use crate::checks;
 use crate::requests;
-use proto::raftpb::{Entry, Message, Snapshot, SnapshotMetadata};
+use proto::raftpb::{self, Message, Snapshot, SnapshotMetadata};
 use replica::Fault;
+use std::collections::btree_map::Entry;
 
 /// Hashes are taken where the index is a multiple of this.
 const HASH_EVERY: u64 = 16;
@@ -27,7 +28,7 @@ impl Member {
                     self.restoring = Some(snapshot);
                 }
                 ApplyEvent::SendSnapshot(message) => {
-                    self.snapshots_asked.push(message);
+                    self.snapshots_asked.push(*message);
                     self.commit_due = true;
                 }
                 ApplyEvent::Committed(done) => {
@@ -61,7 +62,12 @@ impl Member {
         self.restoring.is_some() || (backend.is_full() && backend.job_is_out())
     }
 
-    fn apply(&mut self, entries: &[Entry], now_ms: u64, out: &mut Vec<Out>) -> Result<(), Fault> {
+    fn apply(
+        &mut self,
+        entries: &[raftpb::Entry],
+        now_ms: u64,
+        out: &mut Vec<Out>,
+    ) -> Result<(), Fault> {
         if !self.held.is_empty() || self.must_wait() {
             self.held.extend_from_slice(entries);
             return Ok(());
@@ -79,12 +85,13 @@ impl Member {
 
     fn apply_now(
         &mut self,
-        entries: &[Entry],
+        entries: &[raftpb::Entry],
         now_ms: u64,
         out: &mut Vec<Out>,
     ) -> Result<(), Fault> {
         self.follow_leadership(now_ms);
-        let ends = |entry: &Entry, _: &Entry| !entry.index().is_multiple_of(HASH_EVERY);
+        let ends =
+            |entry: &raftpb::Entry, _: &raftpb::Entry| !entry.index().is_multiple_of(HASH_EVERY);
         for part in entries.chunk_by(ends) {
             let before = self.applied();
             let awaited = &self.awaited;
@@ -188,8 +195,8 @@ impl Member {
         self.follow_leadership(now_ms);
         self.revoking.retain(|_, since| now_ms < *since + REVOKE_RETRY_MS);
         for lease in self.applier.machine.lessor.expired(now_ms, REVOKES_MAX) {
-            if !self.revoking.contains_key(&lease) {
-                self.revoking.insert(lease, now_ms);
+            if let Entry::Vacant(vacant) = self.revoking.entry(lease) {
+                vacant.insert(now_ms);
                 self.tell(CoreEvent::Propose { id: 0, data: requests::revoke(0, lease) });
             }
         }

@@ -33,7 +33,7 @@ impl Member {
             }
             CoreEvent::Step(message) => {
                 // What does not fit is not for this member.
-                let _ = self.core.step(message);
+                let _ = self.core.step(*message);
             }
             CoreEvent::Propose { id, data } => {
                 if self.core.propose(data).is_err() {
@@ -108,7 +108,7 @@ impl Member {
 
     fn send(&mut self, message: Message, out: &mut Vec<Out>) {
         if message.r#type() == MessageType::MsgSnap {
-            self.apply_in.push_back(ApplyEvent::SendSnapshot(message));
+            self.apply_in.push_back(ApplyEvent::SendSnapshot(Box::new(message)));
         } else {
             out.push(Out::Send(message));
         }

@@ -39,7 +39,7 @@ impl Part {
 #[derive(Debug)]
 pub(crate) enum CoreEvent {
     Tick,
-    Step(Message),
+    Step(Box<Message>),
     Propose { id: u64, data: Bytes },
     ProposeConfChange(ConfChange),
     Persisted(u64),
@@ -58,7 +58,7 @@ enum LogEvent {
 enum ApplyEvent {
     Entries(Vec<Entry>),
     Restore(Snapshot),
-    SendSnapshot(Message),
+    SendSnapshot(Box<Message>),
     Committed(Committed),
     Defragmented(Defragmented),
     Defragment,
