@@ -159,16 +159,17 @@ mod tests {
         Some(HardState { term: Some(1), vote: Some(0), commit: Some(commit) })
     }
 
-    /// Entries up to 3, then a leader's snapshot at 8.
-    fn received(writer: &mut LogWriter) -> Result<(), Fault> {
+    /// Entries up to 3.
+    fn own() -> Persist {
         let (hard_state, entries) = (state(3), entries(1, 3));
-        let first = Persist { number: 1, hard_state, entries, sync: true, ..Persist::default() };
-        writer.persist(&[first])?;
+        Persist { number: 1, hard_state, entries, sync: true, ..Persist::default() }
+    }
+
+    /// A leader's snapshot at 8.
+    fn received() -> Persist {
         let metadata = SnapshotMetadata { index: Some(8), term: Some(1), conf_state: None };
         let snapshot = Some(Snapshot { data: None, metadata: Some(metadata) });
-        let second = Persist { number: 2, hard_state: state(8), snapshot, ..Persist::default() };
-        writer.persist(&[second])?;
-        Ok(())
+        Persist { number: 2, hard_state: state(8), snapshot, ..Persist::default() }
     }
 
     fn newest(sim: &SimDisk) -> walpb::Snapshot {
@@ -180,7 +181,9 @@ mod tests {
     fn a_received_snapshot_that_is_written_counts_after_a_crash() {
         for seed in 0..20 {
             let sim = SimDisk::new(seed);
-            received(&mut writer(&sim)).unwrap();
+            let mut writer = writer(&sim);
+            writer.persist(&[own()]).unwrap();
+            writer.persist(&[received()]).unwrap();
             sim.restart();
             assert_eq!(newest(&sim).index(), 8, "seed {seed}");
         }
@@ -189,9 +192,10 @@ mod tests {
     #[test]
     fn a_crash_between_a_received_snapshot_and_later_entries_leaves_a_log_without_a_gap() {
         let work = |writer: &mut LogWriter| {
-            received(writer)?;
-            let (hard_state, entries) = (state(9), entries(9, 20));
-            writer.persist(&[Persist { hard_state, entries, sync: true, ..Persist::default() }])
+            writer.persist(&[own()])?;
+            let (hard_state, entries) = (state(9), entries(9, 80));
+            let later = Persist { hard_state, entries, sync: true, ..Persist::default() };
+            writer.persist(&[received(), later])
         };
         let sim = SimDisk::new(0);
         let mut whole = writer(&sim);
@@ -214,7 +218,7 @@ mod tests {
     fn a_snapshot_that_was_overtaken_is_not_recorded() {
         let sim = SimDisk::new(1);
         let mut writer = writer(&sim);
-        received(&mut writer).unwrap();
+        writer.persist(&[own(), received()]).unwrap();
         let (conf_state, data) = (ConfState::default(), Vec::new());
         writer.save_snapshot(SnapshotDue { index: 2, term: 1, conf_state, data }).unwrap();
         let recorded = wal::valid_snapshots(&sim, Path::new("wal")).unwrap();
