@@ -300,6 +300,11 @@ impl<S: Storage> Node<S> {
         raft.role == Role::Leader && raft.log.term(raft.log.applied) == Ok(raft.term)
     }
 
+    /// The term of an entry of the log, or of the one before its first; `None` where it is not there.
+    pub fn term_of(&self, index: u64) -> Option<u64> {
+        self.raft.log.term(index).ok()
+    }
+
     /// What the node reads.
     pub fn storage(&self) -> &S {
         &self.raft.log.storage

@@ -1,7 +1,7 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
 use crate::install::{self, Home};
-use crate::{Applier, Core, Fault, LogWriter};
+use crate::{Applier, CatchUp, Core, Fault, LogWriter};
 use apply::backend::{self, Backend};
 use apply::membership::{InitialCluster, Member};
 use apply::{Machine, lease, mvcc};
@@ -32,9 +32,6 @@ pub struct Options {
     pub pre_vote: bool,
     /// Applied entries between snapshots.
     pub snapshot_count: u64,
-    /// Applied entries that are kept in memory for members that lag behind; who lags more gets a
-    /// snapshot.
-    pub catch_up_entries: usize,
     /// Old log segments and snapshot files that are kept.
     pub keep_files: usize,
     /// Options of the log.
@@ -47,6 +44,8 @@ pub struct Options {
     pub apply: apply::Config,
     /// Proposals are refused while this many bytes wait to be committed.
     pub uncommitted_bytes_max: usize,
+    /// What stays in memory for members that lag behind.
+    pub catch_up: CatchUp,
 }
 
 /// What a member without data begins with.
@@ -144,10 +143,10 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let before = (snapshot.index(), snapshot.term());
     let storage =
         MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
-    let mut core =
-        Core::new(raft_node(options, identity, storage, &machine)?, options.catch_up_entries);
+    let mut core = Core::new(raft_node(options, identity, storage, &machine)?, options.catch_up);
     core.tick();
-    let log_writer = LogWriter { wal, disk, snap_dir, keep_files: options.keep_files };
+    let (keep_files, recorded) = (options.keep_files, snapshot.index());
+    let log_writer = LogWriter { wal, disk, snap_dir, keep_files, recorded };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
     let applier = Applier::new(machine, home, options.snapshot_count, snapshot.index());
     let repaired = recovered.repaired;
@@ -271,7 +270,7 @@ fn restart(
     options: &Options,
 ) -> Result<(Wal, Recovered, walpb::Snapshot, Identity, Backend), Fault> {
     let recorded = wal::valid_snapshots(&*home.disk, wal_dir)?;
-    let newest = recorded.last().cloned().unwrap_or_default();
+    let newest = recorded.into_iter().max_by_key(walpb::Snapshot::index).unwrap_or_default();
     let backend = install::recover(home, newest.index())?;
     let (wal, recovered) = Wal::open(Arc::clone(&home.disk), wal_dir, &newest, options.wal)?;
     let metadata = Metadata::decode(recovered.metadata.clone())
