@@ -20,6 +20,7 @@ import (
 // A member that has lost the majority serves what needs none and refuses the rest as etcd does,
 // whether it led before or followed.
 func TestWithoutQuorumAsEtcd(t *testing.T) {
+	t.Parallel()
 	for _, led := range []bool{true, false} {
 		t.Run(fmt.Sprintf("led=%v", led), func(t *testing.T) {
 			t.Parallel()
