@@ -4,6 +4,7 @@
 //! its disk has written (Raft thesis, section 10.2.1). So a write carries the messages that wait
 //! for it, and [`Core::persisted`] lets them go.
 
+use crate::deferred::Deferred;
 use crate::log_writer::Persist;
 use bytes::Bytes;
 use proto::raftpb::{
@@ -75,6 +76,7 @@ pub struct Core {
     restores: Vec<Snapshot>,
     shortened_at: u64,
     catch_up_entries: usize,
+    deferred: Deferred,
 }
 
 impl Core {
@@ -89,6 +91,7 @@ impl Core {
             restores: Vec::new(),
             shortened_at: 0,
             catch_up_entries,
+            deferred: Deferred::default(),
         };
         core.shorten_log();
         core
@@ -118,7 +121,10 @@ impl Core {
         if raft::wire::is_local_target(from) || from == self.node.basic_status().id {
             return Err(StepError::Local);
         }
-        self.node.step(message)
+        match self.deferred.keep_others(&self.node, message) {
+            Some(message) => self.node.step(message),
+            None => Ok(()),
+        }
     }
 
     /// Proposes an entry's data.
@@ -138,11 +144,14 @@ impl Core {
         self.node.propose_all(data)
     }
 
-    /// Proposes a change of one member. While another is under way, an empty entry takes its place.
+    /// Proposes a change of one member. While another is under way, it waits.
     ///
     /// # Errors
     /// The entry is not in the log then.
     pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), Dropped> {
+        if self.deferred.keep_own(&self.node, change) {
+            return Ok(());
+        }
         self.node.propose_conf_change(change)
     }
 
@@ -238,6 +247,7 @@ impl Core {
     /// What follows from everything so far; to be called when a batch of events was handed in.
     pub fn poll(&mut self, commands: &mut Vec<Command>) {
         let mut work = Vec::new();
+        self.deferred.resume(&mut self.node);
         while self.node.has_ready() {
             let ready = self.node.ready();
             if !ready.read_states.is_empty() {
