@@ -22,7 +22,7 @@ if ! command -v go >/dev/null; then
   echo "skipped: there is no Go on this machine"
   exit 0
 fi
-cargo build --locked -p etcd -p etcdctl
+cargo build --locked -p etcd -p etcdctl -p etcdutl
 cargo build --locked -p wal --example walfile
 cargo build --locked -p peer --example peer_echo
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')

@@ -19,7 +19,7 @@ pub type Remotes = Vec<(u64, Vec<String>)>;
 /// Finds out how a member begins. One with data begins with that; nobody is asked then.
 ///
 /// # Errors
-/// See [`begin_new`] and [`join`]; I/O faults as text.
+/// What does not fit, in etcd's words; I/O faults as text.
 pub fn begin(
     disk: &dyn Disk,
     options: &mut replica::Options,

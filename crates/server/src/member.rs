@@ -4,7 +4,8 @@ use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
 use crate::cluster::{Inbound, PeerHandler, Roster, run_monitor};
 use crate::drive::{
-    ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
+    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub,
+    run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
@@ -19,7 +20,7 @@ use disk::Disk;
 use net::Server as NetServer;
 use net::http::HttpService;
 use net::rpc::GrpcService;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use peer::Transport;
 use prost::Message;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
@@ -170,9 +171,10 @@ impl Member {
         let driver =
             ApplyDriver::new(parts.applier, shared, log.clone(), Arc::clone(&failed), timing);
         driver.publish_state();
-        let (core, log_writer, tick) = (parts.core, parts.log_writer, config.heartbeat_interval);
-        let (shared, for_core) = (Arc::clone(&self.shared), log.clone());
-        self.spawn("core", move || run_core(&shared, core, &for_core, tick))?;
+        let (log_writer, tick) = (parts.log_writer, config.heartbeat_interval);
+        *self.shared.driver.lock() = Some(CoreDriver::new(parts.core, log.clone()));
+        let shared = Arc::clone(&self.shared);
+        self.spawn("core", move || run_core(&shared, tick))?;
         let shared = Arc::clone(&self.shared);
         self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
         self.spawn("apply", move || driver.run())?;
@@ -431,6 +433,7 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
         roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
         waiters: Waiters::new(),
         core: Mailbox::new(),
+        driver: Mutex::new(None),
         apply: Mailbox::new(),
         hub: HubQueue::new(),
         answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),

@@ -2,7 +2,7 @@
 
 use crate::answers::Answers;
 use crate::cluster::{Inbound, LedStreams, Proposal, Roster};
-use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
+use crate::drive::{ApplyEvent, CoreDriver, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
@@ -14,7 +14,7 @@ use apply::quota::Quota;
 use apply::{Header, backend, mvcc};
 use bytes::Bytes;
 use net::rpc::Responder;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use proto::etcdserverpb::RequestHeader;
 use proto::raftpb::ConfChange;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(crate) struct Gauges {
     pub(crate) leader: AtomicU64,
     /// This member is the leader.
     pub(crate) leads: AtomicBool,
+    /// Reads wait for something to be applied.
+    pub(crate) reads_wait: AtomicBool,
     /// What is applied here is all that was ever acknowledged, so reads need not ask anyone.
     pub(crate) may_read: AtomicBool,
     pub(crate) db_size: AtomicU64,
@@ -71,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) inbound: Inbound,
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
+    /// Raft with its callers, for whichever thread has something for it; see [`Shared::drive`].
+    pub(crate) driver: Mutex<Option<CoreDriver>>,
     pub(crate) apply: Mailbox<ApplyEvent>,
     pub(crate) hub: HubQueue,
     pub(crate) pool: Mailbox<Job>,
@@ -132,9 +136,11 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
-        if !self.core.send(CoreEvent::Propose { id, proposal: Proposal::Data(data) })
-            && let Some(waiting) = self.waiters.take(id)
-        {
+        let event = CoreEvent::Propose { id, proposal: Proposal::Data(data) };
+        // Alone, it is made here and now; with others, they are made together.
+        let is_alone = self.waiters.len() == 1;
+        let is_taken = if is_alone { self.drive(event) } else { self.core.send(event) };
+        if !is_taken && let Some(waiting) = self.waiters.take(id) {
             waiting.fail(&self.metrics, Error::Stopped);
         }
     }
