@@ -282,6 +282,12 @@ impl<S: Storage> Node<S> {
         BasicStatus::of(&self.raft)
     }
 
+    /// Whether this member leads and a change of the configuration in its log may not be applied
+    /// yet: an empty entry would take the place of another one.
+    pub fn is_conf_change_pending(&self) -> bool {
+        self.raft.role == Role::Leader && self.raft.pending_conf_index > self.raft.log.applied
+    }
+
     /// The configuration in force.
     pub fn conf_state(&self) -> ConfState {
         self.raft.tracker.config.to_conf_state()

@@ -5,6 +5,7 @@
 //! for it, and [`Core::persisted`] lets them go. A candidate asks for votes when its own is written:
 //! others might elect it before, and after a crash once more in the same term, with another log.
 
+use crate::deferred::Deferred;
 use crate::log_writer::Persist;
 use bytes::Bytes;
 use proto::raftpb::{
@@ -88,6 +89,7 @@ pub struct Core {
     restores: Vec<Snapshot>,
     catch_up: CatchUp,
     shortened_at: u64,
+    deferred: Deferred,
 }
 
 impl Core {
@@ -101,6 +103,7 @@ impl Core {
             restores: Vec::new(),
             catch_up,
             shortened_at: 0,
+            deferred: Deferred::default(),
         };
         core.shorten_log();
         core
@@ -130,7 +133,10 @@ impl Core {
         if raft::wire::is_local_target(from) || from == self.node.basic_status().id {
             return Err(StepError::Local);
         }
-        self.node.step(message)
+        match self.deferred.keep_others(&self.node, message) {
+            Some(message) => self.node.step(message),
+            None => Ok(()),
+        }
     }
 
     /// Proposes an entry's data.
@@ -150,11 +156,14 @@ impl Core {
         self.node.propose_all(data)
     }
 
-    /// Proposes a change of one member. While another is under way, an empty entry takes its place.
+    /// Proposes a change of one member. While another is under way, it waits.
     ///
     /// # Errors
     /// The entry is not in the log then.
     pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), Dropped> {
+        if self.deferred.keep_own(&self.node, change) {
+            return Ok(());
+        }
         self.node.propose_conf_change(change)
     }
 
@@ -250,6 +259,7 @@ impl Core {
     /// What follows from everything so far; to be called when a batch of events was handed in.
     pub fn poll(&mut self, commands: &mut Vec<Command>) {
         let mut work = Vec::new();
+        self.deferred.resume(&mut self.node);
         while self.node.has_ready() {
             let ready = self.node.ready();
             if !ready.read_states.is_empty() {

@@ -210,3 +210,21 @@ fn a_log_that_grew_long_is_shortened_and_who_lags_gets_a_snapshot() {
     group.settle();
     assert_eq!(group.cores[2].status().committed, group.cores[0].status().committed);
 }
+
+#[test]
+fn a_change_waits_for_the_one_before() {
+    let mut group = Group::led(3);
+    let change = |id: u64, node_id| ConfChange {
+        id: Some(id),
+        r#type: Some(proto::raftpb::ConfChangeType::ConfChangeUpdateNode as i32),
+        node_id: Some(node_id),
+        context: None,
+    };
+    for id in 1..=3 {
+        group.cores[0].propose_conf_change(&change(id, 2)).unwrap();
+        group.cores[1].propose_conf_change(&change(10 + id, 2)).unwrap();
+    }
+    group.settle();
+    let is_change = |entry: &&Entry| entry.r#type() == proto::raftpb::EntryType::EntryConfChange;
+    assert_eq!(group.applied[0].iter().filter(is_change).count(), 6);
+}

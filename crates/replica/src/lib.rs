@@ -14,6 +14,7 @@
 
 mod applier;
 mod core;
+mod deferred;
 mod fault;
 mod install;
 mod log_writer;
