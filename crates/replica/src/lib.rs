@@ -15,6 +15,7 @@
 mod applier;
 mod core;
 mod fault;
+mod force;
 mod install;
 mod log_writer;
 mod open;

@@ -21,6 +21,7 @@ fn options() -> Options {
         wal_dir: None,
         name: "m".into(),
         beginning: Beginning::New(InitialCluster::parse("m=http://h:1", "t").unwrap()),
+        force_new_cluster: false,
         election_ticks: 10,
         pre_vote: true,
         snapshot_count: 10,

@@ -184,6 +184,7 @@ fn config() -> Config {
             beginning: replica::Beginning::New(
                 InitialCluster::parse("m=http://h:1", "t").expect("it is a cluster"),
             ),
+            force_new_cluster: false,
             election_ticks: 10,
             pre_vote: true,
             snapshot_count: 10_000,

@@ -14,7 +14,7 @@ pub(crate) use monitor::run as run_monitor;
 pub(crate) use network::{Inbound, PeerHandler};
 pub(crate) use reads::{Read, Reads};
 pub(crate) use roster::Roster;
-pub(crate) use versions::{decide, downgrade_target};
+pub(crate) use versions::{decide, downgrade_target, minor_of};
 
 use apply::backend::Snapshot;
 use bytes::Bytes;
