@@ -257,7 +257,8 @@ mod tests {
         let config = config(&[]).unwrap();
         let replica = &config.server.replica;
         assert_eq!(replica.data_dir, PathBuf::from("default.etcd"));
-        assert_eq!(format!("{:x}", replica.initial.cluster_id), "cdf818194e3a8c32");
+        let Beginning::New(initial) = &replica.beginning else { panic!("it is new") };
+        assert_eq!(format!("{:x}", initial.cluster_id), "cdf818194e3a8c32");
         assert_eq!(replica.lease.ttl_min_s, 2);
         assert_eq!(config.listen[0].port(), 2379);
     }

@@ -43,6 +43,15 @@ impl Deframer {
         Ok(self.gather(input))
     }
 
+    /// Why a call cannot end here: within a message. The texts are those of Go's server.
+    pub(crate) fn end(&self) -> Result<(), Status> {
+        match self.header_len {
+            0 => Ok(()),
+            HEADER_LEN => Err(Status::new(Code::Unknown, "unexpected EOF")),
+            _ => Err(Status::new(Code::Unknown, "EOF")),
+        }
+    }
+
     /// Bytes held of a message that is not whole.
     pub(crate) fn held(&self) -> usize {
         self.body.len()
@@ -164,8 +173,10 @@ mod tests {
         let mut deframer = Deframer::default();
         assert_eq!(fed(&mut deframer, b"\0\0\0\0\x03a", 10).unwrap(), Vec::<Bytes>::new());
         assert_eq!(deframer.held(), 1);
+        assert_eq!(deframer.end().unwrap_err().message, "unexpected EOF");
         assert_eq!(fed(&mut deframer, b"bc\0\0\0\0\0\0\0\0\0", 10).unwrap(), ["abc", ""]);
         assert_eq!(deframer.held(), 0);
+        assert_eq!(deframer.end().unwrap_err().message, "EOF");
         let error = fed(&mut deframer, b"\x09", 8).unwrap_err();
         assert_eq!(error.message, "grpc: received message larger than max (9 vs. 8)");
     }

@@ -1,4 +1,5 @@
 //! The server over real sockets: calls, streams, replies from other threads, plain HTTP, stopping.
+#![allow(clippy::unwrap_used)] // the helpers of tests too
 
 mod client;
 
@@ -141,7 +142,7 @@ fn start() -> Running {
     let config = Config {
         listeners: vec![listener],
         threads: 2,
-        connections_max: usize::MAX,
+        connections_max: 100,
         recv_max_bytes: 1 << 20,
         concurrent_streams_max: u32::MAX,
         keepalive_interval: Duration::MAX,
@@ -169,7 +170,8 @@ fn unary_calls_here_and_elsewhere() {
             }
         }
     }
-    running.server.stop(Duration::from_secs(10));
+    drop(clients);
+    running.server.stop(Duration::from_secs(60));
 }
 
 #[test]
@@ -249,7 +251,8 @@ fn plain_requests_of_either_protocol() {
     let mut client = Client::open(running.addr);
     let stream = client.plain("GET", "/a?b=c");
     assert_eq!(client.answer(stream).data, b"GET /a b=c 0");
-    running.server.stop(Duration::from_secs(10));
+    drop(client);
+    running.server.stop(Duration::from_secs(60));
 }
 
 #[test]

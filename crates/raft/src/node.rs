@@ -104,7 +104,7 @@ impl<S: Storage> Node<S> {
     /// # Errors
     /// As of [`Node::propose`].
     pub fn propose_conf_change_v2(&mut self, change: &ConfChangeV2) -> Result<(), Dropped> {
-        Ok(self.raft.step(conf_change_message(Some(change)))?)
+        self.raft.step(conf_change_message(Some(change)))
     }
 
     fn propose_entry(&mut self, entry: Entry) -> Result<(), Dropped> {

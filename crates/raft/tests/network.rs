@@ -2,6 +2,8 @@
 //! disks had not written: nobody ever sees two leaders of a term, two entries in one place, a
 //! committed entry lost, or a read behind what was acknowledged before it.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests too
+
 #[path = "network/cluster.rs"]
 mod cluster;
 

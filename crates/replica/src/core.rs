@@ -112,6 +112,10 @@ impl Core {
     /// # Errors
     /// It must not come from another member, or proposed what is not taken.
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
+        // Nobody else speaks for this member's log writer or applier.
+        if raft::wire::is_local_target(message.from()) {
+            return Err(StepError::Local);
+        }
         self.node.step(message)
     }
 

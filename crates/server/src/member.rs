@@ -130,46 +130,11 @@ impl Member {
         let early = metrics::Early::new();
         let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
         let parts = replica::open(disk, &config.replica)?;
-        let identity = parts.identity;
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
-        let pool = Mailbox::new();
-        let shared = Arc::new(Shared {
-            cluster_id: identity.cluster_id,
-            member_id: identity.member_id,
-            ids: RequestIds::new(identity.member_id, unix_ms as u64),
-            limits: Limits {
-                txn_ops_max: config.txn_ops_max,
-                request_bytes_max: config.request_bytes_max,
-                request_timeout: timeout,
-                strict_changes: config.strict_changes,
-            },
-            quota: Quota::from_flag(config.replica.apply.quota_bytes),
-            reader: parts.reader.clone(),
-            backend: RwLock::new(parts.backend_reader),
-            inbound: Inbound::default(),
-            roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
-            waiters: Waiters::new(),
-            core: Mailbox::new(),
-            apply: Mailbox::new(),
-            hub: HubQueue::new(),
-            answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),
-            pool,
-            file_jobs: Mailbox::new(),
-            gauges: Gauges::default(),
-            metrics: Metrics::new(early, identity.member_id),
-            started: Instant::now(),
-            next_stream: AtomicU64::new(1),
-        });
+        let shared = Arc::new(shared(&parts, config, early));
         let failure = Promise::new();
-        let failed: Failed = {
-            let failure = Arc::clone(&failure);
-            Arc::new(move |fault| failure.give(fault))
-        };
-        let log = Mailbox::new();
         let mut member = Member {
-            shared: Arc::clone(&shared),
-            log: log.clone(),
+            shared,
+            log: Mailbox::new(),
             threads: Vec::new(),
             net: Vec::new(),
             transport: None,
@@ -177,42 +142,52 @@ impl Member {
             failure,
             is_new: parts.is_new,
         };
+        member.start_replica(parts, config)?;
+        member.start_helpers()?;
+        Ok(member)
+    }
+
+    /// The threads that own the replica's parts and the watchers.
+    fn start_replica(&mut self, parts: replica::Parts, config: &Config) -> Result<(), StartError> {
+        let failed: Failed = {
+            let failure = Arc::clone(&self.failure);
+            Arc::new(move |fault| failure.give(fault))
+        };
         let limits = watch::Limits {
             fragment_bytes: config.request_bytes_max + 512 * 1024,
             answer_bytes_max: WATCH_ANSWER_BYTES_MAX,
             progress_interval_ms: config.progress_interval.as_millis() as u64,
         };
+        let identity = parts.identity;
         let hub = Hub::new(parts.reader, limits, identity.cluster_id, identity.member_id);
         let timing = Timing {
             batch_interval: config.batch_interval,
             election_timeout: config.election_timeout,
         };
-        let driver = ApplyDriver::new(
-            parts.applier,
-            Arc::clone(&shared),
-            log.clone(),
-            Arc::clone(&failed),
-            timing,
-        );
+        let (shared, log) = (Arc::clone(&self.shared), self.log.clone());
+        let driver =
+            ApplyDriver::new(parts.applier, shared, log.clone(), Arc::clone(&failed), timing);
         driver.publish_state();
         let (core, log_writer, tick) = (parts.core, parts.log_writer, config.heartbeat_interval);
-        let inner = Arc::clone(&shared);
-        let for_core = log.clone();
-        member.spawn("core", move || run_core(&inner, core, &for_core, tick))?;
-        let inner = Arc::clone(&shared);
-        member.spawn("log", move || run_log(&inner, log_writer, &log, &failed))?;
-        member.spawn("apply", move || driver.run())?;
-        let inner = Arc::clone(&shared);
-        member.spawn("watch", move || run_hub(&inner, hub))?;
-        let jobs = shared.file_jobs.clone();
-        member.spawn("file", move || run_jobs(&jobs))?;
+        let (shared, for_core) = (Arc::clone(&self.shared), log.clone());
+        self.spawn("core", move || run_core(&shared, core, &for_core, tick))?;
+        let shared = Arc::clone(&self.shared);
+        self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
+        self.spawn("apply", move || driver.run())?;
+        let shared = Arc::clone(&self.shared);
+        self.spawn("watch", move || run_hub(&shared, hub))
+    }
+
+    /// The threads that work for others.
+    fn start_helpers(&mut self) -> Result<(), StartError> {
+        let jobs = self.shared.file_jobs.clone();
+        self.spawn("file", move || run_jobs(&jobs))?;
         for _ in 0..POOL_THREADS {
-            let jobs = shared.pool.clone();
-            member.spawn("pool", move || run_jobs(&jobs))?;
+            let jobs = self.shared.pool.clone();
+            self.spawn("pool", move || run_jobs(&jobs))?;
         }
-        let (inner, stop) = (Arc::clone(&shared), member.monitor.clone());
-        member.spawn("monitor", move || run_monitor(&inner, &stop))?;
-        Ok(member)
+        let (shared, stop) = (Arc::clone(&self.shared), self.monitor.clone());
+        self.spawn("monitor", move || run_monitor(&shared, &stop))
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
@@ -421,6 +396,41 @@ fn connections_max() -> Result<usize, StartError> {
     match limit.checked_sub(OWN_FDS) {
         Some(left @ 1..) => Ok(usize::try_from(left).unwrap_or(usize::MAX)),
         _ => Err(StartError::FewFds { limit }),
+    }
+}
+
+/// What handlers will see of a member.
+fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Shared {
+    let identity = parts.identity;
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
+    let pool = Mailbox::new();
+    Shared {
+        cluster_id: identity.cluster_id,
+        member_id: identity.member_id,
+        ids: RequestIds::new(identity.member_id, unix_ms as u64),
+        limits: Limits {
+            txn_ops_max: config.txn_ops_max,
+            request_bytes_max: config.request_bytes_max,
+            request_timeout: timeout,
+            strict_changes: config.strict_changes,
+        },
+        quota: Quota::from_flag(config.replica.apply.quota_bytes),
+        reader: parts.reader.clone(),
+        backend: RwLock::new(parts.backend_reader.clone()),
+        inbound: Inbound::default(),
+        roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
+        waiters: Waiters::new(),
+        core: Mailbox::new(),
+        apply: Mailbox::new(),
+        hub: HubQueue::new(),
+        answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),
+        pool,
+        file_jobs: Mailbox::new(),
+        gauges: Gauges::default(),
+        metrics: Metrics::new(early, identity.member_id),
+        started: Instant::now(),
+        next_stream: AtomicU64::new(1),
     }
 }
 

@@ -1,7 +1,8 @@
 //! One loop: its sockets, their connections, and the order of work in a wake-up.
 
 use super::connection::{Connection, Event, Limits, Protocol};
-use super::inbox::{Address, ConnectionSink, Inbox, Note};
+use super::inbox::{ConnectionSink, Inbox, Note};
+use super::peers::{Peer, Peers};
 use super::session::{Services, Session};
 use super::socket::Socket;
 use crate::places::{Place, Places};
@@ -20,8 +21,6 @@ const READ_BYTES: usize = 128 * 1024;
 const READS_MAX: u32 = 8;
 /// A connection is not read while this much waits for its socket.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
-/// How long a connection that is over waits for the client's end.
-const LINGER_MS: u64 = 1_000;
 /// How long accepting rests after it failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE_MS: u64 = 50;
 /// How often time is looked at, at most and at least.
@@ -30,22 +29,6 @@ const SWEEP_MS: (u64, u64) = (10, 1_000);
 pub(super) const WAKE: Token = Token(usize::MAX);
 /// Listeners count down from here.
 const LISTENER_FIRST: usize = usize::MAX - 1;
-
-/// One client.
-struct Peer {
-    socket: Socket,
-    addr: SocketAddr,
-    place: Place,
-    serial: u64,
-    connection: Connection,
-    session: Session,
-    /// There may be something to read.
-    readable: bool,
-    /// It stands in the loop's list of those to settle.
-    touched: bool,
-    /// Everything is said; when to stop waiting for the client's end.
-    lingers_until_ms: Option<u64>,
-}
 
 /// A loop, run by one thread.
 pub(super) struct EventLoop {
@@ -64,12 +47,8 @@ pub(super) struct EventLoop {
 struct State {
     began: Instant,
     now_ms: u64,
-    peers: Vec<Option<Peer>>,
-    free: Vec<u32>,
-    open: usize,
-    next_serial: u64,
+    peers: Peers,
     next_loop: usize,
-    touched: Vec<u32>,
     /// Connections whose turn was cut short.
     unread: Vec<u32>,
     buffer: Box<[u8]>,
@@ -86,12 +65,8 @@ impl State {
         State {
             began: Instant::now(),
             now_ms: 0,
-            peers: Vec::new(),
-            free: Vec::new(),
-            open: 0,
-            next_serial: 0,
+            peers: Peers::default(),
             next_loop: 0,
-            touched: Vec::new(),
             unread: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
             notes: Vec::new(),
@@ -128,7 +103,7 @@ impl EventLoop {
     pub(super) fn run(&mut self) {
         self.inbox.adopt();
         let mut ready = Events::with_capacity(EVENTS_MAX);
-        while !(self.state.stopped || self.state.draining && self.state.open == 0) {
+        while !(self.state.stopped || self.state.draining && self.state.peers.len() == 0) {
             let timeout = self.timeout();
             // An interrupted wait is one without events.
             let polled = self.poll.poll(&mut ready, timeout);
@@ -143,7 +118,7 @@ impl EventLoop {
             self.sweep();
         }
         self.inbox.close();
-        for slot in 0..self.state.peers.len() as u32 {
+        for slot in self.state.peers.slots() {
             self.drop_peer(slot);
         }
     }
@@ -151,12 +126,12 @@ impl EventLoop {
     /// How long to sleep; the inbox knows of it.
     fn timeout(&mut self) -> Option<Duration> {
         let state = &self.state;
-        let has_work = !state.unread.is_empty() || !state.touched.is_empty();
+        let has_work = !state.unread.is_empty() || state.peers.has_touched();
         if has_work || !Inbox::has_no_own() || !self.inbox.sleep() {
             return Some(Duration::ZERO);
         }
         let accept = state.accept_at_ms;
-        let sweep = (state.open > 0).then_some(state.sweep_at_ms);
+        let sweep = (state.peers.len() > 0).then_some(state.sweep_at_ms);
         let next = accept.into_iter().chain(sweep).min()?;
         let now_ms = state.began.elapsed().as_millis() as u64;
         Some(Duration::from_millis(next.saturating_sub(now_ms)))
@@ -173,11 +148,9 @@ impl EventLoop {
                 continue;
             }
             let slot = token.0 as u32;
-            let Some(peer) = self.state.peers.get_mut(token.0).and_then(Option::as_mut) else {
-                continue;
-            };
+            let Some(peer) = self.state.peers.get(slot) else { continue };
             if event.is_writable() && peer.connection.output().len() > 0 {
-                self.state.touch(slot);
+                self.state.peers.touch(slot);
             }
             if event.is_readable() || event.is_read_closed() || event.is_error() {
                 self.read(slot, event.is_read_closed() || event.is_error());
@@ -227,31 +200,16 @@ impl EventLoop {
 
     fn add(&mut self, socket: TcpStream, addr: SocketAddr, place: Place) {
         let state = &mut self.state;
-        let slot = state.free.pop().unwrap_or_else(|| {
-            state.peers.push(None);
-            state.peers.len() as u32 - 1
-        });
-        let serial = state.next_serial;
-        state.next_serial += 1;
+        let address = state.peers.reserve();
         let mut socket = Socket::Plain(socket);
-        if state.draining || socket.register(self.poll.registry(), Token(slot as usize)).is_err() {
-            return state.free.push(slot);
+        let token = Token(address.slot as usize);
+        if state.draining || socket.register(self.poll.registry(), token).is_err() {
+            return state.peers.release(address);
         }
-        let address = Address { slot, serial };
-        let sink = ConnectionSink { inbox: Arc::clone(&self.inbox), address };
-        let limits = Arc::clone(&self.limits);
-        state.peers[slot as usize] = Some(Peer {
-            socket,
-            addr,
-            place,
-            serial,
-            connection: Connection::new(limits, Some(addr), state.now_ms),
-            session: Session::new(sink),
-            readable: false,
-            touched: false,
-            lingers_until_ms: None,
-        });
-        state.open += 1;
+        let session = Session::new(ConnectionSink { inbox: Arc::clone(&self.inbox), address });
+        let connection = Connection::new(Arc::clone(&self.limits), Some(addr), state.now_ms);
+        let peer = Peer::new((socket, addr, place), address.serial, connection, session);
+        state.peers.insert(address.slot, peer);
     }
 
     /// Reads what there is and lets handlers hear of it. `to_end`: the client's end may have come
@@ -259,10 +217,10 @@ impl EventLoop {
     fn read(&mut self, slot: u32, to_end: bool) {
         for _ in 0..READS_MAX {
             let state = &mut self.state;
-            let Some(peer) = state.peers[slot as usize].as_mut() else { return };
+            let Some(peer) = state.peers.get(slot) else { return };
             peer.readable = true;
             if peer.connection.output().len() > OUTPUT_BYTES_MAX {
-                return state.touch(slot);
+                return state.peers.touch(slot);
             }
             match peer.socket.read(&mut state.buffer) {
                 Ok(0) => return self.drop_peer(slot),
@@ -275,7 +233,7 @@ impl EventLoop {
                     peer.readable = to_end || n == READ_BYTES;
                     let readable = peer.readable;
                     self.dispatch(slot);
-                    self.state.touch(slot);
+                    self.state.peers.touch(slot);
                     if !readable {
                         return;
                     }
@@ -294,7 +252,7 @@ impl EventLoop {
     /// Lets handlers hear of a connection's events.
     fn dispatch(&mut self, slot: u32) {
         let state = &mut self.state;
-        let Some(peer) = state.peers[slot as usize].as_mut() else { return };
+        let Some(peer) = state.peers.get(slot) else { return };
         let mut events = std::mem::take(&mut state.events);
         peer.connection.take_events(&mut events);
         for event in events.drain(..) {
@@ -305,7 +263,7 @@ impl EventLoop {
 
     /// Gives a connection that speaks HTTP/1 away.
     fn hand_over(&mut self, slot: u32) {
-        let Some(peer) = self.state.remove(slot) else { return };
+        let Some(peer) = self.state.peers.remove(slot) else { return };
         if let Ok(socket) = peer.socket.release(self.poll.registry()) {
             let input = peer.connection.into_input();
             self.services.web.adopt(socket, input, peer.addr, peer.place);
@@ -329,22 +287,22 @@ impl EventLoop {
     fn take_note(&mut self, note: Note) {
         match note {
             Note::Reply(to, stream, result) => {
-                if let Some(connection) = self.state.find(to) {
+                if let Some(connection) = self.state.peers.find(to) {
                     connection.reply(stream, result);
                 }
             }
             Note::Message(to, stream, pieces) => {
-                if let Some(connection) = self.state.find(to) {
+                if let Some(connection) = self.state.peers.find(to) {
                     connection.message(stream, pieces);
                 }
             }
             Note::Finish(to, stream, status) => {
-                if let Some(connection) = self.state.find(to) {
+                if let Some(connection) = self.state.peers.find(to) {
                     connection.finish(stream, &status);
                 }
             }
             Note::Respond(to, stream, response, is_head) => {
-                if let Some(connection) = self.state.find(to) {
+                if let Some(connection) = self.state.peers.find(to) {
                     connection.respond(stream, response, is_head);
                 }
             }
@@ -359,33 +317,25 @@ impl EventLoop {
         state.draining = true;
         state.accept_at_ms = None;
         self.listeners.clear();
-        for slot in 0..state.peers.len() as u32 {
-            if let Some(peer) = &mut state.peers[slot as usize] {
+        for slot in state.peers.slots() {
+            if let Some(peer) = state.peers.get(slot) {
                 peer.connection.drain(state.now_ms);
-                state.touch(slot);
+                state.peers.touch(slot);
             }
         }
     }
 
     /// Frames what waits and writes, once for each connection that something happened to.
     fn settle(&mut self) {
-        let mut touched = std::mem::take(&mut self.state.touched);
-        for slot in touched.drain(..) {
-            if let Some(peer) = &mut self.state.peers[slot as usize] {
-                peer.touched = false;
-                self.settle_one(slot);
-            }
-        }
-        // Handlers that were told of room may have touched some again.
-        if self.state.touched.is_empty() {
-            self.state.touched = touched;
+        while let Some(slot) = self.state.peers.next_touched() {
+            self.settle_one(slot);
         }
     }
 
     fn settle_one(&mut self, slot: u32) {
         loop {
             let state = &mut self.state;
-            let Some(peer) = state.peers[slot as usize].as_mut() else { return };
+            let Some(peer) = state.peers.get(slot) else { return };
             peer.connection.pump();
             let socket = &mut peer.socket;
             let flushed = peer.connection.output().flush(|slices| socket.write(slices));
@@ -403,16 +353,10 @@ impl EventLoop {
 
     fn after_write(&mut self, slot: u32, all_written: bool) {
         let state = &mut self.state;
-        let Some(peer) = state.peers[slot as usize].as_mut() else { return };
-        if !all_written {
-            return;
-        }
-        if peer.connection.is_over() && peer.lingers_until_ms.is_none() {
-            peer.lingers_until_ms = Some(state.now_ms + LINGER_MS);
-            peer.socket.finish();
-        }
+        let Some(peer) = state.peers.get(slot) else { return };
+        peer.part(all_written, state.now_ms);
         // The rest of a client that did not read our answers.
-        if peer.readable && !state.unread.contains(&slot) {
+        if all_written && peer.readable && !state.unread.contains(&slot) {
             state.unread.push(slot);
         }
     }
@@ -430,58 +374,27 @@ impl EventLoop {
         let fine = self.limits.keepalive_interval.min(self.limits.keepalive_timeout) / 4;
         let step = (fine.as_millis() as u64).clamp(SWEEP_MS.0, SWEEP_MS.1);
         self.state.sweep_at_ms = now_ms + step;
-        for slot in 0..self.state.peers.len() as u32 {
+        for slot in self.state.peers.slots() {
             self.tick(slot);
         }
     }
 
     fn tick(&mut self, slot: u32) {
         let now_ms = self.state.now_ms;
-        let Some(peer) = self.state.peers[slot as usize].as_mut() else { return };
-        let lingers = peer.lingers_until_ms.is_none_or(|until| now_ms < until);
-        if !lingers || !peer.connection.tick(now_ms) {
+        let Some(peer) = self.state.peers.get(slot) else { return };
+        if !peer.tick(now_ms) {
             return self.drop_peer(slot);
         }
         if peer.connection.output().len() > 0 {
-            self.state.touch(slot);
+            self.state.peers.touch(slot);
         }
     }
 
     fn drop_peer(&mut self, slot: u32) {
-        if let Some(peer) = &mut self.state.peers[slot as usize] {
+        if let Some(peer) = self.state.peers.get(slot) {
             peer.connection.abandon();
             self.dispatch(slot);
         }
-        self.state.remove(slot);
-    }
-}
-
-impl State {
-    /// Has a connection settled at the end of this wake-up.
-    fn touch(&mut self, slot: u32) {
-        if let Some(peer) = &mut self.peers[slot as usize]
-            && !std::mem::replace(&mut peer.touched, true)
-        {
-            self.touched.push(slot);
-        }
-    }
-
-    /// The connection at an address, which is then settled; `None` if it is gone.
-    fn find(&mut self, to: Address) -> Option<&mut Connection> {
-        let peer = self.peers.get_mut(to.slot as usize)?.as_mut()?;
-        if peer.serial != to.serial {
-            return None;
-        }
-        if !std::mem::replace(&mut peer.touched, true) {
-            self.touched.push(to.slot);
-        }
-        Some(&mut peer.connection)
-    }
-
-    fn remove(&mut self, slot: u32) -> Option<Peer> {
-        let peer = self.peers[slot as usize].take()?;
-        self.free.push(slot);
-        self.open -= 1;
-        Some(peer)
+        self.state.peers.remove(slot);
     }
 }

@@ -19,6 +19,7 @@ mod head;
 mod hpack;
 mod inbox;
 mod output;
+mod peers;
 mod policy;
 mod receive;
 mod send;

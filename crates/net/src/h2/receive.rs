@@ -7,7 +7,7 @@ use super::frame::{self, Failure, Header, PREFACE, Reason, be32, flag, kind, set
 use super::head::{Head, Verdict};
 use super::stream::{Body, Stream};
 use crate::frame::Deframer;
-use crate::rpc::{Code, Status};
+use crate::rpc::Status;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
@@ -344,11 +344,9 @@ impl Connection {
             let left = promised.checked_sub(body.len() as u64);
             *promised = left.ok_or(Failure::Stream(id, Reason::Protocol))?;
         }
-        // A stream whose last data this is needs no more room, nor whoever is told that it is over.
+        // Whoever is done needs no more room, nor whoever hears that the stream is over.
         stream.client_done = end_stream;
-        if let Some(more) = stream.receive.give(len)
-            && !end_stream
-        {
+        if let Some(more) = stream.earn(len) {
             frame::put_window_update(self.out.tail(), id, more);
         }
         let held = self.streams.at(slot).held();
@@ -398,11 +396,10 @@ impl Connection {
         self.held_bytes -= stream.held();
         let body = std::mem::replace(&mut stream.body, Body::Ignored);
         match body {
-            Body::Call(deframer) if deframer.held() > 0 => {
-                let text = "unexpected EOF";
-                self.finish_at(slot, &Status::new(Code::Internal, text));
-            }
-            Body::Call(_) => self.events.push(Event::HalfClose { stream: id, slot }),
+            Body::Call(deframer) => match deframer.end() {
+                Ok(()) => self.events.push(Event::HalfClose { stream: id, slot }),
+                Err(status) => self.finish_at(slot, &status),
+            },
             Body::Plain(head, bytes) => {
                 let body = Bytes::from(bytes);
                 self.events.push(Event::Plain { stream: id, head, body });

@@ -236,6 +236,10 @@ impl Connection {
         for piece in pieces(stream, len) {
             self.out.put(piece);
         }
+        let stream = self.streams.at(slot);
+        if let Some(more) = stream.earn(0) {
+            frame::put_window_update(self.out.tail(), stream.id, more);
+        }
         self.pings.forgive();
         if let Some((before, after)) = stream.unqueue(len)
             && before >= LOW_WATER_BYTES

@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a client may send on a stream before it is told of more room.
 pub(crate) const STREAM_WINDOW_BYTES: usize = 1024 * 1024;
+/// While this much waits for a client on a stream, what it sends there wins it no more room: whoever
+/// asks and does not read the answers comes to a halt.
+const WITHHOLDING_BYTES: usize = 1024 * 1024;
 
 /// Where a request's body goes.
 pub(crate) enum Body {
@@ -49,6 +52,8 @@ pub(crate) struct Stream {
     pub(crate) pending_bytes: usize,
     pub(crate) end: Option<End>,
     pub(crate) is_ready: bool,
+    /// Room that the client has earned, and gets once it reads.
+    withheld: usize,
     /// For streams with a handler: bytes given to us and not yet in the output.
     pub(crate) queued: Option<Arc<AtomicUsize>>,
 }
@@ -67,6 +72,7 @@ impl Stream {
             pending_bytes: 0,
             end: None,
             is_ready: false,
+            withheld: 0,
             queued: None,
         }
     }
@@ -77,6 +83,15 @@ impl Stream {
             self.pending_bytes += piece.len();
             self.pending.push_back(piece);
         }
+    }
+
+    /// `bytes` that came were handed on: the room to give back for them now, if any.
+    pub(crate) fn earn(&mut self, bytes: usize) -> Option<u32> {
+        self.withheld += bytes;
+        if self.client_done || self.pending_bytes > WITHHOLDING_BYTES {
+            return None;
+        }
+        self.receive.give(std::mem::take(&mut self.withheld))
     }
 
     /// Bytes held of a body that is not whole.

@@ -9,6 +9,7 @@
 //! ```
 #![allow(clippy::unwrap_used)] // the helpers of tests too
 #![allow(dead_code)] // not every test wants all of them
+#![allow(clippy::print_stdout)] // skipping is said aloud
 
 use proto::raftpb::{ConfChangeSingle, ConfChangeType};
 use std::path::{Path, PathBuf};

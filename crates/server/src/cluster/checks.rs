@@ -88,7 +88,8 @@ pub(crate) fn may_promote(
         return Err(Error::LearnerNotReady);
     }
     let (all, started) = voters(&roster.members(), None);
-    if strict && started + 1 < (all + 1) / 2 + 1 {
+    let after = all + 1;
+    if strict && started + 1 < after / 2 + 1 {
         return Err(Error::NotEnoughStarted);
     }
     Ok(())

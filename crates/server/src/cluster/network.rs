@@ -51,7 +51,7 @@ pub(crate) struct PeerHandler {
 impl PeerHandler {
     fn step(&self, message: Message) -> Result<(), Overloaded> {
         self.shared.inbound.admit(&message)?;
-        self.shared.core.send(CoreEvent::Step(message));
+        self.shared.core.send(CoreEvent::Step(Box::new(message)));
         Ok(())
     }
 }

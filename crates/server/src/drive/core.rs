@@ -92,7 +92,7 @@ impl CoreDriver {
             CoreEvent::Step(message) => {
                 self.shared.inbound.taken(&message);
                 // What does not fit is not for this member; the sender finds out in time.
-                let _ = self.core.step(message);
+                let _ = self.core.step(*message);
             }
             CoreEvent::Unreachable(id) => self.core.report_unreachable(id),
             CoreEvent::SnapshotSent { to, delivered } => self.core.report_snapshot(to, delivered),

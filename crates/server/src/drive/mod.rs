@@ -45,7 +45,7 @@ pub(crate) enum CoreEvent {
         conf_changes: Vec<ConfChange>,
     },
     /// A message of another member.
-    Step(Message),
+    Step(Box<Message>),
     Unreachable(u64),
     SnapshotSent {
         to: u64,

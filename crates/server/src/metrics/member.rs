@@ -47,7 +47,7 @@ impl MemberMetrics {
     pub(super) fn new(f: &Families<'_>, member_id: u64) -> MemberMetrics {
         identity(f, member_id);
         unused(f);
-        let metrics = MemberMetrics {
+        MemberMetrics {
             health_successes: f.counter(
                 "etcd_server_health_success",
                 "The total number of successful health checks",
@@ -113,8 +113,7 @@ impl MemberMetrics {
                 "etcd_server_quota_backend_bytes",
                 "Current backend storage quota size in bytes.",
             ),
-        };
-        metrics
+        }
     }
 
     /// Another leader is known, or none (0).

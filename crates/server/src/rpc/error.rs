@@ -70,7 +70,10 @@ errors! {
     StreamFiltered => Unimplemented, "RangeStream does not support revision filters";
     UnknownAlarmAction => InvalidArgument,
         "etcdserver: unknown alarm action, use GET, ACTIVATE or DEACTIVATE";
-    Malformed => Internal, "grpc: failed to unmarshal the received message";
+    Malformed => Internal,
+        "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data";
+    MalformedRequest => Internal,
+        "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data";
     NotSupported => Unimplemented, "this request is not supported by this member";
 }
 

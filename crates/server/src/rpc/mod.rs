@@ -263,7 +263,7 @@ impl Refused {
 fn decode<M: Message + Default>(body: &Bytes, reply: Responder) -> Result<(M, Responder), Refused> {
     match M::decode(body.clone()) {
         Ok(message) => Ok((message, reply)),
-        Err(_) => Err(Refused::new(reply, Error::Malformed)),
+        Err(_) => Err(Refused::new(reply, Error::MalformedRequest)),
     }
 }
 

@@ -201,6 +201,22 @@ fn room_is_given_back_to_clients() {
 }
 
 #[test]
+fn whoever_does_not_read_may_not_go_on_asking() {
+    let mut pair = Pair::open();
+    pair.call(1);
+    pair.server.attach(1, Arc::new(AtomicUsize::new(2_000_005)));
+    pair.server.message(1, vec![Bytes::from(vec![0; 2_000_000])]);
+    assert_eq!(pair.got().len(), 5, "headers, and the client's window of data");
+    for _ in 0..64 {
+        pair.send(&raw(kind::DATA, 0, 1, &[0; 16_384]));
+    }
+    assert_eq!(pair.got(), [], "no more room");
+    pair.send(&window(0, 1 << 30));
+    pair.send(&window(1, 1 << 30));
+    assert!(pair.got().contains(&Got::Window(1, 1 << 20)));
+}
+
+#[test]
 fn plain_requests() {
     let mut pair = Pair::open();
     let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/x?y=z"), ("a", "b")];

@@ -145,7 +145,7 @@ fn messages_that_are_refused() {
     let fields = format!("{GRPC_HEADERS}grpc-status=8;grpc-message={text};");
     assert_eq!(got, [headers(1, &fields, true)]);
     let got = heard(&raw(kind::DATA, flag::END_STREAM, 1, &framed(b"cut")[..6]));
-    let fields = format!("{GRPC_HEADERS}grpc-status=13;grpc-message=unexpected EOF;");
+    let fields = format!("{GRPC_HEADERS}grpc-status=2;grpc-message=unexpected EOF;");
     assert_eq!(got, [headers(1, &fields, true)]);
 }
 
