@@ -4,6 +4,7 @@ mod config;
 mod flags;
 mod gates;
 mod logs;
+mod origin;
 mod run;
 
 use std::process::ExitCode;

@@ -59,7 +59,7 @@ fn after<'e>(
     entries: impl Iterator<Item = &'e Entry>,
 ) -> Result<BTreeSet<u64>, Fault> {
     for entry in entries.filter(|entry| entry.r#type() == EntryType::EntryConfChange) {
-        let change = ConfChange::decode(entry.data().clone()).map_err(|_| {
+        let change = ConfChange::decode(entry.data()).map_err(|_| {
             Fault::Config(format!("the change of members in entry {} is unreadable", entry.index()))
         })?;
         match change.r#type() {
@@ -99,11 +99,8 @@ mod tests {
     use super::*;
 
     fn change(index: u64, kind: ConfChangeType, id: u64) -> Entry {
-        let change = ConfChange {
-            r#type: Some(kind as i32),
-            node_id: Some(id),
-            ..ConfChange::default()
-        };
+        let change =
+            ConfChange { r#type: Some(kind as i32), node_id: Some(id), ..ConfChange::default() };
         Entry {
             r#type: Some(EntryType::EntryConfChange as i32),
             index: Some(index),
@@ -130,10 +127,8 @@ mod tests {
             let changes = changes(&known.iter().copied().collect(), 1);
             changes.iter().map(|change| (change.r#type() as i32, change.node_id())).collect()
         };
-        let (add, remove) = (
-            ConfChangeType::ConfChangeAddNode as i32,
-            ConfChangeType::ConfChangeRemoveNode as i32,
-        );
+        let (add, remove) =
+            (ConfChangeType::ConfChangeAddNode as i32, ConfChangeType::ConfChangeRemoveNode as i32);
         assert_eq!(of(&[1, 2, 3]), [(remove, 2), (remove, 3)]);
         assert_eq!(of(&[2]), [(add, 1), (remove, 2)]);
         assert_eq!(of(&[1]), []);

@@ -115,7 +115,9 @@ mod tests {
         assert_eq!(id(&[(7, "http://h:1"), (8, "http://h:2")]), Ok(8));
         assert_eq!(id(&[(7, "http://h:1")]), Err("member count is unequal".into()));
         let error = id(&[(7, "http://h:1"), (8, "http://x:9")]).unwrap_err();
-        assert!(error.starts_with("PeerURLs: no match found for existing member (8, [http://x:9])"));
+        assert!(
+            error.starts_with("PeerURLs: no match found for existing member (8, [http://x:9])")
+        );
         let pointing = |host: &str| {
             let port = host.rsplit(':').next().unwrap_or_default();
             Ok(format!("10.0.0.1:{port}"))

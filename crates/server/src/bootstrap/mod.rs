@@ -15,8 +15,8 @@ mod verify;
 
 use apply::membership::InitialCluster;
 use remote::PROBE_LIMIT;
+use replica::Beginning;
 use replica::disk::Disk;
-use replica::{Beginning, Identity};
 use std::collections::BTreeSet;
 
 /// The members of a cluster that is joined, with their URLs: whom a member must be able to answer
@@ -113,9 +113,8 @@ fn is_bootstrapped(initial: &InitialCluster, name: &str, own_id: u64) -> bool {
     let Ok(cluster) = remote::ask_members(other_urls(initial, name), PROBE_LIMIT) else {
         return false;
     };
-    let has_run = |member: &apply::membership::Member| {
-        member.id == own_id && !member.client_urls.is_empty()
-    };
+    let has_run =
+        |member: &apply::membership::Member| member.id == own_id && !member.client_urls.is_empty();
     cluster.members.iter().any(has_run)
 }
 

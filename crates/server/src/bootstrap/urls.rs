@@ -124,10 +124,7 @@ mod tests {
         assert_eq!(error, "resolved urls: \"http://10.0.0.1:1\" != \"http://10.0.0.2:1\"");
         let error = same(&["http://a:1"], &[]).unwrap_err();
         assert_eq!(error, "len([\"http://a:1\"]) != len([])");
-        assert_eq!(
-            same(&["http://b:1"], &["http://a:1"]),
-            Err("lookup b:1: no such host".into())
-        );
+        assert_eq!(same(&["http://b:1"], &["http://a:1"]), Err("lookup b:1: no such host".into()));
         assert!(same(&["http://localhost:1"], &["http://127.0.0.1:1"]).is_err());
     }
 }
