@@ -83,6 +83,7 @@ fn server_config(
         advertise_client_urls: urls(settings.get("advertise-client-urls"))?,
         heartbeat_interval: Duration::from_millis(heartbeat_ms),
         election_timeout: Duration::from_millis(election_ms),
+        advance_first_election: settings.get("initial-election-tick-advance") == "true",
         batch_interval: duration(settings, "backend-batch-interval", Duration::from_millis(100))?,
         txn_ops_max: number(settings, "max-txn-ops")?,
         request_bytes_max: number(settings, "max-request-bytes")?,

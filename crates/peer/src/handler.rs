@@ -77,6 +77,8 @@ pub enum Note<'a> {
         id: u64,
         /// `msgapp` or `message`.
         stream: &'static str,
+        /// It was open before.
+        was_open: bool,
         /// What failed.
         why: &'a str,
     },
@@ -109,6 +111,23 @@ pub enum Note<'a> {
         route: Route,
         /// What failed.
         why: &'a str,
+    },
+    /// A database is on its way to a peer.
+    SnapshotSending {
+        /// The peer.
+        id: u64,
+    },
+    /// A database comes from a peer.
+    SnapshotComing {
+        /// The peer.
+        id: u64,
+    },
+    /// A stream of messages from a peer is open.
+    StreamOpen {
+        /// The peer.
+        id: u64,
+        /// `msgapp` or `message`.
+        stream: &'static str,
     },
     /// A database was sent, or was not.
     SnapshotSent {

@@ -45,6 +45,7 @@ impl SnapshotSender {
         let (status, picker) = (Arc::clone(&self.status), Arc::clone(&self.picker));
         let mut report = Report { handler: Arc::clone(&self.shared.handler), id, ok: false };
         let url = picker.pick();
+        report.handler.note(&Note::SnapshotSending { id });
         let result = self.post(&url).await;
         let why = result.as_ref().err().map(Failure::to_string);
         report.handler.note(&Note::SnapshotSent { id, took: began.elapsed(), why: why.as_deref() });

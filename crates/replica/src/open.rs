@@ -149,7 +149,8 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let before = (snapshot.index(), snapshot.term());
     let storage =
         MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
-    let mut core = Core::new(raft_node(options, identity, storage, &machine)?);
+    let mut core =
+        Core::new(raft_node(options, identity, storage, &machine)?, options.election_ticks);
     core.tick();
     let log_writer = LogWriter { wal, disk, snap_dir, keep_files: options.keep_files };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());

@@ -2,9 +2,9 @@
 
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
-use crate::cluster::{Inbound, PeerHandler, Roster, run_monitor};
+use crate::cluster::{Inbound, LeaderBound, PeerHandler, Roster, hand_over, run_monitor};
 use crate::drive::{
-    ApplyDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub, run_log,
+    ApplyDriver, Failed, HubQueue, Job, LogEvent, Pace, Timing, Waiter, run_core, run_hub, run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
@@ -56,6 +56,8 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// After how long a silent leader is given up.
     pub election_timeout: Duration,
+    /// Whether a member that starts among others shortens its first wait for an election.
+    pub advance_first_election: bool,
     /// How often changes are committed to the database file.
     pub batch_interval: Duration,
     /// Operations in a transaction.
@@ -143,7 +145,7 @@ impl Member {
             is_new: parts.is_new,
         };
         member.start_replica(parts, config)?;
-        member.start_helpers()?;
+        member.start_helpers(config.election_timeout)?;
         Ok(member)
     }
 
@@ -168,9 +170,14 @@ impl Member {
         let driver =
             ApplyDriver::new(parts.applier, shared, log.clone(), Arc::clone(&failed), timing);
         driver.publish_state();
-        let (core, log_writer, tick) = (parts.core, parts.log_writer, config.heartbeat_interval);
+        let (core, log_writer) = (parts.core, parts.log_writer);
+        let pace = Pace {
+            tick: config.heartbeat_interval,
+            election_ticks: config.replica.election_ticks,
+            advances: config.advance_first_election,
+        };
         let (shared, for_core) = (Arc::clone(&self.shared), log.clone());
-        self.spawn("core", move || run_core(&shared, core, &for_core, tick))?;
+        self.spawn("core", move || run_core(&shared, core, &for_core, pace))?;
         let shared = Arc::clone(&self.shared);
         self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
         self.spawn("apply", move || driver.run())?;
@@ -179,7 +186,7 @@ impl Member {
     }
 
     /// The threads that work for others.
-    fn start_helpers(&mut self) -> Result<(), StartError> {
+    fn start_helpers(&mut self, election_timeout: Duration) -> Result<(), StartError> {
         let jobs = self.shared.file_jobs.clone();
         self.spawn("file", move || run_jobs(&jobs))?;
         for _ in 0..POOL_THREADS {
@@ -187,7 +194,7 @@ impl Member {
             self.spawn("pool", move || run_jobs(&jobs))?;
         }
         let (shared, stop) = (Arc::clone(&self.shared), self.monitor.clone());
-        self.spawn("monitor", move || run_monitor(&shared, &stop))
+        self.spawn("monitor", move || run_monitor(&shared, &stop, election_timeout))
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
@@ -346,8 +353,10 @@ impl Member {
         VERSION
     }
 
-    /// Stops: no more calls, then no more threads; what was applied is committed.
+    /// Stops: another member leads, then no more calls, then no more threads; what was applied is
+    /// committed.
     pub fn stop(mut self, grace: Duration) {
+        hand_over(&self.shared);
         for net in self.net.drain(..) {
             net.stop(grace);
         }
@@ -356,8 +365,7 @@ impl Member {
             waiter.fail(&shared.metrics, Error::Stopped);
         }
         if let Some(transport) = self.transport.take() {
-            // The roster holds it as well: it is dropped, and ends, with the last handle.
-            transport.remove_all();
+            transport.stop();
         }
         self.monitor.close();
         shared.core.close();
@@ -419,6 +427,7 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
         reader: parts.reader.clone(),
         backend: RwLock::new(parts.backend_reader.clone()),
         inbound: Inbound::default(),
+        leader_bound: LeaderBound::default(),
         roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
         waiters: Waiters::new(),
         core: Mailbox::new(),

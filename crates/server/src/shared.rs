@@ -1,7 +1,7 @@
 //! What handlers see of the member.
 
 use crate::answers::Answers;
-use crate::cluster::{Inbound, Roster};
+use crate::cluster::{Inbound, LeaderBound, Roster};
 use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) backend: RwLock<backend::Reader>,
     pub(crate) roster: Roster,
     pub(crate) inbound: Inbound,
+    pub(crate) leader_bound: LeaderBound,
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
@@ -110,6 +111,17 @@ impl Shared {
 
     /// Proposes a request; `waiter` hears what became of it.
     pub(crate) fn propose(&self, kind: Kind, request: &[u8], waiter: Waiter) {
+        self.propose_in(kind, request, waiter, None);
+    }
+
+    /// Proposes something that only the leader of this term may decide: it goes into this member's
+    /// log, or nowhere.
+    pub(crate) fn propose_as_leader(&self, kind: Kind, request: &[u8], term: u64) {
+        // If it does not come through, it is decided again.
+        self.propose_in(kind, request, Waiter::Own(Box::new(|_| {})), Some(term));
+    }
+
+    fn propose_in(&self, kind: Kind, request: &[u8], waiter: Waiter, as_leader_in: Option<u64>) {
         let gap = self
             .gauges
             .committed
@@ -130,7 +142,7 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
-        if !self.core.send(CoreEvent::Propose { id, data })
+        if !self.core.send(CoreEvent::Propose { id, data, as_leader_in })
             && let Some(waiting) = self.waiters.take(id)
         {
             waiting.fail(&self.metrics, Error::Stopped);

@@ -22,10 +22,25 @@ pub(crate) struct CoreDriver {
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
     leader: u64,
+    pace: Pace,
+    /// Until when the first wait for an election may still be shortened.
+    advance: Option<Instant>,
 }
 
+/// How fast raft's time goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) tick: Duration,
+    pub(crate) election_ticks: u32,
+    /// Whether a member that starts among others shortens its first wait for an election.
+    pub(crate) advances: bool,
+}
+
+/// How long others may take to be reached before the first wait is not shortened any more.
+const ADVANCE_LIMIT: Duration = Duration::from_secs(5);
+
 /// Runs until the mailbox is closed.
-pub(crate) fn run(shared: &Arc<Shared>, core: Core, log: &Mailbox<LogEvent>, tick: Duration) {
+pub(crate) fn run(shared: &Arc<Shared>, core: Core, log: &Mailbox<LogEvent>, pace: Pace) {
     let mut driver = CoreDriver {
         shared: Arc::clone(shared),
         core,
@@ -34,8 +49,10 @@ pub(crate) fn run(shared: &Arc<Shared>, core: Core, log: &Mailbox<LogEvent>, tic
         reads: Reads::default(),
         commands: Vec::new(),
         leader: 0,
+        advance: pace.advances.then(|| Instant::now() + ADVANCE_LIMIT),
+        pace,
     };
-    driver.run(tick);
+    driver.run(pace.tick);
 }
 
 impl CoreDriver {
@@ -53,10 +70,31 @@ impl CoreDriver {
             let now = Instant::now();
             if now >= next_tick {
                 self.core.tick();
+                self.advance(now);
                 // A thread that slept too long does not hurry after lost ticks.
                 next_tick = now + tick;
                 self.expire(now);
             }
+        }
+    }
+
+    /// Whoever has reached others and hears of no leader need not wait a whole election timeout:
+    /// all but two ticks of it pass at once (reference: `EtcdServer.adjustTicks`).
+    fn advance(&mut self, now: Instant) {
+        let Some(until) = self.advance else { return };
+        let Some(network) = self.shared.roster.network() else { return };
+        if now > until {
+            self.advance = None;
+        } else if network.active_peers() > 1 {
+            self.advance = None;
+            let ticks = self.pace.election_ticks.saturating_sub(2);
+            (0..ticks).for_each(|_| self.core.tick());
+            tracing::info!(
+                local_member_id = %format!("{:x}", self.shared.member_id),
+                forward_ticks = ticks,
+                election_ticks = self.pace.election_ticks,
+                "initialized peer connections; fast-forwarding election ticks"
+            );
         }
     }
 
@@ -81,7 +119,15 @@ impl CoreDriver {
 
     fn handle(&mut self, event: CoreEvent) {
         match event {
-            CoreEvent::Propose { id, data } => self.propose(id, data),
+            CoreEvent::Propose { id, data, as_leader_in: None } => self.propose(id, data),
+            CoreEvent::Propose { id, data, as_leader_in: Some(term) } => {
+                let status = self.core.status();
+                if status.role == Role::Leader && status.term == term {
+                    self.propose(id, data);
+                } else {
+                    self.drop_proposal(id, Dropped::NoLeader);
+                }
+            }
             CoreEvent::ProposeConfChange { id, change } => {
                 if let Err(dropped) = self.core.propose_conf_change(&change) {
                     self.drop_proposal(id, dropped);
@@ -153,6 +199,7 @@ impl CoreDriver {
             waiter.fail(&self.shared.metrics, Error::Timeout);
         }
         for read in self.reads.tick(now) {
+            self.shared.metrics.member.reads_failed.inc();
             read(Err(Error::Timeout));
         }
     }
@@ -205,8 +252,10 @@ impl CoreDriver {
     // ---- what others see of raft -----------------------------------------------------------
 
     fn follow_leader(&mut self) {
-        let leader = self.core.status().leader;
+        let status = self.core.status();
+        let leader = status.leader;
         if leader != self.leader {
+            log_leader(status.id, self.leader, leader, status.term);
             self.leader = leader;
             self.reads.leader_changed();
             self.shared.metrics.member.leader_seen(leader);
@@ -225,4 +274,16 @@ impl CoreDriver {
             self.shared.on_apply(ApplyDriver::follow_leadership);
         }
     }
+}
+
+/// As raft's own log has it, in the reference.
+fn log_leader(own_id: u64, before: u64, leader: u64, term: u64) {
+    let text = match (before, leader) {
+        (_, 0) => format!("raft.node: {own_id:x} lost leader {before:x} at term {term}"),
+        (0, _) => format!("raft.node: {own_id:x} elected leader {leader:x} at term {term}"),
+        _ => format!(
+            "raft.node: {own_id:x} changed leader from {before:x} to {leader:x} at term {term}"
+        ),
+    };
+    tracing::info!(logger = "raft", "{text}");
 }

@@ -8,7 +8,7 @@ mod log;
 mod snapshots;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
-pub(crate) use self::core::run as run_core;
+pub(crate) use self::core::{Pace, run as run_core};
 pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::run as run_log;
@@ -32,6 +32,8 @@ pub(crate) enum CoreEvent {
     Propose {
         id: u64,
         data: Bytes,
+        /// Only while this member leads in this term: never by way of another leader.
+        as_leader_in: Option<u64>,
     },
     ProposeConfChange {
         id: u64,

@@ -21,6 +21,10 @@ pub(crate) struct MemberMetrics {
     alarms_shown: Mutex<Vec<(u64, i32)>>,
     has_leader: IntGauge,
     is_leader: IntGauge,
+    is_learner: IntGauge,
+    pub(crate) snapshot_applying: IntGauge,
+    pub(crate) promotions: IntCounter,
+    pub(crate) reads_failed: IntCounter,
     leader_changes: IntCounter,
     committed: IntGauge,
     applied: IntGauge,
@@ -93,6 +97,22 @@ impl MemberMetrics {
                 "etcd_server_is_leader",
                 "Whether or not this member is a leader. 1 if is, 0 otherwise.",
             ),
+            is_learner: f.gauge(
+                "etcd_server_is_learner",
+                "Whether or not this member is a learner. 1 if is, 0 otherwise.",
+            ),
+            snapshot_applying: f.gauge(
+                "etcd_server_snapshot_apply_in_progress_total",
+                "1 if the server is applying the incoming snapshot. 0 if none.",
+            ),
+            promotions: f.counter(
+                "etcd_server_learner_promote_successes",
+                "The total number of successful learner promotions while this member is leader.",
+            ),
+            reads_failed: f.counter(
+                "etcd_server_read_indexes_failed_total",
+                "The total number of failed read indexes seen.",
+            ),
             leader_changes: f.counter(
                 "etcd_server_leader_changes_seen_total",
                 "The number of leader changes seen.",
@@ -161,6 +181,7 @@ impl MemberMetrics {
         let leader = from.leader.load(Ordering::Relaxed);
         self.has_leader.set(i64::from(leader != 0));
         self.is_leader.set(i64::from(leader == shared.member_id));
+        self.is_learner.set(i64::from(shared.roster.is_learner()));
         self.committed.set(int(from.committed.load(Ordering::Relaxed)));
         self.applied.set(int(from.applied.load(Ordering::Relaxed)));
         self.pending.set(shared.waiters.len() as i64);
@@ -200,14 +221,6 @@ fn identity(f: &Families<'_>, member_id: u64) {
 fn unused(f: &Families<'_>) {
     let auth = f.gauge("etcd_debugging_auth_revision", "The current revision of auth store.");
     auth.set(1);
-    f.gauge(
-        "etcd_server_is_learner",
-        "Whether or not this member is a learner. 1 if is, 0 otherwise.",
-    );
-    f.counter(
-        "etcd_server_learner_promote_successes",
-        "The total number of successful learner promotions while this member is leader.",
-    );
     f.counters(
         "etcd_server_learner_promote_failures",
         "The total number of failed learner promotions (likely learner not ready) while this \
@@ -217,14 +230,6 @@ fn unused(f: &Families<'_>) {
     f.counter(
         "etcd_server_heartbeat_send_failures_total",
         "The total number of leader heartbeat send failures (likely overloaded from slow disk).",
-    );
-    f.gauge(
-        "etcd_server_snapshot_apply_in_progress_total",
-        "1 if the server is applying the incoming snapshot. 0 if none.",
-    );
-    f.counter(
-        "etcd_server_read_indexes_failed_total",
-        "The total number of failed read indexes seen.",
     );
     f.counter(
         "etcd_server_slow_read_indexes_total",

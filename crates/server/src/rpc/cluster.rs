@@ -4,7 +4,6 @@ use super::{Error, Refused, decode};
 use crate::cluster;
 use crate::shared::Shared;
 use apply::membership::{Member, member_id};
-use apply::{Kind, Reply};
 use bytes::Bytes;
 use net::rpc::Responder;
 use prost::Message;
@@ -192,7 +191,13 @@ pub(crate) fn promote_member(
         let kind = ConfChangeType::ConfChangeAddNode;
         let context = Some(with_promotion(&member, true));
         let change = conf_change(kind, id, context);
-        inner.propose_conf_change(change, move |result| then(result.map(|_: Reply| ())));
+        let counted = Arc::clone(&inner);
+        inner.propose_conf_change(change, move |result| {
+            if result.is_ok() {
+                counted.metrics.member.promotions.inc();
+            }
+            then(result.map(|_| ()));
+        });
     });
 }
 
@@ -255,48 +260,6 @@ pub(super) fn move_leader(
         let header = Some(inner.header_message(inner.reader.revision()));
         reply.reply(pb::MoveLeaderResponse { header }.encode_to_vec().into());
     });
-    Ok(())
-}
-
-/// `Maintenance.Downgrade`: validated against the cluster's version; see [`Kind`].
-pub(super) fn downgrade(
-    shared: &Arc<Shared>,
-    body: &Bytes,
-    reply: Responder,
-) -> Result<(), Refused> {
-    use proto::etcdserverpb::downgrade_request::DowngradeAction;
-    let (request, reply) = decode::<pb::DowngradeRequest>(body, reply)?;
-    let members = shared.roster.members();
-    let current = members.cluster_version().unwrap_or_default().to_owned();
-    let action = DowngradeAction::try_from(request.action);
-    let under_way = members.downgrade().enabled;
-    let set = match action {
-        Ok(DowngradeAction::Cancel) if !under_way => None,
-        Ok(DowngradeAction::Cancel) => Some((false, String::new())),
-        Ok(action) => {
-            let target = match cluster::downgrade_target(&request.version, &current) {
-                Ok(target) => target,
-                Err(error) => return Err(Refused::new(reply, error)),
-            };
-            if under_way {
-                return Err(Refused::new(reply, Error::DowngradeInProcess));
-            }
-            (action == DowngradeAction::Enable).then_some((true, target))
-        }
-        Err(_) => return Err(Refused::new(reply, Error::NotSupported)),
-    };
-    let short = current.rsplit_once('.').map_or(current.clone(), |(minor, _)| minor.to_owned());
-    let response = pb::DowngradeResponse { header: None, version: short };
-    let Some((enabled, ver)) = set else {
-        reply.reply(response.encode_to_vec().into());
-        return Ok(());
-    };
-    let info = proto::membershippb::DowngradeInfoSetRequest { enabled, ver };
-    let waiter = crate::drive::Waiter::Own(Box::new(move |result| match result {
-        Ok(_) => reply.reply(response.encode_to_vec().into()),
-        Err(error) => reply.fail(error),
-    }));
-    shared.propose(Kind::DowngradeInfoSet, &info.encode_to_vec(), waiter);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod cluster;
+mod downgrade;
 mod error;
 pub(crate) mod forward;
 mod health;
@@ -16,6 +17,7 @@ mod watch;
 pub(crate) use error::Error;
 pub(crate) use meter::Meter;
 
+use crate::cluster::LeaderBound;
 use crate::metrics::{self, MethodCounts};
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -181,8 +183,7 @@ impl Service {
         if !for_learners && self.shared.roster.is_learner() {
             return Err(Error::NotForLearners);
         }
-        let requires_leader = head.get("hasleader") == Some("true");
-        if requires_leader
+        if requires_leader(head)
             && self.shared.gauges.leader.load(std::sync::atomic::Ordering::Relaxed) == 0
         {
             return Err(Error::NoLeader);
@@ -234,7 +235,7 @@ impl Service {
             Call::MemberList => cluster::list(shared, &body, reply),
             Call::MemberPromote => cluster::promote(shared, &body, reply),
             Call::MoveLeader => cluster::move_leader(shared, &body, reply),
-            Call::Downgrade => cluster::downgrade(shared, &body, reply),
+            Call::Downgrade => downgrade::downgrade(shared, &body, reply),
             Call::Alarm => maintenance::alarm(shared, &body, reply),
             Call::Status => maintenance::status(shared, reply),
             Call::Defragment => maintenance::defragment(shared, reply),
@@ -245,6 +246,10 @@ impl Service {
             _ => Err(Refused::new(reply, Error::NotSupported)),
         }
     }
+}
+
+fn requires_leader(head: &CallHead) -> bool {
+    head.get("hasleader") == Some("true")
 }
 
 /// A call that is refused before it left the handler, with what to refuse.
@@ -306,8 +311,16 @@ impl GrpcService for Service {
     ) -> Result<Box<dyn StreamHandler>, Status> {
         let (metered, out) = self.meter.stream(method, out);
         self.count_client(head, true);
+        let leader_bound_out = out.clone();
         match self.open(method, head, out) {
-            Ok(handler) => Ok(metered.around(handler)),
+            Ok(handler) => {
+                let handler = if requires_leader(head) {
+                    LeaderBound::bind(&self.shared, handler, leader_bound_out)
+                } else {
+                    handler
+                };
+                Ok(metered.around(handler))
+            }
             Err(error) => {
                 let status = Status::from(error);
                 metered.end(status.code);
