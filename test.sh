@@ -22,11 +22,13 @@ if ! command -v go >/dev/null; then
   echo "skipped: there is no Go on this machine"
   exit 0
 fi
-cargo build --locked -p etcd -p etcdctl
+cargo build --locked -p etcd -p etcdctl -p etcdutl
 cargo build --locked -p wal --example walfile
+cargo build --locked -p peer --example peer_echo
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 interop/build.sh
 cd interop
 test -z "$(gofmt -l .)" || { gofmt -l .; exit 1; }
 go vet ./...
-HOLDFAST_REQUIRE=1 HOLDFAST_ETCD="$target/debug/etcd" go test -count=1 -timeout 10m ./...
+HOLDFAST_REQUIRE=1 HOLDFAST_ETCD="$target/debug/etcd" \
+  HOLDFAST_PEER_ECHO="$target/debug/examples/peer_echo" go test -count=1 -timeout 10m ./...

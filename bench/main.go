@@ -21,6 +21,8 @@ type options struct {
 	repeats        int
 	sizeKeys       int
 	skipLoad       bool
+	members        int
+	failovers      int
 	out            string
 }
 
@@ -36,6 +38,8 @@ func parse() (options, error) {
 	flag.IntVar(&o.repeats, "repeats", 1, "rounds; the order of the servers changes each time")
 	flag.IntVar(&o.sizeKeys, "size", 500_000, "keys of the size test; 0 leaves it out")
 	flag.BoolVar(&o.skipLoad, "size-only", false, "the size test alone")
+	flag.IntVar(&o.members, "members", 1, "members of the cluster; clients talk to its leader")
+	flag.IntVar(&o.failovers, "failovers", 0, "leaders to kill in a cluster of three, and how long writes stop")
 	flag.StringVar(&o.out, "out", "out", "directory of the report")
 	flag.Parse()
 	for text := range strings.SplitSeq(clients, ",") {
@@ -87,6 +91,11 @@ func run(o options) error {
 			return err
 		}
 	}
+	if o.failovers > 0 {
+		if err := compareFailovers(o, out); err != nil {
+			return err
+		}
+	}
 	if o.sizeKeys > 0 {
 		if err := compareSizes(o, out); err != nil {
 			return err
@@ -126,7 +135,7 @@ func loadOne(o options, which int, table *loadTable) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	s, _, err := startServer(o.bin(which), filepath.Join(dir, "data"), nil)
+	s, _, err := startCluster(o.bin(which), filepath.Join(dir, "data"), o.members, nil)
 	if err != nil {
 		return err
 	}

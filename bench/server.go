@@ -21,12 +21,15 @@ import (
 // clockTicks is USER_HZ, the unit of the CPU times in /proc/PID/stat; Linux fixes it for programs.
 const clockTicks = 100
 
-// server is one running etcd-like process and what the kernel knows about it.
+// server is a running etcd-like member, or several that make a cluster, and what the kernel knows
+// about their processes.
 type server struct {
-	cmd  *exec.Cmd
-	addr string
-	dir  string
-	done chan struct{}
+	cmds []*exec.Cmd
+	// addrs are where the members serve clients; addr is the leader's.
+	addrs []string
+	addr  string
+	dir   string
+	done  chan struct{}
 }
 
 func freePort() (int, error) {
@@ -41,40 +44,100 @@ func freePort() (int, error) {
 // startServer starts bin on dir and returns once a linearizable read is answered, with the time
 // that this took from the start of the process.
 func startServer(bin, dir string, args []string) (*server, time.Duration, error) {
-	client, err := freePort()
-	if err != nil {
-		return nil, 0, err
+	return startCluster(bin, dir, 1, args)
+}
+
+// startCluster starts so many members, on directories beside dir where there are several.
+func startCluster(bin, dir string, members int, args []string) (*server, time.Duration, error) {
+	s := &server{dir: dir, done: make(chan struct{})}
+	var clients, peers, cluster []string
+	for i := range members {
+		client, err := freePort()
+		if err != nil {
+			return nil, 0, err
+		}
+		peer, err := freePort()
+		if err != nil {
+			return nil, 0, err
+		}
+		s.addrs = append(s.addrs, fmt.Sprintf("127.0.0.1:%d", client))
+		clients = append(clients, fmt.Sprintf("http://127.0.0.1:%d", client))
+		peers = append(peers, fmt.Sprintf("http://127.0.0.1:%d", peer))
+		cluster = append(cluster, fmt.Sprintf("bench%d=%s", i, peers[i]))
 	}
-	peer, err := freePort()
-	if err != nil {
-		return nil, 0, err
-	}
-	clientURL := fmt.Sprintf("http://127.0.0.1:%d", client)
-	peerURL := fmt.Sprintf("http://127.0.0.1:%d", peer)
-	log, err := os.OpenFile(dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer log.Close()
-	all := append([]string{
-		"--name=bench", "--data-dir=" + dir,
-		"--listen-client-urls=" + clientURL, "--advertise-client-urls=" + clientURL,
-		"--listen-peer-urls=" + peerURL, "--initial-advertise-peer-urls=" + peerURL,
-		"--initial-cluster=bench=" + peerURL, "--quota-backend-bytes=8000000000",
-	}, args...)
-	cmd := exec.Command(bin, all...)
-	cmd.Stdout, cmd.Stderr = log, log
 	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, 0, err
+	for i := range members {
+		own := dir
+		if i > 0 {
+			own = fmt.Sprintf("%s-%d", dir, i)
+		}
+		all := append([]string{
+			fmt.Sprintf("--name=bench%d", i), "--data-dir=" + own,
+			"--listen-client-urls=" + clients[i], "--advertise-client-urls=" + clients[i],
+			"--listen-peer-urls=" + peers[i], "--initial-advertise-peer-urls=" + peers[i],
+			"--initial-cluster=" + strings.Join(cluster, ","), "--quota-backend-bytes=8000000000",
+		}, args...)
+		if err := s.start(bin, own, all); err != nil {
+			s.kill()
+			return nil, 0, err
+		}
 	}
-	s := &server{cmd: cmd, addr: fmt.Sprintf("127.0.0.1:%d", client), dir: dir, done: make(chan struct{})}
-	go func() { _ = cmd.Wait(); close(s.done) }()
+	s.addr = s.addrs[0]
 	if err := s.awaitRead(60 * time.Second); err != nil {
 		s.kill()
 		return nil, 0, fmt.Errorf("%s: %w; see %s.log", bin, err, dir)
 	}
-	return s, time.Since(begin), nil
+	took := time.Since(begin)
+	if err := s.findLeader(30 * time.Second); err != nil {
+		s.kill()
+		return nil, 0, err
+	}
+	return s, took, nil
+}
+
+func (s *server) start(bin, dir string, args []string) error {
+	log, err := os.OpenFile(dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(bin, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.cmds = append(s.cmds, cmd)
+	if len(s.cmds) == 1 {
+		go func() { _ = cmd.Wait(); close(s.done) }()
+	} else {
+		go func() { _ = cmd.Wait() }()
+	}
+	return nil
+}
+
+// findLeader has addr name the leader.
+func (s *server) findLeader(limit time.Duration) error {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for _, addr := range s.addrs {
+			if s.leads(addr) {
+				s.addr = addr
+				return nil
+			}
+		}
+	}
+	return errors.New("no member leads")
+}
+
+func (s *server) leads(addr string) bool {
+	conn, err := dial(addr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	status, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+	return err == nil && status.Leader == status.Header.MemberId
 }
 
 func (s *server) awaitRead(limit time.Duration) error {
@@ -112,12 +175,18 @@ func dial(addr string) (*grpc.ClientConn, error) {
 }
 
 func (s *server) kill() {
-	_ = s.cmd.Process.Kill()
-	<-s.done
+	for _, cmd := range s.cmds {
+		_ = cmd.Process.Kill()
+	}
+	if len(s.cmds) > 0 {
+		<-s.done
+	}
 }
 
 func (s *server) stop() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	for _, cmd := range s.cmds {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+	}
 	select {
 	case <-s.done:
 		return nil
@@ -127,9 +196,21 @@ func (s *server) stop() error {
 	}
 }
 
-// cpu is the user and system time the server process has used so far.
+// cpu is the user and system time that the server's processes have used so far.
 func (s *server) cpu() (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	var sum time.Duration
+	for _, cmd := range s.cmds {
+		used, err := cpuOf(cmd.Process.Pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
+func cpuOf(pid int) (time.Duration, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -145,16 +226,18 @@ func (s *server) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * time.Second / clockTicks, errors.Join(err1, err2)
 }
 
-// memory is resident memory now and at its highest since forgetPeak, in bytes.
+// memory is resident memory now and at its highest since forgetPeak, in bytes, of all members.
 func (s *server) memory() (now, peak int64) {
-	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	for line := range strings.SplitSeq(string(raw), "\n") {
-		var kb int64
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kb); n == 1 {
-			now = kb * 1024
-		}
-		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
-			peak = kb * 1024
+	for _, cmd := range s.cmds {
+		raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+		for line := range strings.SplitSeq(string(raw), "\n") {
+			var kb int64
+			if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kb); n == 1 {
+				now += kb * 1024
+			}
+			if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
+				peak += kb * 1024
+			}
 		}
 	}
 	return now, peak
@@ -162,7 +245,9 @@ func (s *server) memory() (now, peak int64) {
 
 // forgetPeak makes the kernel count the highest resident memory anew.
 func (s *server) forgetPeak() {
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.cmd.Process.Pid), []byte("5"), 0o200)
+	for _, cmd := range s.cmds {
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", cmd.Process.Pid), []byte("5"), 0o200)
+	}
 }
 
 func (s *server) fileBytes() int64 {

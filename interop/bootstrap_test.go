@@ -85,7 +85,7 @@ func listOf(members ...*member) string {
 }
 
 // newCluster runs one member of each binary.
-func newCluster(t testing.TB, args []string, bins ...string) []*member {
+func newMembers(t testing.TB, args []string, bins ...string) []*member {
 	t.Helper()
 	var members []*member
 	for n, bin := range bins {
@@ -123,7 +123,7 @@ func TestForceNewCluster(t *testing.T) {
 		{"ours by ours", bin, bin},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			members := newCluster(t, nil, way.writer, way.writer, way.writer)
+			members := newMembers(t, nil, way.writer, way.writer, way.writer)
 			for n := range 20 {
 				if _, err := members[0].client.Put(ctx(t), fmt.Sprintf("k%d", n), "v"); err != nil {
 					t.Fatal(err)
@@ -188,7 +188,7 @@ func refusal(t testing.TB, m *member, more ...string) string {
 // What is wrong with the first members is said in etcd's words.
 func TestBootstrapRefusals(t *testing.T) {
 	bin, reference := ours(t), tool(t, "etcd")
-	running := newCluster(t, nil, reference)[0]
+	running := newMembers(t, nil, reference)[0]
 	nobody := fmt.Sprintf("http://127.0.0.1:%d", freePorts(t).peer)
 	for name, args := range map[string]func(me string) []string{
 		"name not listed":     func(me string) []string { return []string{"--initial-cluster=x=" + me} },
@@ -230,7 +230,7 @@ func TestBootstrapRefusals(t *testing.T) {
 // another's URLs.
 func TestMemberWithoutItsDataIsRefused(t *testing.T) {
 	bin, reference := ours(t), tool(t, "etcd")
-	members := newCluster(t, nil, reference, bin, reference)
+	members := newMembers(t, nil, reference, bin, reference)
 	lost := members[2]
 	id := memberIDs(t, members[0])["m2"]
 	lost.kill()
@@ -251,7 +251,7 @@ func TestDiscovery(t *testing.T) {
 	bin, reference := ours(t), tool(t, "etcd")
 	for name, service := range map[string]string{"etcd": reference, "ours": bin} {
 		t.Run("through "+name, func(t *testing.T) {
-			found := newCluster(t, nil, service)[0]
+			found := newMembers(t, nil, service)[0]
 			if _, err := found.client.Put(ctx(t), "/_etcd/registry/tok/_config/size", "4"); err != nil {
 				t.Fatal(err)
 			}

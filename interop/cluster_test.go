@@ -3,334 +3,330 @@ package interop
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
-// leaderOf finds the member that leads.
-func leaderOf(t testing.TB, members []*member) *member {
+// node is one member of a cluster: where it lives, what runs there, and whether it does.
+type node struct {
+	t             testing.TB
+	bin, name     string
+	dir           string
+	client, peer  string
+	listenPeer    string
+	args          []string
+	initial       string
+	state         string
+	cmd           *exec.Cmd
+	exited        chan struct{}
+	startedBefore bool
+}
+
+// cluster is several members that know each other.
+type cluster struct {
+	t     testing.TB
+	host  string
+	dir   string
+	made  int
+	args  []string
+	nodes []*node
+	// behindProxies tells whether members reach each other through proxies.
+	network *network
+}
+
+var clusters atomic.Int64
+
+// newCluster describes a cluster with one member for each program. Each cluster has an address of
+// its own, so no outgoing connection ever takes a port of a member that is down.
+func newCluster(t testing.TB, bins []string, args ...string) *cluster {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		for _, m := range members {
-			if m.cmd.ProcessState != nil {
+	pid, n := os.Getpid(), clusters.Add(1)
+	c := &cluster{t: t, dir: t.TempDir(), args: args}
+	c.host = fmt.Sprintf("127.%d.%d.%d", 1+pid>>8%250, pid&0xff, n)
+	for _, bin := range bins {
+		c.nodes = append(c.nodes, c.newNode(bin))
+	}
+	initial := c.initial()
+	for _, n := range c.nodes {
+		n.initial, n.state = initial, "new"
+	}
+	return c
+}
+
+func (c *cluster) newNode(bin string) *node {
+	c.made++
+	name := fmt.Sprintf("m%d", c.made)
+	url := func(port int) string { return fmt.Sprintf("http://%s:%d", c.host, port) }
+	n := &node{
+		t: c.t, bin: bin, name: name, dir: filepath.Join(c.dir, name),
+		client: url(20000 + c.made), peer: url(21000 + c.made), args: c.args,
+	}
+	n.listenPeer = n.peer
+	if c.network != nil {
+		n.peer = c.network.proxy(fmt.Sprintf("%s:%d", c.host, 22000+c.made), n.listenPeer)
+	}
+	return n
+}
+
+func (c *cluster) initial() string {
+	var all []string
+	for _, n := range c.nodes {
+		all = append(all, n.name+"="+n.peer)
+	}
+	return strings.Join(all, ",")
+}
+
+// launch starts the process and does not wait for it.
+func (n *node) launch() {
+	n.t.Helper()
+	cmd := exec.Command(n.bin, append([]string{
+		"--name=" + n.name, "--data-dir=" + n.dir,
+		"--listen-client-urls=" + n.client, "--advertise-client-urls=" + n.client,
+		"--listen-peer-urls=" + n.listenPeer, "--initial-advertise-peer-urls=" + n.peer,
+		"--initial-cluster=" + n.initial, "--initial-cluster-state=" + n.state,
+	}, n.args...)...)
+	log, err := os.OpenFile(n.dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }()
+	n.cmd, n.exited = cmd, exited
+	if !n.startedBefore {
+		n.startedBefore = true
+		n.t.Cleanup(n.kill)
+	}
+}
+
+// start starts the process and waits until it is healthy.
+func (n *node) start() {
+	n.t.Helper()
+	n.launch()
+	n.await()
+}
+
+func (n *node) await() {
+	n.t.Helper()
+	poll(n.t, 40*time.Second, func() error {
+		if !n.runs() {
+			return fatal{fmt.Errorf("%s (%s) ended by itself: %s", n.name, n.bin, n.tail())}
+		}
+		resp, err := http.Get(n.client + "/health")
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s (%s) has health %s: %s", n.name, n.bin, resp.Status, n.tail())
+		}
+		return nil
+	})
+}
+
+// tail is the end of the member's log.
+func (n *node) tail() string {
+	text, _ := os.ReadFile(n.dir + ".log")
+	return string(text[max(0, len(text)-4000):])
+}
+
+func (n *node) runs() bool {
+	if n.cmd == nil {
+		return false
+	}
+	select {
+	case <-n.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+func (n *node) kill() {
+	if n.cmd != nil {
+		_ = n.cmd.Process.Kill()
+		<-n.exited
+	}
+}
+
+func (n *node) stop() {
+	n.t.Helper()
+	_ = n.cmd.Process.Signal(syscall.SIGTERM)
+	n.ended(20 * time.Second)
+}
+
+// ended waits until the process ends by itself.
+func (n *node) ended(limit time.Duration) {
+	n.t.Helper()
+	select {
+	case <-n.exited:
+	case <-time.After(limit):
+		n.t.Fatalf("%s (%s) still runs after %v: %s", n.name, n.bin, limit, n.tail())
+	}
+}
+
+// start starts every member that does not run.
+func (c *cluster) start() *cluster {
+	c.t.Helper()
+	for _, n := range c.nodes {
+		if !n.runs() {
+			n.launch()
+		}
+	}
+	for _, n := range c.nodes {
+		n.await()
+	}
+	return c
+}
+
+func (c *cluster) endpoints() []string {
+	var all []string
+	for _, n := range c.nodes {
+		all = append(all, n.client)
+	}
+	return all
+}
+
+// dial makes a client of these members, of all of them where none is named.
+func (c *cluster) dial(nodes ...*node) *clientv3.Client {
+	c.t.Helper()
+	if len(nodes) == 0 {
+		nodes = c.nodes
+	}
+	var endpoints []string
+	for _, n := range nodes {
+		endpoints = append(endpoints, n.client)
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// id is the member's id, as it tells itself.
+func (c *cluster) id(n *node) uint64 {
+	c.t.Helper()
+	var id uint64
+	client := c.dial(n)
+	defer client.Close()
+	poll(c.t, 15*time.Second, func() error {
+		resp, err := client.Status(short(c.t), n.client)
+		if err == nil {
+			id = resp.Header.MemberId
+		}
+		return err
+	})
+	return id
+}
+
+// leader waits until all members that run agree on one, and gives it.
+func (c *cluster) leader() *node {
+	c.t.Helper()
+	var leader *node
+	poll(c.t, 30*time.Second, func() error {
+		leader = nil
+		agreed := uint64(0)
+		for _, n := range c.nodes {
+			if !n.runs() {
 				continue
 			}
-			status, err := m.client.Status(ctx(t), m.url)
-			if err == nil && status.Leader == status.Header.MemberId {
-				return m
+			client := c.dial(n)
+			resp, err := client.Status(short(c.t), n.client)
+			client.Close()
+			if err != nil {
+				return err
 			}
+			if resp.Leader == 0 || agreed != 0 && agreed != resp.Leader {
+				return fmt.Errorf("%s follows %x, others %x", n.name, resp.Leader, agreed)
+			}
+			agreed = resp.Leader
+			if resp.Header.MemberId == agreed {
+				leader = n
+			}
+		}
+		if leader == nil {
+			return fmt.Errorf("the leader %x does not run", agreed)
+		}
+		return nil
+	})
+	return leader
+}
+
+// lead makes this member lead.
+func (c *cluster) lead(n *node) {
+	c.t.Helper()
+	target := c.id(n)
+	poll(c.t, 40*time.Second, func() error {
+		leader := c.leader()
+		if leader == n {
+			return nil
+		}
+		client := c.dial(leader)
+		defer client.Close()
+		_, err := client.MoveLeader(short(c.t), target)
+		if err == nil {
+			err = fmt.Errorf("%s does not lead yet", n.name)
+		}
+		return err
+	})
+}
+
+// fatal is an error after which waiting is of no use.
+type fatal struct{ error }
+
+// poll repeats what may fail for a while.
+func poll(t testing.TB, limit time.Duration, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if _, hopeless := err.(fatal); hopeless || time.Now().After(deadline) {
+			t.Fatalf("after %v: %v", limit, err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatal("nobody leads")
-	return nil
 }
 
-// A leader that is told to stop gives the leadership away first: writes go on at once.
-func TestLeaderHandsOverBeforeItStops(t *testing.T) {
-	bin, reference := ours(t), tool(t, "etcd")
-	for name, bins := range map[string][]string{"ours": {bin, bin, bin}, "mixed": {bin, reference, bin}} {
-		t.Run(name, func(t *testing.T) {
-			members := newCluster(t, []string{"--election-timeout=5000", "--heartbeat-interval=500"}, bins...)
-			leader := leaderOf(t, members)
-			if leader.bin != bin {
-				to := memberIDs(t, members[0])["m0"]
-				if _, err := leader.client.MoveLeader(ctx(t), to); err != nil {
-					t.Fatal(err)
-				}
-				leader = leaderOf(t, members)
-			}
-			term := termOf(t, leader)
-			leader.stop()
-			if log := leader.log(); !strings.Contains(log, "leadership transfer finished") {
-				t.Errorf("its log does not tell of the transfer:\n%s", log)
-			}
-			var rest []*member
-			for _, m := range members {
-				if m != leader {
-					rest = append(rest, m)
-				}
-			}
-			begun := time.Now()
-			if _, err := rest[0].client.Put(ctx(t), "k", "v"); err != nil {
-				t.Fatal(err)
-			}
-			if took := time.Since(begun); took > 3*time.Second {
-				t.Errorf("the write took %v, an election", took)
-			}
-			if now := termOf(t, rest[0]); now != term+1 {
-				t.Errorf("the term went from %d to %d", term, now)
-			}
-		})
-	}
-}
-
-func termOf(t testing.TB, m *member) uint64 {
+// short is a context for one call.
+func short(t testing.TB) context.Context {
 	t.Helper()
-	status, err := m.client.Status(ctx(t), m.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return status.RaftTerm
+	c, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	t.Cleanup(cancel)
+	return c
 }
 
-// Who asked for a leader is told when there is none: requests at once, streams after a while.
-func TestLossOfTheLeaderIsTold(t *testing.T) {
-	bin, reference := ours(t), tool(t, "etcd")
-	for name, bin := range map[string]string{"etcd": reference, "ours": bin} {
-		t.Run(name, func(t *testing.T) {
-			members := newCluster(t, nil, bin, bin, bin)
-			left := members[0]
-			bound := clientv3.WithRequireLeader(context.Background())
-			watch := left.client.Watch(bound, "k")
-			free := left.client.Watch(context.Background(), "k")
-			if _, err := left.client.Put(ctx(t), "k", "v"); err != nil {
-				t.Fatal(err)
-			}
-			for _, w := range []clientv3.WatchChan{watch, free} {
-				if r := <-w; len(r.Events) != 1 {
-					t.Fatal(r)
-				}
-			}
-			members[1].kill()
-			members[2].kill()
-			begun := time.Now()
-			select {
-			case r := <-watch:
-				if r.Err() != rpctypes.ErrNoLeader {
-					t.Errorf("the watch ended with %v", r.Err())
-				}
-			case <-time.After(20 * time.Second):
-				t.Error("the watch did not end")
-			}
-			if took := time.Since(begun); took > 8*time.Second {
-				t.Errorf("that took %v", took)
-			}
-			limited, cancel := context.WithTimeout(bound, 5*time.Second)
-			defer cancel()
-			if _, err := left.client.Get(limited, "k", clientv3.WithSerializable()); err != rpctypes.ErrNoLeader {
-				t.Errorf("a read that requires a leader: %v", err)
-			}
-			if _, err := left.client.Get(ctx(t), "k", clientv3.WithSerializable()); err != nil {
-				t.Errorf("a read that does not: %v", err)
-			}
-			select {
-			case r, ok := <-free:
-				t.Errorf("a watch that asked for nothing ended: %v %v", r, ok)
-			default:
-			}
-		})
-	}
-}
-
-// The ways to other members are counted under etcd's names, and told of in its words.
-func TestPeersAreCountedAndLogged(t *testing.T) {
-	bin, reference := ours(t), tool(t, "etcd")
-	members := newCluster(t, nil, bin, bin, reference)
-	for n := range 50 {
-		if _, err := members[0].client.Put(ctx(t), fmt.Sprint(n), strings.Repeat("v", 1000)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stopped := members[1]
-	id := memberIDs(t, members[0])["m1"]
-	stopped.kill()
-	want := []string{
-		fmt.Sprintf(`etcd_network_active_peers{Local="%x",Remote="%x"} 0`, memberIDs(t, members[0])["m0"], id),
-		"etcd_network_disconnected_peers_total{", "etcd_network_known_peers{",
-		"etcd_network_peer_sent_bytes_total{", "etcd_network_peer_received_bytes_total{",
-		"etcd_network_peer_round_trip_time_seconds_count{",
-	}
-	for _, m := range []*member{members[0], members[2]} {
-		var text string
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-			text = metricsText(t, m)
-			if missingOf(text, want) == "" {
-				break
-			}
-			if m == members[2] {
-				want[0] = "etcd_network_active_peers{"
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		if missing := missingOf(text, want); missing != "" {
-			t.Errorf("%s lacks %s:\n%s", m.bin, missing, networkLines(text))
-		}
-	}
-	for _, words := range []string{
-		`"msg":"peer became active","peer-id":`,
-		`"msg":"peer became inactive (message send to peer failed)"`,
-		"established TCP streaming connection with remote peer",
-		"lost TCP streaming connection with remote peer",
-		"elected leader", "ready to serve client requests",
-	} {
-		for _, m := range []*member{members[0], members[2]} {
-			if !strings.Contains(m.log(), words) {
-				t.Errorf("the log of %s lacks %q", m.bin, words)
-			}
-		}
-	}
-}
-
-func missingOf(text string, want []string) string {
-	for _, w := range want {
-		if !strings.Contains(text, w) {
-			return w
-		}
-	}
-	return ""
-}
-
-func networkLines(text string) string {
-	var lines []string
-	for _, line := range strings.Split(text, "\n") {
-		if strings.HasPrefix(line, "etcd_network_") && !strings.Contains(line, "_bucket") {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "\n")
-}
-
-func metricsText(t testing.TB, m *member) string {
+// bins names programs: o is ours, e is etcd.
+func bins(t testing.TB, kinds string) []string {
 	t.Helper()
-	resp, err := http.Get(m.url + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
-
-// A cluster is told to go down a version, and not to, with the same answers from both servers.
-func TestDowngrade(t *testing.T) {
-	bin, reference, ctl := ours(t), tool(t, "etcd"), tool(t, "etcdctl")
-	said := map[string][]string{}
-	for name, bins := range map[string][]string{
-		"etcd": {reference, reference, reference}, "ours": {bin, bin, bin}, "mixed": {bin, reference, bin},
-	} {
-		members := newCluster(t, nil, bins...)
-		for _, m := range members {
-			awaitVersion(t, m, "3.7")
-		}
-		for _, args := range []string{
-			"downgrade validate 3.6", "downgrade validate 3.6.0", "downgrade validate 3.5",
-			"downgrade validate 3.7", "downgrade validate x", "downgrade validate 4.0",
-			"downgrade cancel", "downgrade enable 3.5", "downgrade enable 3.6",
-		} {
-			said[name] = append(said[name], args+": "+ctlSays(ctl, members[0], args))
-		}
-		for _, m := range members {
-			awaitVersion(t, m, "3.6")
-			said[name] = append(said[name], "enabled "+page(t, m.peer()+"/downgrade/enabled"))
-		}
-		for _, args := range []string{"downgrade enable 3.6", "downgrade validate 3.5", "downgrade cancel"} {
-			said[name] = append(said[name], args+": "+ctlSays(ctl, members[0], args))
-		}
-		for _, m := range members {
-			awaitVersion(t, m, "3.7")
-			said[name] = append(said[name], "enabled "+page(t, m.peer()+"/downgrade/enabled"))
-		}
-		for _, m := range members {
-			m.kill()
+	own, reference := ours(t), tool(t, "etcd")
+	var all []string
+	for _, kind := range kinds {
+		if kind == 'o' {
+			all = append(all, own)
+		} else {
+			all = append(all, reference)
 		}
 	}
-	for _, name := range []string{"ours", "mixed"} {
-		for n, want := range said["etcd"] {
-			if got := said[name][n]; got != want {
-				t.Errorf("%s: %s\netcd: %s", name, got, want)
-			}
-		}
-	}
-}
-
-func ctlSays(ctl string, m *member, args string) string {
-	out, _ := command(ctl, append([]string{"--endpoints=" + m.url}, strings.Fields(args)...)...)
-	return portNumber.ReplaceAllString(timestamps.ReplaceAllString(errorLines(out), "TIME"), "ADDRESS")
-}
-
-// errorLines leaves out what the client logs, whose addresses differ.
-func errorLines(out string) string {
-	var lines []string
-	for _, line := range strings.Split(out, "\n") {
-		if !strings.HasPrefix(line, "{") {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "\n")
-}
-
-func awaitVersion(t testing.TB, m *member, version string) {
-	t.Helper()
-	var got string
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		got = page(t, m.peer()+"/version")
-		if strings.Contains(got, `"etcdcluster":"`+version) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("%s says %s, want %s", m.name, got, version)
-}
-
-func page(t testing.TB, url string) string {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body)
-	return string(body)
-}
-
-// A leader that was stopped for longer than a lease lasts does not revoke it when it wakes: its
-// client kept it alive with the new leader.
-func TestWokenLeaderRevokesNothing(t *testing.T) {
-	bin := ours(t)
-	members := newCluster(t, nil, bin, bin, bin)
-	leader := leaderOf(t, members)
-	other := members[0]
-	if other == leader {
-		other = members[1]
-	}
-	lease, err := other.client.Grant(ctx(t), 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := leader.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(9 * time.Second); time.Now().Before(end); {
-		limited, cancel := context.WithTimeout(context.Background(), time.Second)
-		_, _ = other.client.KeepAliveOnce(limited, lease.ID)
-		cancel()
-		time.Sleep(300 * time.Millisecond)
-	}
-	if err := leader.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
-		alive, err := other.client.KeepAliveOnce(ctx(t), lease.ID)
-		if err != nil || alive.TTL <= 0 {
-			t.Fatalf("the lease is gone: %v %v", alive, err)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
-func command(name string, args ...string) (string, error) {
-	out, err := exec.Command(name, args...).CombinedOutput()
-	return string(out), err
+	return all
 }

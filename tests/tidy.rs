@@ -27,7 +27,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("peer", &["net", "proto"]),
     ("client", &["proto"]),
     ("etcd", &["client", "proto", "server"]),
-    ("etcdctl", &["client", "proto"]),
+    ("cli", &[]),
+    ("etcdctl", &["cli", "client", "proto"]),
+    ("etcdutl", &["backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"]),
     ("tests", &[]),
 ];
 

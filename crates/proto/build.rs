@@ -1,5 +1,4 @@
 //! Compiles the `.proto` files with a compiler written in Rust, so that no `protoc` is needed.
-use prost::Message;
 use std::{env, fs, path::PathBuf};
 
 const FILES: &[&str] = &[
@@ -17,13 +16,15 @@ const FILES: &[&str] = &[
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(FILES, ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).open_files(FILES)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // As the compiler has it: the plain types would leave out etcd's own options.
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     prost_build::Config::new()
         .bytes(["."])
         .enable_type_names()
         .include_file("messages.rs")
-        .compile_fds(descriptors)?;
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use url::{Host, Url};
 
 const ELECTION_TIMEOUT_MAX_MS: u64 = 50_000;
+/// Applied entries kept for members that lag behind, where zero is asked for.
+const CATCH_UP_ENTRIES: usize = 5_000;
 /// Proposals are refused while this many bytes wait to be committed.
 const UNCOMMITTED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -129,6 +131,7 @@ fn replica_options(
         election_ticks: (election_ms / heartbeat_ms) as u32,
         pre_vote: settings.get("pre-vote") == "true",
         snapshot_count: number(settings, "snapshot-count")?,
+        catch_up_entries: catch_up_entries(settings)?,
         keep_files: number::<usize>(settings, "max-wals")?.max(1),
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
@@ -201,6 +204,14 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
         keepalive_timeout: time("discovery-keepalive-timeout", 6)?,
         user,
     })
+}
+
+/// None means as many as without the flag.
+fn catch_up_entries(settings: &Settings) -> Result<usize, String> {
+    match number(settings, "snapshot-catchup-entries")? {
+        0 => Ok(CATCH_UP_ENTRIES),
+        some => Ok(some),
+    }
 }
 
 fn number<N: std::str::FromStr>(settings: &Settings, name: &str) -> Result<N, String> {

@@ -51,7 +51,11 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         tracing::info!(address = %address, "serving peer traffic");
     }
     if let Err(error) = member.publish(&server, || stop.load(Ordering::Relaxed)) {
-        if stop.load(Ordering::Relaxed) || member.is_removed() {
+        if member.is_removed() {
+            member.stop(GRACE);
+            return Err("the member has been permanently removed from the cluster".into());
+        }
+        if stop.load(Ordering::Relaxed) {
             member.stop(GRACE);
             return Ok(());
         }

@@ -3,9 +3,10 @@
 use crate::exit::Exit;
 use crate::go;
 use crate::log;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+pub(crate) use cli::args::parse_line;
+use cli::args::{innermost, like_the_reference};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -88,8 +89,14 @@ pub(crate) struct Global {
     /// JWT token used for authentication, instead of a user and a password
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_AUTH_JWT_TOKEN")]
     pub(crate) auth_jwt_token: String,
-    /// username[:password] for authentication (prompts if there is no password)
-    #[arg(long, global = true, default_value = "", env = "ETCDCTL_USER")]
+    /// The name, and perhaps the password.
+    #[arg(
+        long,
+        global = true,
+        default_value = "",
+        env = "ETCDCTL_USER",
+        help = "username[:password] for authentication (prompts if there is no password)"
+    )]
     pub(crate) user: String,
     /// Password for authentication (then --user holds no password)
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_PASSWORD")]
@@ -425,50 +432,12 @@ pub(crate) enum Downgrade {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Exit> {
-    let matches = match like_the_reference(Invocation::command()).try_get_matches_from(words) {
-        Ok(matches) => matches,
-        Err(error) => return refuse(&error),
-    };
+    let matches = cli::args::matches(Invocation::command(), words)?;
     check_environment(&matches)?;
     let mut invocation = Invocation::from_arg_matches(&matches).map_err(Exit::error)?;
     let source = innermost(&matches).value_source("command_timeout");
     invocation.global.has_command_timeout = source != Some(ValueSource::DefaultValue);
     Ok(invocation)
-}
-
-/// Reads a line that holds one of a few commands, with the same habits as [`parse`].
-///
-/// # Errors
-/// What is wrong with it.
-pub(crate) fn parse_line<C: CommandFactory + FromArgMatches>(
-    words: Vec<OsString>,
-) -> Result<C, String> {
-    let command = like_the_reference(C::command()).no_binary_name(true);
-    let matches = command.try_get_matches_from(words).map_err(|error| describe(&error))?;
-    C::from_arg_matches(&matches).map_err(|error| describe(&error))
-}
-
-/// The reference's habits: a flag may be repeated, and the last counts; a switch may be given a
-/// value after `=`.
-fn like_the_reference(command: clap::Command) -> clap::Command {
-    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue => switch(arg),
-        _ => arg,
-    });
-    command.mut_subcommands(like_the_reference)
-}
-
-fn switch(arg: Arg) -> Arg {
-    arg.action(ArgAction::Set)
-        .num_args(0..=1)
-        .require_equals(true)
-        .default_value("false")
-        .default_missing_value("true")
-        .value_parser(go::parse_bool)
-}
-
-fn innermost(matches: &ArgMatches) -> &ArgMatches {
-    matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
 }
 
 /// A flag given on the command line and in the environment is refused; an unknown variable is
@@ -495,57 +464,4 @@ fn check_environment(matches: &ArgMatches) -> Result<(), Exit> {
         }
     }
     Ok(())
-}
-
-fn refuse(error: &clap::Error) -> Result<Invocation, Exit> {
-    if !error.use_stderr() {
-        // Help that nobody reads needs no error.
-        let _ = error.print();
-        std::process::exit(0);
-    }
-    if error.kind() == ErrorKind::InvalidSubcommand {
-        let help = "Run 'etcdctl --help' for usage.".to_owned();
-        return Err(Exit::usage(describe(error), help));
-    }
-    let usage = Invocation::command().render_usage().to_string();
-    Err(Exit::usage(describe(error), usage))
-}
-
-fn is_short(word: &str) -> bool {
-    word.len() == 2 && word.starts_with('-') && word != "--"
-}
-
-/// One line about what is wrong, in the reference's words.
-fn describe(error: &clap::Error) -> String {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::Strings(texts)) => texts.join(" "),
-        _ => String::new(),
-    };
-    let arg = text(ContextKind::InvalidArg);
-    let name = arg.split([' ', '=', '[']).next().unwrap_or_default();
-    match error.kind() {
-        ErrorKind::UnknownArgument if name.starts_with("--") => format!("unknown flag: {name}"),
-        ErrorKind::UnknownArgument if name.starts_with('-') => {
-            let letter = name.chars().nth(1).unwrap_or('-');
-            format!("unknown shorthand flag: '{letter}' in {name}")
-        }
-        ErrorKind::InvalidSubcommand => {
-            let name = text(ContextKind::InvalidSubcommand);
-            format!("unknown command {} for \"etcdctl\"", go::quote(name.as_bytes()))
-        }
-        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
-            match std::env::args().next_back().filter(|last| is_short(last)) {
-                Some(last) => format!("flag needs an argument: '{}' in {last}", &last[1..]),
-                None => format!("flag needs an argument: {name}"),
-            }
-        }
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            let value = go::quote(text(ContextKind::InvalidValue).as_bytes());
-            let source = std::error::Error::source(error).map(ToString::to_string);
-            let reason = source.unwrap_or_else(|| "invalid value".into());
-            format!("invalid argument {value} for \"{name}\" flag: {reason}")
-        }
-        _ => error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
-    }
 }

@@ -1,17 +1,16 @@
 //! The command line client: etcd's commands, flags, output formats and exit codes.
 //!
 //! `args` says what may be typed, `command` has one function per command, `output` shows answers
-//! in the five formats, `go` prints values as the reference's language does.
+//! in the five formats; `cli` prints values as the reference's language does.
 
 mod args;
 mod command;
 mod compare;
-mod exit;
-mod go;
 mod line;
 mod log;
 mod output;
 
+use cli::{exit, go};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -141,6 +141,12 @@ impl Backend {
         }
     }
 
+    /// Another log begins after this entry.
+    pub(crate) fn restart_at(&mut self, entry: EntryId) {
+        self.active.write().applied = entry;
+        self.applied = entry;
+    }
+
     /// How many changes wait to be committed.
     pub fn pending_ops(&self) -> usize {
         self.active.read().ops
@@ -247,6 +253,20 @@ impl Backend {
 }
 
 impl Reader {
+    /// Opens a database file only to look at it: nothing is made, removed or written, and others
+    /// may look at it too.
+    ///
+    /// # Errors
+    /// I/O faults, a file that a member is using, a damaged file.
+    pub fn open(disk: &dyn Disk, path: &Path, options: bolt::Options) -> Result<Reader, Fault> {
+        let db = Db::open(disk, path, bolt::Options { read_only: true, ..options })?;
+        let committed = Arc::new(db.begin_read());
+        let after = last_revision(&committed)?;
+        let layer = Arc::new(SharedLayer::new(Layer::new(EntryId::default())));
+        let view = View::new(committed, Upper { after, layer });
+        Ok(Reader { newest: Arc::new(RwLock::new(view)) })
+    }
+
     /// Everything written so far.
     pub fn view(&self) -> View {
         self.newest.read().clone()

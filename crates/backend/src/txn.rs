@@ -86,6 +86,13 @@ impl<'b> MaintenanceTxn<'b> {
     pub fn finish(self) {
         self.backend.absorb(None);
     }
+
+    /// Makes the changes readable, and durable together with the index of this entry, whatever was
+    /// applied before: the database becomes the beginning of another log.
+    pub fn finish_at(self, entry: EntryId) {
+        self.backend.absorb(None);
+        self.backend.restart_at(entry);
+    }
 }
 
 impl Drop for MaintenanceTxn<'_> {

@@ -1,7 +1,7 @@
 //! Effects and applied index are one, through crashes, commits and defragmentation.
 #![allow(clippy::unwrap_used)] // the helpers of tests too
 
-use backend::{Backend, DefragResult, EntryId, Fault, Options, Table, View};
+use backend::{Backend, DefragResult, EntryId, Fault, Options, Reader, Table, View};
 use disk::sim::SimDisk;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -270,4 +270,42 @@ fn the_backend_is_full_from_its_limit_on() {
     assert!(!backend.is_full());
     backend.complete(job.run().unwrap());
     assert_eq!(backend.durable().index, 4);
+}
+
+#[test]
+fn a_file_can_be_looked_at_without_changing_it() {
+    let sim = SimDisk::new(1);
+    let look = || Reader::open(&*sim.disk(), Path::new("db"), options().bolt);
+    assert!(look().is_err(), "nothing is made");
+    let mut backend = open(&sim).unwrap();
+    (1..=20).for_each(|index| apply(&mut backend, index));
+    backend.commit().unwrap();
+    assert!(look().is_err(), "a member is using it");
+    let expected = keys(&backend.reader().view(), Table::Key);
+    drop(backend);
+    let before = disk::read_all(&*sim.disk(), Path::new("db")).unwrap();
+    let (one, other) = (look().unwrap(), look().unwrap());
+    assert_eq!(keys(&one.view(), Table::Key), expected);
+    assert_eq!(other.view().last_revision_key(), Some(key(20)));
+    assert_eq!(disk::read_all(&*sim.disk(), Path::new("db")).unwrap(), before);
+}
+
+#[test]
+fn a_database_can_become_the_beginning_of_another_log() {
+    let sim = SimDisk::new(1);
+    let mut backend = open(&sim).unwrap();
+    (1..=20).for_each(|index| apply(&mut backend, index));
+    let mut txn = backend.begin_maintenance();
+    txn.put(Table::Meta, b"k", "v".into());
+    let first = EntryId { term: 1, index: 3 };
+    txn.finish_at(first);
+    assert_eq!(backend.applied(), first);
+    backend.commit().unwrap();
+    drop(backend);
+    let mut backend = open(&sim).unwrap();
+    assert_eq!((backend.applied(), backend.durable()), (first, first));
+    assert_eq!(backend.reader().view().get(Table::Meta, b"k").as_deref(), Some(&b"v"[..]));
+    let mut txn = backend.begin();
+    txn.put(Table::Meta, b"k", "w".into());
+    txn.finish(EntryId { term: 1, index: 4 });
 }

@@ -43,15 +43,24 @@ impl InitialCluster {
         if by_name.is_empty() {
             return Err(ParseError::Empty);
         }
+        let named = by_name.into_iter().map(|(name, peer_urls)| (name.to_owned(), peer_urls));
+        Ok(InitialCluster::new(named, token))
+    }
+
+    /// The members of these names and peer URLs.
+    pub fn new(
+        named: impl IntoIterator<Item = (String, Vec<String>)>,
+        token: &str,
+    ) -> InitialCluster {
         let mut members: Vec<Member> = Vec::new();
-        for (name, mut peer_urls) in by_name {
+        for (name, mut peer_urls) in named {
             peer_urls.sort();
             let id = member_id(&peer_urls, token, None);
-            members.push(Member { id, name: name.into(), peer_urls, ..Member::default() });
+            members.push(Member { id, name, peer_urls, ..Member::default() });
         }
         members.sort_by_key(|member| member.id);
         let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
-        Ok(InitialCluster { cluster_id: cluster_id(&ids), members })
+        InitialCluster { cluster_id: cluster_id(&ids), members }
     }
 
     /// Whether a URL is listed twice: such a cluster must not begin.

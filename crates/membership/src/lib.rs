@@ -7,10 +7,12 @@ mod ids;
 mod initial;
 mod member;
 mod members;
+mod storage;
 mod v2;
 
 pub use ids::{cluster_id, member_id};
 pub use initial::{InitialCluster, ParseError};
 pub use member::Member;
 pub use members::{Downgrade, LEARNERS_MAX, Members, Refusal};
+pub use storage::{MigrationError, Version, migrate, set_storage_version, storage_version};
 pub use v2::snapshot_data;

@@ -1,7 +1,8 @@
 //! The members of the cluster, as committed entries made them.
 
-use crate::Member;
-use backend::{ApplyTxn, Fault, Table, View};
+use crate::storage::STORAGE_VERSION;
+use crate::{InitialCluster, Member};
+use backend::{ApplyTxn, Fault, MaintenanceTxn, Table, View};
 use bytes::Bytes;
 use proto::raftpb::{ConfChange, ConfChangeType, ConfState};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use std::ops::ControlFlow;
 const CLUSTER_VERSION: &[u8] = b"clusterVersion";
 const DOWNGRADE: &[u8] = b"downgrade";
 const CONF_STATE: &[u8] = b"confState";
-const STORAGE_VERSION: &[u8] = b"storageVersion";
 
 /// Why a membership change is refused: the same on every member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,27 @@ impl Members {
     /// Sets how many learners there may be at a time; every member must be told the same.
     pub fn set_learners_max(&mut self, learners_max: usize) {
         self.learners_max = learners_max;
+    }
+
+    /// Puts the members of a new cluster in the place of those that a database knows, and of those
+    /// it knows to be removed. Versions stay.
+    pub fn replace(view: &View, txn: &mut MaintenanceTxn<'_>, cluster: &InitialCluster) -> Members {
+        for table in [Table::Members, Table::MembersRemoved] {
+            view.range(table, &[], &[], usize::MAX, |key, _| {
+                txn.delete(table, key);
+                ControlFlow::Continue(())
+            });
+        }
+        for member in &cluster.members {
+            txn.put(Table::Members, format!("{:x}", member.id).as_bytes(), member.to_json().into());
+        }
+        Members {
+            members: cluster.members.iter().map(|member| (member.id, member.clone())).collect(),
+            removed: BTreeSet::new(),
+            cluster_version: None,
+            downgrade: Downgrade::default(),
+            learners_max: LEARNERS_MAX,
+        }
     }
 
     /// All members by id.

@@ -10,12 +10,18 @@ pub fn snapshot_data(members: &Members, index: u64) -> Vec<u8> {
     for member in members.list() {
         let id = format!("{:x}", member.id);
         let path = format!("/0/members/{id}");
-        let raft = json!({ "peerURLs": member.peer_urls, "isLearner": member.is_learner });
-        let attributes = json!({ "name": member.name, "clientURLs": member.client_urls });
-        let children = json!({
-            "raftAttributes": leaf(&format!("{path}/raftAttributes"), &raft.to_string()),
-            "attributes": leaf(&format!("{path}/attributes"), &attributes.to_string()),
-        });
+        let mut raft = json!({ "peerURLs": member.peer_urls });
+        if member.is_learner {
+            raft["isLearner"] = true.into();
+        }
+        let raft = leaf(&format!("{path}/raftAttributes"), &raft.to_string());
+        let mut children = json!({ "raftAttributes": raft });
+        // A member that has not started has none.
+        if !member.client_urls.is_empty() {
+            let attributes = json!({ "name": member.name, "clientURLs": member.client_urls });
+            let attributes = leaf(&format!("{path}/attributes"), &attributes.to_string());
+            children["attributes"] = attributes;
+        }
         list.insert(id, directory(&path, children));
     }
     let removed: Map<String, Value> = members

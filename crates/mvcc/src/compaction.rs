@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 /// Rows looked at in one step, unless [`Store::set_compaction_batch_limit`] says otherwise.
 pub(crate) const BATCH_ROWS: usize = 1000;
 
-const SCHEDULED: &[u8] = b"scheduledCompactRev";
+pub(crate) const SCHEDULED: &[u8] = b"scheduledCompactRev";
 const FINISHED: &[u8] = b"finishedCompactRev";
 
 /// How far a compaction has come.

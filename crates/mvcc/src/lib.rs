@@ -10,6 +10,7 @@
 //!
 //! Reference: `server/storage/mvcc`, `server/etcdserver/txn/range.go`.
 
+mod bump;
 mod compaction;
 mod hash;
 mod history;
@@ -25,6 +26,7 @@ mod store;
 mod tree;
 mod write;
 
+pub use bump::bump_revision;
 pub use compaction::Progress;
 pub use hash::HashKv;
 pub use kv::Kv;

@@ -37,7 +37,7 @@ impl Revision {
     }
 
     /// Reads a key of the table; whether it is a tombstone comes with it.
-    pub(crate) fn decode(key: &[u8]) -> Option<(Revision, bool)> {
+    pub fn decode(key: &[u8]) -> Option<(Revision, bool)> {
         let is_tombstone = match key.get(LEN..)? {
             [] => false,
             [b't'] => true,

@@ -62,6 +62,15 @@ impl Store {
         Store::open_in_parts(backend, 1, |jobs| jobs.into_iter().map(RestoreJob::run).collect())
     }
 
+    /// As [`Store::open`], for a database that is only looked at.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_read_only(backend: backend::Reader) -> Result<(Store, Restored), Fault> {
+        let run = |jobs: Vec<RestoreJob>| jobs.into_iter().map(RestoreJob::run).collect();
+        restore::restore(backend, 1, run)
+    }
+
     /// As [`Store::open`], the table divided among `parts` jobs that `run` may put on as many
     /// threads; it gives back their results in any order.
     ///

@@ -2,13 +2,14 @@
 //! The interop tests let etcd's own transport talk to it.
 //!
 //! ```text
-//! peer_echo ID CLUSTER SNAP_DIR          listens on a free port; ids are hexadecimal
+//! peer_echo ID CLUSTER SNAP_DIR [ADDR]   listens there or on a free port; ids are hexadecimal
 //!
 //! in   peer ID URL,..    remote ID URL,..    update ID URL,..    remove ID    forget ID
 //!      send HEX          database HEX PATH   stats
 //! out  listening ADDR    message HEX         snapshot HEX PATH   http METHOD PATH
 //!      unreachable ID    done ID true|false  expelled ID         active ID    inactive ID
-//!      stats ID SENT RECEIVED RTT_NS
+//!      stream ID msgapp|message
+//!      stats ID SENT RECEIVED RTT_NS STREAMS
 //! ```
 #![allow(clippy::unwrap_used)] // a tool of tests
 
@@ -19,7 +20,6 @@ use peer::{Config, Handler, Note, Overloaded, Transport};
 use prost::Message as _;
 use proto::raftpb::Message;
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, Write};
 use std::net::TcpListener;
@@ -74,6 +74,7 @@ impl Handler for Echo {
         match note {
             Note::Active { id } => say(&format!("active {id:x}")),
             Note::Inactive { id, .. } => say(&format!("inactive {id:x}")),
+            Note::StreamOpened { id, stream } => say(&format!("stream {id:x} {stream}")),
             // On standard error, for whoever looks into a failed test.
             other => drop(writeln!(std::io::stderr().lock(), "{other:?}")),
         }
@@ -81,10 +82,9 @@ impl Handler for Echo {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -117,7 +117,9 @@ fn obey(transport: &Transport, echo: &Echo, words: &[&str]) {
         ["stats"] => {
             for (id, stats) in transport.stats() {
                 let (sent, received) = (stats.sent_bytes, stats.received_bytes);
-                say(&format!("stats {id:x} {sent} {received} {}", stats.rtt.as_nanos()));
+                let streams = u8::from(stats.msgapp_stream) + u8::from(stats.message_stream);
+                let rtt_ns = stats.rtt.as_nanos();
+                say(&format!("stats {id:x} {sent} {received} {rtt_ns} {streams}"));
             }
         }
         other => panic!("unknown command {other:?}"),
@@ -126,10 +128,12 @@ fn obey(transport: &Transport, echo: &Echo, words: &[&str]) {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [member, cluster, snap_dir] = arguments.as_slice() else {
-        panic!("usage: peer_echo ID CLUSTER SNAP_DIR")
+    let (member, cluster, snap_dir, address) = match arguments.as_slice() {
+        [member, cluster, snap_dir] => (member, cluster, snap_dir, "127.0.0.1:0"),
+        [member, cluster, snap_dir, address] => (member, cluster, snap_dir, address.as_str()),
+        _ => panic!("usage: peer_echo ID CLUSTER SNAP_DIR [ADDRESS]"),
     };
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     let mut config = Config::new(id(member), id(cluster), PathBuf::from(snap_dir));
     config.local_urls = vec![format!("http://{address}")];

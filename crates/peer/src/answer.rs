@@ -1,6 +1,5 @@
 //! Answers, worded as etcd words them.
 
-use crate::shared::Refusal;
 use crate::stream::StreamBody;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -71,34 +70,9 @@ pub(crate) fn text(status: StatusCode, text: &str) -> Response<Reply> {
     response
 }
 
-/// `{"message":...}`.
-pub(crate) fn json_message(status: StatusCode, text: &str) -> Response<Reply> {
-    let body = serde_json::json!({ "message": text }).to_string();
-    let mut response = whole(status, Bytes::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
 /// Another method was wanted.
 pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<Reply> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
-}
-
-/// A posted message was not taken.
-pub(crate) fn refused(refusal: Refusal) -> Response<Reply> {
-    match refusal {
-        Refusal::Overloaded => text(StatusCode::INTERNAL_SERVER_ERROR, refusal_text(refusal)),
-        _ => json_message(StatusCode::FORBIDDEN, refusal_text(refusal)),
-    }
-}
-
-/// Why, in etcd's words.
-pub(crate) fn refusal_text(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::RemovedSender => "cannot process message from removed member",
-        Refusal::Misdirected => "cannot process message to mismatch member",
-        Refusal::Overloaded => "error processing raft message",
-    }
 }

@@ -38,7 +38,8 @@ pub trait Handler: Send + Sync + 'static {
     /// A request that is not about raft: `/version`, `/members`, `/leases` and so on. May block.
     fn http(&self, request: HttpRequest) -> HttpResponse;
 
-    /// `by` says that this member was removed from the cluster for good: it should stop.
+    /// `by` says that this member was removed from the cluster for good: it should stop. Told again
+    /// and again until it does.
     fn expelled(&self, by: u64);
 
     /// Something that a log or a histogram may want.
@@ -70,6 +71,13 @@ pub enum Note<'a> {
         id: u64,
         /// What failed.
         why: &'a str,
+    },
+    /// A peer gave a stream of its messages.
+    StreamOpened {
+        /// The peer.
+        id: u64,
+        /// `msgapp` or `message`.
+        stream: &'static str,
     },
     /// A stream was refused or broke.
     StreamLost {
@@ -121,13 +129,6 @@ pub enum Note<'a> {
     SnapshotComing {
         /// The peer.
         id: u64,
-    },
-    /// A stream of messages from a peer is open.
-    StreamOpen {
-        /// The peer.
-        id: u64,
-        /// `msgapp` or `message`.
-        stream: &'static str,
     },
     /// A database was sent, or was not.
     SnapshotSent {

@@ -5,8 +5,8 @@ use crate::pipeline::Pipeline;
 use crate::probe::Prober;
 use crate::reader::Reader;
 use crate::shared::Shared;
-use crate::snapshot::SnapshotSender;
-use crate::status::Status;
+use crate::snapshot::{Database, SnapshotSender};
+use crate::status::{PeerStats, Status};
 use crate::stream::{Outgoing, StreamBody, StreamKind};
 use crate::urls::{PeerUrl, Picker};
 use parking_lot::{Mutex, RwLock};
@@ -156,15 +156,16 @@ impl Peer {
         total_bytes: u64,
         reader: Box<dyn Read + Send>,
     ) {
-        let sender = SnapshotSender {
-            shared: Arc::clone(&self.shared),
-            picker: Arc::clone(&self.picker),
-            status: Arc::clone(&self.status),
-            message,
-            total_bytes,
-            reader,
-        };
-        self.spawn(sender.run());
+        let sender = SnapshotSender::new(&self.shared, &self.picker, &self.status);
+        self.spawn(sender.run(Database { message, total_bytes, reader }));
+    }
+
+    pub(crate) fn stats(&self) -> PeerStats {
+        PeerStats {
+            msgapp_stream: self.msgapp.queue().is_some(),
+            message_stream: self.message.queue().is_some(),
+            ..self.status.stats()
+        }
     }
 
     fn update(&self, urls: Vec<PeerUrl>) {
@@ -211,12 +212,16 @@ impl Peers {
         self.known.read().peers.values().cloned().collect()
     }
 
-    /// Does nothing for a peer that is known.
+    /// Does nothing for a peer that is known. One that was a remote is none any more.
     pub(crate) fn add(&self, shared: &Arc<Shared>, id: u64, urls: Vec<PeerUrl>) {
         let mut known = self.known.write();
-        if !known.stopped && !known.peers.contains_key(&id) {
-            known.peers.insert(id, Peer::start(shared, id, urls, Role::Peer));
+        if known.stopped || known.peers.contains_key(&id) {
+            return;
         }
+        known.peers.insert(id, Peer::start(shared, id, urls, Role::Peer));
+        let remote = known.remotes.remove(&id);
+        drop(known);
+        drop(remote);
     }
 
     /// Does nothing for a member that is known, and nothing where there are too many.

@@ -139,8 +139,8 @@ pub(crate) async fn check(
     let text = String::from_utf8_lossy(&text);
     match status {
         StatusCode::NO_CONTENT => Ok(()),
-        // etcd takes every such answer for its own removal, also one that only says that another
-        // member listens at the address; that would stop a healthy member.
+        // No etcd answers so, though each takes it for its removal. That another member listens at
+        // the address must not stop a healthy one.
         StatusCode::FORBIDDEN if !text.contains("mismatch member") => Err(Failure::Removed),
         StatusCode::PRECONDITION_FAILED => Err(Failure::of_precondition(&text)),
         _ => Err(Failure::of_status(status, &text)),

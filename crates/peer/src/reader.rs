@@ -72,8 +72,8 @@ impl Reader {
             Ok(body) => {
                 self.status.activate();
                 self.is_open.store(true, Ordering::Relaxed);
-                let note = Note::StreamOpen { id: self.id, stream: self.kind.name() };
-                self.shared.handler.note(&note);
+                let (id, stream) = (self.id, self.kind.name());
+                self.shared.handler.note(&Note::StreamOpened { id, stream });
                 self.decode(body).await
             }
             Err(failure) => {
@@ -145,7 +145,7 @@ impl Reader {
     }
 
     fn deliver_all(&self, decoder: &mut Decoder) -> Result<(), crate::codec::CodecError> {
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.message()? {
             self.status.received(message.encoded_len());
             if !is_link_heartbeat(&message) {
                 self.deliver(message);

@@ -6,7 +6,7 @@ use crate::codec::{CodecError, message};
 use crate::failure::Failure;
 use crate::handler::{Note, Overloaded};
 use crate::server::Served;
-use crate::shared::Shared;
+use crate::shared::{Refusal, Shared};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -40,7 +40,6 @@ pub(crate) async fn receive(served: &Arc<Served>, body: Incoming) -> Response<Re
     }
     match result {
         Ok(()) => answer::empty(StatusCode::NO_CONTENT),
-        Err((StatusCode::FORBIDDEN, text)) => answer::json_message(StatusCode::FORBIDDEN, &text),
         Err((status, text)) => answer::text(status, &text),
     }
 }
@@ -71,19 +70,18 @@ async fn save_and_deliver(
     if message.r#type() != MessageType::MsgSnap {
         return Err((StatusCode::BAD_REQUEST, "wrong raft message type".to_owned()));
     }
-    shared
-        .admit(&message)
-        .map_err(|refusal| (StatusCode::FORBIDDEN, answer::refusal_text(refusal).to_owned()))?;
+    shared.admit(&message).map_err(not_processed)?;
     let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
     let index = metadata.map_or(0, |metadata| metadata.index());
     let (path, bytes) = save(shared, index, rest, body).await.map_err(|error| {
         (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to save KV snapshot ({error})"))
     })?;
     served.received(message.from(), bytes);
-    deliver(shared, message, path).await.map_err(|Overloaded| {
-        let text = "failed to process raft message (the member is overloaded)";
-        (StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
-    })
+    deliver(shared, message, path).await.map_err(|Overloaded| not_processed(Refusal::Overloaded))
+}
+
+fn not_processed(why: Refusal) -> Refused {
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to process raft message ({why})"))
 }
 
 async fn deliver(shared: &Arc<Shared>, message: Message, path: PathBuf) -> Result<(), Overloaded> {
@@ -99,7 +97,7 @@ async fn head(shared: &Shared, body: &mut Incoming) -> Result<(Message, Vec<Byte
     let limits = &shared.config.limits;
     let mut decoder = message::Decoder::new(limits.snapshot_message_bytes_max);
     loop {
-        if let Some(message) = decoder.next()? {
+        if let Some(message) = decoder.message()? {
             return Ok((message, decoder.into_rest().collect()));
         }
         let Some(piece) = body::piece(body, limits.read_timeout).await? else {

@@ -144,11 +144,13 @@ impl Served {
         self.received(from, len);
         match self.shared.deliver(message) {
             Ok(()) => answer::empty(StatusCode::NO_CONTENT),
-            Err(refusal) => {
+            Err(_) => {
                 if let Some(status) = self.peers.status(from) {
                     status.receive_failed();
                 }
-                answer::refused(refusal)
+                // etcd means to say why with status 403, and does not.
+                let text = "error processing raft message";
+                answer::text(StatusCode::INTERNAL_SERVER_ERROR, text)
             }
         }
     }
@@ -182,7 +184,7 @@ impl Served {
 
     fn open_stream(&self, headers: &HeaderMap, path: &str) -> Response<Reply> {
         let not_found = |text| answer::text(StatusCode::NOT_FOUND, text);
-        let parts = path.split_once('/');
+        let parts = path.rsplit_once('/');
         let Some((kind, id)) = parts.and_then(|(kind, id)| Some((StreamKind::parse(kind)?, id)))
         else {
             return not_found("invalid path");

@@ -23,14 +23,17 @@ pub(crate) struct Shared {
     pub(crate) runtime: Handle,
 }
 
-/// Why a message was not handed to the member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a message was not handed to the member; the texts are etcd's.
+#[derive(thiserror::Error, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Its sender was removed.
+    #[error("cannot process message from removed member")]
     RemovedSender,
     /// It is for another member.
+    #[error("cannot process message to mismatch member")]
     Misdirected,
     /// The member has no room.
+    #[error("the member is overloaded")]
     Overloaded,
 }
 

@@ -8,9 +8,9 @@ use crate::shared::Shared;
 use crate::status::Status;
 use crate::urls::{PeerUrl, Picker};
 use bytes::{Bytes, BytesMut};
-use http::Method;
 use http::header::CONTENT_TYPE;
-use hyper::body::{Body, Frame, SizeHint};
+use http::{Method, Response};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use proto::raftpb::Message;
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Read from the file at once.
@@ -25,52 +26,65 @@ const READ_BYTES: usize = 256 * 1024;
 /// Pieces read ahead.
 const READ_AHEAD: usize = 2;
 
-/// One database on its way. Whatever becomes of it, raft is told once.
-pub(crate) struct SnapshotSender {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) picker: Arc<Picker>,
-    pub(crate) status: Arc<Status>,
-    /// The `MsgSnap` in front.
+/// A database, and the raft message in front of it.
+pub(crate) struct Database {
     pub(crate) message: Message,
-    /// How long the database is.
+    /// How much `reader` gives.
     pub(crate) total_bytes: u64,
-    /// The database.
     pub(crate) reader: Box<dyn Read + Send>,
 }
 
+/// Sends one database. Whatever becomes of it, raft is told once.
+pub(crate) struct SnapshotSender {
+    shared: Arc<Shared>,
+    picker: Arc<Picker>,
+    status: Arc<Status>,
+    report: Report,
+}
+
 impl SnapshotSender {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        picker: &Arc<Picker>,
+        status: &Arc<Status>,
+    ) -> SnapshotSender {
+        let report = Report { handler: Arc::clone(&shared.handler), id: status.id(), ok: false };
+        let (picker, status) = (Arc::clone(picker), Arc::clone(status));
+        SnapshotSender { shared: Arc::clone(shared), picker, status, report }
+    }
+
     /// Ends when the peer has it or will not get it.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self, database: Database) {
         let (began, id) = (Instant::now(), self.status.id());
-        let (status, picker) = (Arc::clone(&self.status), Arc::clone(&self.picker));
-        let mut report = Report { handler: Arc::clone(&self.shared.handler), id, ok: false };
-        let url = picker.pick();
-        report.handler.note(&Note::SnapshotSending { id });
-        let result = self.post(&url).await;
+        let url = self.picker.pick();
+        self.shared.handler.note(&Note::SnapshotSending { id });
+        let result = self.post(&url, database).await;
         let why = result.as_ref().err().map(Failure::to_string);
-        report.handler.note(&Note::SnapshotSent { id, took: began.elapsed(), why: why.as_deref() });
+        let note = Note::SnapshotSent { id, took: began.elapsed(), why: why.as_deref() };
+        self.shared.handler.note(&note);
         match result {
             Ok(bytes) => {
-                status.activate();
-                status.sent(bytes);
-                report.ok = true;
+                self.status.activate();
+                self.status.sent(bytes);
+                self.report.ok = true;
             }
             Err(failure) => {
-                picker.unreachable(&url);
-                status.deactivate(why.as_deref().unwrap_or_default());
-                status.send_failed();
+                self.picker.unreachable(&url);
+                self.status.deactivate(&failure.to_string());
+                self.status.send_failed();
                 if matches!(failure, Failure::Removed) {
-                    report.handler.expelled(id);
+                    self.shared.handler.expelled(id);
                 }
             }
         }
     }
 
     /// How many bytes the peer took.
-    async fn post(self, url: &PeerUrl) -> Result<usize, Failure> {
+    async fn post(&self, url: &PeerUrl, database: Database) -> Result<usize, Failure> {
+        let Database { message, total_bytes, reader } = database;
         let mut output = Output::default();
-        message::encode(&self.message, &mut output);
-        let bytes = output.len() as u64 + self.total_bytes;
+        message::encode(&message, &mut output);
+        let bytes = output.len() as u64 + total_bytes;
         let (pieces, body) = mpsc::channel(READ_AHEAD);
         let request = self
             .shared
@@ -80,28 +94,32 @@ impl SnapshotSender {
             .body(SnapshotBody { output, pieces: body, left: bytes })
             .expect("an address that was parsed makes a request");
         let mut connection = self.shared.open(url).await?;
-        let (reader, total_bytes) = (self.reader, self.total_bytes);
         let reading = tokio::task::spawn_blocking(move || read(reader, total_bytes, &pieces));
-        let limits = &self.shared.config.limits;
         let answering = connection.send_request(request);
-        tokio::pin!(answering);
-        // Reading goes at the pace of writing, which may not stall; so this ends.
-        let early = tokio::select! {
-            answer = &mut answering => Some(answer),
-            _ = reading => None,
-        };
-        let response = match early {
-            Some(response) => response?,
-            None => timeout(limits.snapshot_answer_timeout, answering)
-                .await
-                .map_err(|_| Failure::TimedOut("waiting for the database to be saved"))??,
-        };
-        pipeline::check(response, limits.read_timeout).await?;
+        let response = self.answer(answering, reading).await?;
+        pipeline::check(response, self.shared.config.limits.read_timeout).await?;
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// Waits as long as there is something to read, which goes at the pace of writing and so does
+    /// not stall; and then for the peer to save it all.
+    async fn answer(
+        &self,
+        answering: impl Future<Output = hyper::Result<Response<Incoming>>>,
+        reading: JoinHandle<()>,
+    ) -> Result<Response<Incoming>, Failure> {
+        tokio::pin!(answering);
+        tokio::select! {
+            response = &mut answering => return Ok(response?),
+            _ = reading => {}
+        }
+        let limit = self.shared.config.limits.snapshot_answer_timeout;
+        let response = timeout(limit, answering).await;
+        Ok(response.map_err(|_| Failure::TimedOut("waiting for the database to be saved"))??)
     }
 }
 
-/// Tells raft, also when the task is ended from outside.
+/// Tells raft, also when the task is ended from outside or never began.
 struct Report {
     handler: Arc<dyn Handler>,
     id: u64,

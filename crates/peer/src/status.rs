@@ -23,6 +23,10 @@ pub struct PeerStats {
     pub received_failures: u64,
     /// How long a probe takes, smoothed; zero before the first answer.
     pub rtt: Duration,
+    /// Whether the peer holds a stream of this member's appends.
+    pub msgapp_stream: bool,
+    /// Whether the peer holds a stream of this member's other messages.
+    pub message_stream: bool,
 }
 
 /// Counts of one peer.
@@ -101,6 +105,7 @@ impl Status {
         self.counters.rtt_ns.store(nanos, Ordering::Relaxed);
     }
 
+    /// All but the streams.
     pub(crate) fn stats(&self) -> PeerStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PeerStats {
@@ -111,6 +116,8 @@ impl Status {
             sent_failures: read(&self.counters.sent_failures),
             received_failures: read(&self.counters.received_failures),
             rtt: Duration::from_nanos(read(&self.counters.rtt_ns)),
+            msgapp_stream: false,
+            message_stream: false,
         }
     }
 }

@@ -60,7 +60,8 @@ impl Transport {
     }
 
     /// Sends each message to the member it is for. What cannot be queued at once is dropped and
-    /// reported; what is for nobody, or for someone unknown, is dropped.
+    /// reported; what is for nobody, or for someone unknown, is dropped. A `MsgSnap` goes without a
+    /// database; one that has one belongs to [`Transport::send_snapshot`].
     pub fn send(&self, messages: Vec<Message>) {
         for message in messages {
             let peer =
@@ -130,7 +131,7 @@ impl Transport {
 
     /// Every peer's counts, by id.
     pub fn stats(&self) -> Vec<(u64, PeerStats)> {
-        self.peers.all().iter().map(|peer| (peer.status.id(), peer.status.stats())).collect()
+        self.peers.all().iter().map(|peer| (peer.status.id(), peer.stats())).collect()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -1,6 +1,8 @@
 //! The two codecs beside the bytes that etcd's transport writes, and against anything else.
 //! `golden/peer.txt` is written by `go run ./cmd/peergolden` in `interop`.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests too
+
 use bytes::Bytes;
 use peer::codec::{CodecError, Decoder, Encoder, Output, link_heartbeat, message, msgappv2};
 use proptest::prelude::*;
@@ -78,7 +80,7 @@ fn decode(kind: &str, bytes: &[u8], piece_len: usize) -> Result<Vec<Message>, Co
     let (mut decoder, mut messages) = (decoder(kind), Vec::new());
     for piece in bytes.chunks(piece_len) {
         decoder.push(Bytes::copy_from_slice(piece));
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.message()? {
             messages.push(message);
         }
     }
@@ -159,10 +161,24 @@ fn long_data_is_passed_on_where_it_lies() {
     let whole = Bytes::from(pieces.concat());
     let mut decoder = msgappv2::Decoder::new(RECEIVER, SENDER, BYTES_MAX);
     decoder.push(whole.clone());
-    let decoded = decoder.next().unwrap().unwrap();
+    let decoded = decoder.message().unwrap().unwrap();
     let decoded = decoded.entries[0].data.clone().unwrap();
     assert_eq!(decoded, data);
     assert!(whole.as_ptr_range().contains(&decoded.as_ptr()));
+}
+
+#[test]
+fn short_data_keeps_no_buffer_alive() {
+    let entry = Entry { data: Some(Bytes::from_static(b"short")), ..Entry::default() };
+    let message = Message { entries: vec![entry], ..Message::default() };
+    for kind in ["message", "msgapp"] {
+        let whole = Bytes::from(encode(kind, std::slice::from_ref(&message)));
+        let mut decoder = decoder(kind);
+        decoder.push(whole.clone());
+        let decoded = decoder.message().unwrap().unwrap();
+        let decoded = decoded.entries[0].data.clone().unwrap();
+        assert!(!whole.as_ptr_range().contains(&decoded.as_ptr()), "{kind}");
+    }
 }
 
 prop_compose! {

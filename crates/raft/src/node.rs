@@ -87,8 +87,17 @@ impl<S: Storage> Node<S> {
     /// # Errors
     /// The entry is in no log then. That it was taken does not mean that it will be committed.
     pub fn propose(&mut self, data: Bytes) -> Result<(), Dropped> {
-        let entry = Entry { data: Some(data), ..Entry::default() };
-        self.propose_entry(entry)
+        self.propose_all([data])
+    }
+
+    /// Proposes entries that stand one after the other: all of them or none. They share the messages
+    /// to the other members.
+    ///
+    /// # Errors
+    /// As of [`Node::propose`].
+    pub fn propose_all(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<(), Dropped> {
+        let entry = |data| Entry { data: Some(data), ..Entry::default() };
+        self.propose_entries(data.into_iter().map(entry).collect())
     }
 
     /// Proposes a change of one member. If one is under way, an empty entry is proposed instead.
@@ -96,7 +105,7 @@ impl<S: Storage> Node<S> {
     /// # Errors
     /// As of [`Node::propose`].
     pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), Dropped> {
-        self.propose_entry(conf_change_entry(change))
+        self.propose_entries(vec![conf_change_entry(change)])
     }
 
     /// Proposes a change of several members, or, empty, to leave a joint configuration.
@@ -107,9 +116,9 @@ impl<S: Storage> Node<S> {
         self.raft.step(conf_change_message(Some(change)))
     }
 
-    fn propose_entry(&mut self, entry: Entry) -> Result<(), Dropped> {
+    fn propose_entries(&mut self, entries: Vec<Entry>) -> Result<(), Dropped> {
         let message = wire::local(MessageType::MsgProp, self.raft.config.id);
-        self.raft.step(Message { entries: vec![entry], ..message })
+        self.raft.step(Message { entries, ..message })
     }
 
     /// Takes up a committed change of one member; see [`Node::apply_conf_change_v2`].

@@ -61,12 +61,12 @@ impl<S: Storage> Raft<S> {
         if request.entries.is_empty() {
             return;
         }
-        if self.tracker.is_singleton() {
-            self.answer_read(request, self.log.committed);
-        } else if self.has_committed_own_term() {
+        if self.has_committed_own_term() {
             self.begin_read(request);
         } else {
-            // What was acknowledged in earlier terms may not be known to be committed yet.
+            // What was acknowledged in earlier terms may not be known to be committed yet. That
+            // holds for an only voter as well, whose commit index may be older after a crash than
+            // what it has acknowledged; the reference answers that one at once.
             self.early_reads.push(request);
         }
     }
@@ -81,7 +81,8 @@ impl<S: Storage> Raft<S> {
     }
 
     fn begin_read(&mut self, request: Message) {
-        if self.config.read_only == ReadOnly::LeaseBased {
+        // An only voter cannot have been replaced.
+        if self.config.read_only == ReadOnly::LeaseBased || self.tracker.is_singleton() {
             self.answer_read(request, self.log.committed);
             return;
         }

@@ -180,6 +180,22 @@ fn a_safe_read_waits_for_a_quorum_and_a_first_commit() {
 }
 
 #[test]
+fn an_only_voter_answers_reads_when_it_knows_what_is_committed() {
+    // The commit index on its disk may be older than what it acknowledged before it crashed.
+    let mut node = Node::new(CONFIG, storage(1, 3, vec![entry(1, 3), entry(2, 3)])).unwrap();
+    node.campaign();
+    node.ready();
+    node.advance();
+    assert_eq!((node.basic_status().role, node.basic_status().committed), (Role::Leader, 0));
+    node.read_index(Bytes::from_static(b"read"));
+    let ready = node.ready();
+    assert!(ready.read_states.is_empty());
+    node.storage_mut().append(ready.entries);
+    node.advance();
+    assert_eq!(work(&mut node).1[0].index, 3);
+}
+
+#[test]
 fn a_lease_answers_reads_at_once() {
     let lease = Config { read_only: ReadOnly::LeaseBased, check_quorum: true, ..CONFIG };
     let mut node = leader(3, lease);

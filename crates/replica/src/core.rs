@@ -12,11 +12,9 @@ use proto::raftpb::{
 use raft::{Dropped, MemoryStorage, Node, ReadState, Role, StepError};
 use std::collections::VecDeque;
 
-/// Applied entries that are kept for members that lag behind.
-const CATCH_UP_ENTRIES_MAX: usize = 5_000;
-/// Bytes of them.
+/// Bytes of applied entries that are kept for members that lag behind.
 const CATCH_UP_BYTES_MAX: usize = 64 << 20;
-/// Applied entries between two times that the log is shortened.
+/// Applied entries between two times that the log is shortened, at most.
 const SHORTEN_ENTRIES: u64 = 1_000;
 
 /// What another part must do.
@@ -81,10 +79,17 @@ pub struct Core {
     ticks: u64,
     /// A leader whose disk does not answer for so many ticks makes room for another.
     stall_ticks: u64,
+    catch_up_entries: usize,
 }
 
 impl Core {
-    pub(crate) fn new(node: Node<MemoryStorage>, stall_ticks: u32) -> Core {
+    /// A core that keeps so many applied entries for members that lag behind, and waits so many
+    /// ticks for its disk while it leads.
+    pub(crate) fn new(
+        node: Node<MemoryStorage>,
+        catch_up_entries: usize,
+        stall_ticks: u32,
+    ) -> Core {
         let mut core = Core {
             node,
             writes: VecDeque::new(),
@@ -95,6 +100,7 @@ impl Core {
             shortened_at: 0,
             ticks: 0,
             stall_ticks: u64::from(stall_ticks),
+            catch_up_entries,
         };
         core.shorten_log();
         core
@@ -142,8 +148,9 @@ impl Core {
     /// # Errors
     /// It must not come from another member, or proposed what is not taken.
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        // Nobody else speaks for this member's log writer or applier.
-        if raft::wire::is_local_target(message.from()) {
+        // Nobody else speaks for this member, its log writer or its applier.
+        let from = message.from();
+        if raft::wire::is_local_target(from) || from == self.node.basic_status().id {
             return Err(StepError::Local);
         }
         self.node.step(message)
@@ -155,6 +162,15 @@ impl Core {
     /// The entry is not in the log then.
     pub fn propose(&mut self, data: Bytes) -> Result<(), Dropped> {
         self.node.propose(data)
+    }
+
+    /// Proposes the data of several entries: all of them or none. They share the messages to the other
+    /// members.
+    ///
+    /// # Errors
+    /// None of the entries is in the log then.
+    pub fn propose_all(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<(), Dropped> {
+        self.node.propose_all(data)
     }
 
     /// Proposes a change of one member. While another is under way, an empty entry takes its place.
@@ -241,14 +257,15 @@ impl Core {
         let applied = self.node.basic_status().applied;
         let conf_state = self.node.conf_state();
         let alone = self.node.is_sole_voter() && conf_state.learners.is_empty();
-        if !alone && applied < self.shortened_at + SHORTEN_ENTRIES {
+        let pause = SHORTEN_ENTRIES.min(self.catch_up_entries as u64);
+        if !alone && applied < self.shortened_at + pause {
             return;
         }
         self.shortened_at = applied;
         let storage = self.node.storage_mut();
         // Without anything applied since, there is nothing to let go of.
         if storage.create_snapshot(applied, conf_state, None).is_ok() {
-            let excess = storage.excess(CATCH_UP_ENTRIES_MAX, CATCH_UP_BYTES_MAX);
+            let excess = storage.excess(self.catch_up_entries, CATCH_UP_BYTES_MAX);
             let _ = storage.compact(if alone { applied } else { excess.min(applied) });
         }
     }

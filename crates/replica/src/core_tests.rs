@@ -26,7 +26,7 @@ impl Group {
             let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(1) };
             let storage =
                 MemoryStorage::restored(hard_state, conf_state.clone(), (1, 1), Vec::new());
-            Core::new(Node::new(config, storage).unwrap(), 10)
+            Core::new(Node::new(config, storage).unwrap(), 5_000, 10)
         };
         Group {
             cores: (1..=count).map(core).collect(),

@@ -35,6 +35,9 @@ pub struct Options {
     pub pre_vote: bool,
     /// Applied entries between snapshots.
     pub snapshot_count: u64,
+    /// Applied entries that are kept in memory for members that lag behind; who lags more gets a
+    /// snapshot.
+    pub catch_up_entries: usize,
     /// Old log segments and snapshot files that are kept.
     pub keep_files: usize,
     /// Options of the log.
@@ -149,8 +152,11 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let before = (snapshot.index(), snapshot.term());
     let storage =
         MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
-    let mut core =
-        Core::new(raft_node(options, identity, storage, &machine)?, options.election_ticks);
+    let mut core = Core::new(
+        raft_node(options, identity, storage, &machine)?,
+        options.catch_up_entries,
+        options.election_ticks,
+    );
     core.tick();
     let log_writer = LogWriter { wal, disk, snap_dir, keep_files: options.keep_files };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());

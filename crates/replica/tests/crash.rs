@@ -25,6 +25,7 @@ fn options() -> Options {
         election_ticks: 10,
         pre_vote: true,
         snapshot_count: 10,
+        catch_up_entries: 5_000,
         keep_files: 2,
         wal: wal::Options { segment_bytes: 2048, no_sync: false },
         backend: apply::backend::Options { bolt, ..Default::default() },

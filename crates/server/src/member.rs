@@ -2,9 +2,10 @@
 
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
-use crate::cluster::{Inbound, LeaderBound, PeerHandler, Roster, hand_over, run_monitor};
+use crate::cluster::{Inbound, PeerHandler, Roster, hand_over, run_monitor};
 use crate::drive::{
-    ApplyDriver, Failed, HubQueue, Job, LogEvent, Pace, Timing, Waiter, run_core, run_hub, run_log,
+    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogEvent, Pace, Timing, Waiter, run_core,
+    run_hub, run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
@@ -19,7 +20,7 @@ use disk::Disk;
 use net::Server as NetServer;
 use net::http::HttpService;
 use net::rpc::GrpcService;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use peer::Transport;
 use prost::Message;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
@@ -38,6 +39,8 @@ const POOL_THREADS: usize = 2;
 const OWN_FDS: u64 = 150;
 /// A watch stream is cut that does not read this many bytes of answers.
 const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a posted message beyond the longest request.
+const POST_SPARE_BYTES: usize = 16 * 1024 * 1024;
 /// How often a member that waits for its cluster looks again.
 const LOOK: Duration = Duration::from_millis(1);
 /// How long a member may take to lead itself and to publish its name.
@@ -145,7 +148,7 @@ impl Member {
             is_new: parts.is_new,
         };
         member.start_replica(parts, config)?;
-        member.start_helpers(config.election_timeout)?;
+        member.start_helpers()?;
         Ok(member)
     }
 
@@ -170,14 +173,15 @@ impl Member {
         let driver =
             ApplyDriver::new(parts.applier, shared, log.clone(), Arc::clone(&failed), timing);
         driver.publish_state();
-        let (core, log_writer) = (parts.core, parts.log_writer);
+        let log_writer = parts.log_writer;
         let pace = Pace {
             tick: config.heartbeat_interval,
             election_ticks: config.replica.election_ticks,
             advances: config.advance_first_election,
         };
-        let (shared, for_core) = (Arc::clone(&self.shared), log.clone());
-        self.spawn("core", move || run_core(&shared, core, &for_core, pace))?;
+        *self.shared.driver.lock() = Some(CoreDriver::new(parts.core, log.clone(), pace));
+        let shared = Arc::clone(&self.shared);
+        self.spawn("core", move || run_core(&shared, pace.tick))?;
         let shared = Arc::clone(&self.shared);
         self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
         self.spawn("apply", move || driver.run())?;
@@ -186,7 +190,7 @@ impl Member {
     }
 
     /// The threads that work for others.
-    fn start_helpers(&mut self, election_timeout: Duration) -> Result<(), StartError> {
+    fn start_helpers(&mut self) -> Result<(), StartError> {
         let jobs = self.shared.file_jobs.clone();
         self.spawn("file", move || run_jobs(&jobs))?;
         for _ in 0..POOL_THREADS {
@@ -194,7 +198,7 @@ impl Member {
             self.spawn("pool", move || run_jobs(&jobs))?;
         }
         let (shared, stop) = (Arc::clone(&self.shared), self.monitor.clone());
-        self.spawn("monitor", move || run_monitor(&shared, &stop, election_timeout))
+        self.spawn("monitor", move || run_monitor(&shared, &stop))
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
@@ -304,6 +308,11 @@ impl Member {
         let options = peer::Config {
             local_urls: config.advertise_peer_urls.clone(),
             election_timeout: config.election_timeout,
+            limits: peer::Limits {
+                // The longest entry, and what raft puts into one append beside it.
+                post_bytes_max: config.request_bytes_max.saturating_add(POST_SPARE_BYTES),
+                ..peer::Limits::default()
+            },
             ..peer::Config::new(shared.member_id, shared.cluster_id, snap_dir)
         };
         let web = PeerWeb { shared: Arc::clone(shared) };
@@ -421,16 +430,18 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
             txn_ops_max: config.txn_ops_max,
             request_bytes_max: config.request_bytes_max,
             request_timeout: timeout,
+            election_timeout: config.election_timeout,
             strict_changes: config.strict_changes,
         },
+        led_streams: Arc::default(),
         quota: Quota::from_flag(config.replica.apply.quota_bytes),
         reader: parts.reader.clone(),
         backend: RwLock::new(parts.backend_reader.clone()),
         inbound: Inbound::default(),
-        leader_bound: LeaderBound::default(),
         roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
         waiters: Waiters::new(),
         core: Mailbox::new(),
+        driver: Mutex::new(None),
         apply: Mailbox::new(),
         hub: HubQueue::new(),
         answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),

@@ -1,8 +1,8 @@
 //! What handlers see of the member.
 
 use crate::answers::Answers;
-use crate::cluster::{Inbound, LeaderBound, Roster};
-use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
+use crate::cluster::{Inbound, LedStreams, Proposal, Roster};
+use crate::drive::{ApplyEvent, CoreDriver, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
@@ -14,7 +14,7 @@ use apply::quota::Quota;
 use apply::{Header, backend, mvcc};
 use bytes::Bytes;
 use net::rpc::Responder;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use proto::etcdserverpb::RequestHeader;
 use proto::raftpb::ConfChange;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(crate) struct Gauges {
     pub(crate) leader: AtomicU64,
     /// This member is the leader.
     pub(crate) leads: AtomicBool,
+    /// Reads wait for something to be applied.
+    pub(crate) reads_wait: AtomicBool,
     /// What is applied here is all that was ever acknowledged, so reads need not ask anyone.
     pub(crate) may_read: AtomicBool,
     pub(crate) db_size: AtomicU64,
@@ -52,6 +54,7 @@ pub(crate) struct Limits {
     pub(crate) txn_ops_max: usize,
     pub(crate) request_bytes_max: usize,
     pub(crate) request_timeout: Duration,
+    pub(crate) election_timeout: Duration,
     /// Whether changes of the membership are refused that could cost the majority.
     pub(crate) strict_changes: bool,
 }
@@ -62,14 +65,16 @@ pub(crate) struct Shared {
     pub(crate) member_id: u64,
     pub(crate) ids: RequestIds,
     pub(crate) limits: Limits,
+    pub(crate) led_streams: Arc<LedStreams>,
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
     pub(crate) backend: RwLock<backend::Reader>,
     pub(crate) roster: Roster,
     pub(crate) inbound: Inbound,
-    pub(crate) leader_bound: LeaderBound,
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
+    /// Raft with its callers, for whichever thread has something for it; see [`Shared::drive`].
+    pub(crate) driver: Mutex<Option<CoreDriver>>,
     pub(crate) apply: Mailbox<ApplyEvent>,
     pub(crate) hub: HubQueue,
     pub(crate) pool: Mailbox<Job>,
@@ -142,9 +147,15 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
-        if !self.core.send(CoreEvent::Propose { id, data, as_leader_in })
-            && let Some(waiting) = self.waiters.take(id)
-        {
+        let proposal = match as_leader_in {
+            Some(term) => Proposal::AsLeader { term, data },
+            None => Proposal::Data(data),
+        };
+        let event = CoreEvent::Propose { id, proposal };
+        // Alone, it is made here and now; with others, they are made together.
+        let is_alone = self.waiters.len() == 1;
+        let is_taken = if is_alone { self.drive(event) } else { self.core.send(event) };
+        if !is_taken && let Some(waiting) = self.waiters.take(id) {
             waiting.fail(&self.metrics, Error::Stopped);
         }
     }
@@ -192,7 +203,7 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.waiter.fail(Error::TooManyRequests);
         }
-        self.core.send(CoreEvent::ProposeConfChange { id, change });
+        self.core.send(CoreEvent::Propose { id, proposal: Proposal::Change(change) });
     }
 
     /// Whether a linearizable read may be answered from what is applied.

@@ -188,6 +188,7 @@ fn config() -> Config {
             election_ticks: 10,
             pre_vote: true,
             snapshot_count: 10_000,
+            catch_up_entries: 5_000,
             keep_files: 2,
             wal: replica::wal::Options::default(),
             backend: apply::backend::Options::default(),

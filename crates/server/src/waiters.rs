@@ -53,13 +53,13 @@ impl<W> Waiters<W> {
         waiter
     }
 
-    /// Takes everyone whose time is over.
-    pub(crate) fn expired(&self, now: Instant) -> Vec<W> {
+    /// Takes everyone whose time is over, with their ids.
+    pub(crate) fn expired(&self, now: Instant) -> Vec<(u64, W)> {
         let mut table = self.table.lock();
         let mut expired = Vec::new();
         while table.deadlines.front().is_some_and(|(deadline, _)| *deadline <= now) {
             let (_, id) = table.deadlines.pop_front().expect("there is a front");
-            expired.extend(table.waiting.remove(&id));
+            expired.extend(table.waiting.remove_entry(&id));
         }
         expired
     }
@@ -90,7 +90,7 @@ mod tests {
         waiters.insert(1, now, "one").unwrap();
         waiters.insert(2, later, "two").unwrap();
         assert!(waiters.contains(1) && !waiters.contains(3) && !waiters.contains(0));
-        assert_eq!(waiters.expired(now), ["one"]);
+        assert_eq!(waiters.expired(now), [(1, "one")]);
         assert_eq!(waiters.take(1), None);
         assert_eq!(waiters.take(2), Some("two"));
         assert_eq!(waiters.len(), 0);

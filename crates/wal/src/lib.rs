@@ -21,11 +21,13 @@ mod frame;
 mod log;
 mod names;
 mod reader;
+mod replay;
 pub mod snap;
 
 pub use fault::Fault;
-pub use log::{Options, Prepared, Recovered, Saved, Wal};
+pub use log::{Options, Prepared, Saved, Wal};
 pub use reader::{has_segments, valid_snapshots};
+pub use replay::{Recovered, read};
 
 /// A segment is full when it has this many bytes.
 pub const SEGMENT_BYTES: u64 = 64 * 1000 * 1000;

@@ -2,8 +2,9 @@
 
 use crate::frame::{Encoder, Kind};
 use crate::names::SegmentName;
-use crate::reader::{Reader, SegmentEnd, decode, has_segments, segments};
-use crate::{Fault, SEGMENT_BYTES};
+use crate::reader::{SegmentEnd, has_segments, segments};
+use crate::replay::{Replayed, needed, replay};
+use crate::{Fault, Recovered, SEGMENT_BYTES};
 use bytes::Bytes;
 use disk::{Disk, File, Lock, Open};
 use proto::raftpb::{Entry, HardState};
@@ -24,19 +25,6 @@ impl Default for Options {
     fn default() -> Options {
         Options { segment_bytes: SEGMENT_BYTES, no_sync: false }
     }
-}
-
-/// What a log held.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Recovered {
-    /// The first record: whose log it is.
-    pub metadata: Bytes,
-    /// The last hard state.
-    pub hard_state: HardState,
-    /// The entries after the snapshot asked for.
-    pub entries: Vec<Entry>,
-    /// A torn tail was cut off.
-    pub repaired: bool,
 }
 
 /// What a save did.
@@ -105,9 +93,7 @@ impl Wal {
             // Made beforehand by whoever set the machine up; the finished log takes its place.
             disk.remove_dir_all(dir).map_err(Fault::io(dir, "cannot replace"))?;
         }
-        let mut temporary = dir.as_os_str().to_owned();
-        temporary.push(".tmp");
-        let temporary = PathBuf::from(temporary);
+        let temporary = beside(dir);
         let io = |what| Fault::io(&temporary, what);
         if disk.exists(&temporary).map_err(io("cannot look for"))? {
             disk.remove_dir_all(&temporary).map_err(io("cannot remove"))?;
@@ -165,34 +151,18 @@ impl Wal {
         options: Options,
     ) -> Result<(Wal, Recovered), Fault> {
         remove_leftovers(&*disk, dir)?;
-        let names = segments(&*disk, dir)?;
-        let first = names
-            .iter()
-            .rposition(|name| name.index <= at.index())
-            .ok_or_else(|| Fault::inconsistent(dir, "the snapshot's segment is missing"))?;
+        let names = needed(&*disk, dir, at)?;
         let mut held = Vec::new();
-        for name in &names[first..] {
+        for name in &names {
             let path = dir.join(name.file_name());
             let file = disk
                 .open(&path, Open::WRITE.locked(Lock::Exclusive))
                 .map_err(Fault::io(&path, "cannot lock"))?;
             held.push((*name, file));
         }
-        let mut replay = Replay::new(at);
-        let mut reader = Reader::new(&*disk, dir);
-        let mut end = SegmentEnd { offset: 0, torn: false };
-        for (n, (name, _)) in held.iter().enumerate() {
-            let is_last = n + 1 == held.len();
-            end = reader.segment(*name, is_last, |record| replay.record(record))?;
-        }
-        if !replay.snapshot_found {
-            let what = format!("no record of the snapshot at index {}", at.index());
-            return Err(Fault::inconsistent(dir, what));
-        }
-        let crc = reader.crc();
+        let Replayed { recovered, last_index, end, crc } = replay(&*disk, dir, &names, at)?;
         let (name, file) = held.last().expect("there is a last segment");
         clear_tail(&*disk, &dir.join(name.file_name()), &**file, &end, options)?;
-        let recovered = Recovered { repaired: end.torn, ..replay.recovered };
         let wal = Wal {
             disk,
             dir: dir.to_owned(),
@@ -202,7 +172,7 @@ impl Wal {
             held,
             offset: end.offset,
             encoder: Encoder::new(crc),
-            last_index: replay.last_index,
+            last_index,
             prepared: None,
             prepared_count: 0,
             failed: None,
@@ -348,6 +318,13 @@ impl Wal {
     }
 }
 
+/// Where a log is made before it gets its name; a slash at the end of that means nothing.
+fn beside(dir: &Path) -> PathBuf {
+    let mut name = dir.components().collect::<PathBuf>().into_os_string();
+    name.push(".tmp");
+    name.into()
+}
+
 /// An empty, locked segment of its full length.
 fn new_segment(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn File>, Fault> {
     let how = Open { truncate: true, ..Open::CREATE.locked(Lock::Exclusive) };
@@ -390,75 +367,6 @@ fn clear_tail(
     file.set_len(end.offset).map_err(io("cannot cut"))?;
     file.allocate(options.segment_bytes.max(end.offset)).map_err(io("cannot preallocate"))?;
     file.sync_all().map_err(io("cannot sync"))
-}
-
-/// Puts records together as they were meant.
-struct Replay<'a> {
-    at: &'a walpb::Snapshot,
-    recovered: Recovered,
-    snapshot_found: bool,
-    metadata_seen: bool,
-    last_index: u64,
-}
-
-impl<'a> Replay<'a> {
-    fn new(at: &'a walpb::Snapshot) -> Replay<'a> {
-        Replay {
-            at,
-            recovered: Recovered::default(),
-            snapshot_found: false,
-            metadata_seen: false,
-            last_index: 0,
-        }
-    }
-
-    fn record(&mut self, record: crate::frame::Record) -> Result<(), String> {
-        match record.kind {
-            Kind::Entry => return self.entry(decode(record)?),
-            Kind::State => self.recovered.hard_state = decode(record)?,
-            Kind::Metadata => {
-                if self.metadata_seen && self.recovered.metadata != record.data {
-                    return Err("its metadata is not that of the segments before".into());
-                }
-                self.metadata_seen = true;
-                self.recovered.metadata = record.data;
-            }
-            Kind::Snapshot => {
-                let snapshot: walpb::Snapshot = decode(record)?;
-                if snapshot.index() == self.at.index() {
-                    if snapshot.term() != self.at.term() {
-                        return Err(format!(
-                            "snapshot {} is of term {}, not {}",
-                            snapshot.index(),
-                            snapshot.term(),
-                            self.at.term()
-                        ));
-                    }
-                    self.snapshot_found = true;
-                }
-            }
-            Kind::Crc => {}
-        }
-        Ok(())
-    }
-
-    /// An entry replaces the one of its index and all after it.
-    fn entry(&mut self, entry: Entry) -> Result<(), String> {
-        let start = self.at.index();
-        if entry.index() > start {
-            let place = (entry.index() - start - 1) as usize;
-            if place > self.recovered.entries.len() {
-                let expected = start + self.recovered.entries.len() as u64 + 1;
-                return Err(format!("entry {} where {expected} must be", entry.index()));
-            }
-            self.recovered.entries.truncate(place);
-            self.last_index = entry.index();
-            self.recovered.entries.push(entry);
-        } else {
-            self.last_index = entry.index();
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -79,8 +79,10 @@ fn what_was_synced_is_there_after_a_crash_anywhere() {
                 assert_eq!(acknowledged, 0);
                 continue;
             }
+            let looked_at = wal::read(&sim, dir(), &start());
             let (mut wal, found) = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
                 .unwrap_or_else(|fault| panic!("crash {crash}, seed {seed}: {fault}"));
+            assert_eq!(looked_at.unwrap(), found, "crash {crash}, seed {seed}");
             repaired += u32::from(found.repaired);
             assert_eq!(found.metadata, "me");
             assert!(found.entries.len() as u64 >= acknowledged, "crash {crash}, seed {seed}");
@@ -157,6 +159,9 @@ fn an_empty_directory_made_beforehand_is_taken() {
     let sim = SimDisk::new(1);
     sim.create_dir_all(dir(), 0o700).unwrap();
     drop(Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).unwrap());
+    drop(Wal::create(sim.disk(), Path::new("other/"), Bytes::new(), OPTIONS).unwrap());
+    assert!(!sim.exists(Path::new("other/.tmp")).unwrap());
+    assert!(wal::has_segments(&sim, Path::new("other")).unwrap());
     let again = Wal::create(sim.disk(), dir(), Bytes::new(), OPTIONS).err();
     assert!(matches!(again, Some(Fault::Inconsistent { .. })));
 }

@@ -1,6 +1,6 @@
 //! What each endpoint says of itself.
 
-use super::fields::Fields;
+use super::fields::{Fields, Groups};
 use super::table::Table;
 use super::{Show, Style, json};
 use crate::go;

@@ -68,25 +68,10 @@ pub(super) fn base64(bytes: &[u8]) -> Value {
     Value::from(STANDARD.encode(bytes))
 }
 
-/// A value on a line. Go escapes what HTML and JavaScript might take amiss; these characters can
-/// only stand inside strings.
-pub(super) fn line(value: &Value) -> String {
-    let mut line = String::new();
-    for c in value.to_string().chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                line.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => line.push(c),
-        }
-    }
-    line.push('\n');
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cli::json::line;
     use proto::etcdserverpb::{RangeResponse, ResponseOp, TxnResponse, response_op::Response};
     use proto::mvccpb::KeyValue;
 
@@ -98,6 +83,5 @@ mod tests {
         let txn = TxnResponse { responses: vec![op], ..TxnResponse::default() };
         let text = r#"{"responses":[{"Response":{"response_range":{"kvs":[{"key":"PGE=","version":1}],"count":1}}}]}"#;
         assert_eq!(line(&message(&txn)), format!("{text}\n"));
-        assert_eq!(line(&Value::from("<&\u{2028}")), "\"\\u003c\\u0026\\u2028\"\n");
     }
 }

@@ -1,6 +1,6 @@
 //! Keys and what happened to them.
 
-use super::fields::Fields;
+use super::fields::{Fields, Groups};
 use super::{Show, Style, json};
 use crate::go;
 use client::WatchAnswer;

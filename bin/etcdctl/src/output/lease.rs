@@ -1,7 +1,7 @@
 //! Leases. Their JSON is flat: the header's fields and then the lease's. Their protobuf is the
 //! header alone, as the reference's is.
 
-use super::fields::Fields;
+use super::fields::{Fields, Groups};
 use super::{Show, Style, json};
 use prost::Message;
 use proto::etcdserverpb::{

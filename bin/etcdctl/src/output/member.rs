@@ -1,6 +1,6 @@
 //! Members, alarms, and what is done to the whole cluster.
 
-use super::fields::Fields;
+use super::fields::{Fields, Groups};
 use super::table::Table;
 use super::{Show, Style, json};
 use prost::{Message, Name};

@@ -10,7 +10,6 @@ mod json;
 mod kv;
 mod lease;
 mod member;
-mod table;
 
 pub(crate) use endpoint::{HashKvs, Health, Healths, Statuses};
 pub(crate) use kv::quoted_type;
@@ -18,26 +17,17 @@ pub(crate) use lease::{Granted, KeptAlive, Leases, Revoked, TimeToLive};
 pub(crate) use member::{Changed, Downgraded, Moved};
 
 use crate::exit::Exit;
+use cli::output::Format;
+pub(crate) use cli::output::print;
+use cli::table::{self, Table};
 use fields::Fields;
 use serde_json::Value;
-use std::io::Write;
-use table::Table;
 
 /// A format, and what users can say about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     format: Format,
     style: Style,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Simple,
-    Fields,
-    Json,
-    Protobuf,
-    Table,
-    Unknown,
 }
 
 /// How bytes and identifiers look.
@@ -76,14 +66,7 @@ pub(crate) trait Show {
 impl Output {
     /// The format of this name.
     pub(crate) fn new(name: &str, hex: bool) -> Output {
-        let format = match name {
-            "simple" => Format::Simple,
-            "fields" => Format::Fields,
-            "json" => Format::Json,
-            "protobuf" => Format::Protobuf,
-            "table" => Format::Table,
-            _ => Format::Unknown,
-        };
+        let format = Format::named(name);
         Output { format, style: Style { hex, value_only: false } }
     }
 
@@ -92,10 +75,7 @@ impl Output {
     /// # Errors
     /// There is no such format.
     pub(crate) fn check(self) -> Result<(), Exit> {
-        match self.format {
-            Format::Unknown => Err(Exit::feature("unsupported output format")),
-            _ => Ok(()),
-        }
+        self.format.check()
     }
 
     /// Whether this is the format for people.
@@ -119,29 +99,22 @@ impl Output {
     /// # Errors
     /// The format cannot show it, or standard output takes no more.
     pub(crate) fn show(self, answer: &impl Show) -> Result<(), Exit> {
-        let unsupported = |name| Exit::feature(format!("{name} not supported as output format"));
+        let unsupported = || self.format.unsupported();
         self.check()?;
         let bytes = match self.format {
             Format::Simple | Format::Unknown => answer.simple(self.style),
             Format::Fields => {
                 let mut fields = Fields::new(self.style.hex);
-                answer.fields(&mut fields).ok_or_else(|| unsupported("fields"))?;
+                answer.fields(&mut fields).ok_or_else(unsupported)?;
                 fields.text().into_bytes()
             }
             Format::Json => {
-                let value = answer.json(self.style.hex).ok_or_else(|| unsupported("json"))?;
-                json::line(&value).into_bytes()
+                let value = answer.json(self.style.hex).ok_or_else(unsupported)?;
+                cli::json::line(&value).into_bytes()
             }
-            Format::Protobuf => answer.protobuf().ok_or_else(|| unsupported("protobuf"))?,
-            Format::Table => answer.table().ok_or_else(|| unsupported("table"))?.text().into(),
+            Format::Protobuf => answer.protobuf().ok_or_else(unsupported)?,
+            Format::Table => answer.table().ok_or_else(unsupported)?.text().into(),
         };
         print(&bytes)
     }
-}
-
-/// Writes to standard output, at once.
-pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Exit> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes.as_ref())?;
-    Ok(out.flush()?)
 }

@@ -9,7 +9,7 @@ const COPY_MAX: usize = 4096;
 /// Slices handed to the system at once.
 const SLICES_MAX: usize = 64;
 /// The buffer gives its memory back above this.
-const KEEP_MAX: usize = 256 * 1024;
+const KEEP_MAX: usize = 64 * 1024;
 
 /// Bytes to be written.
 ///

@@ -43,7 +43,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The message is too long or no message.
-    pub fn next(&mut self) -> Result<Option<Message>, CodecError> {
+    pub fn message(&mut self) -> Result<Option<Message>, CodecError> {
         if self.wanted.is_none() {
             let Some(len) = self.input.take_u64() else { return Ok(None) };
             self.wanted = Some(checked_len(len, self.bytes_max)?);

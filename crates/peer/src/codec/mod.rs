@@ -7,12 +7,12 @@
 pub mod message;
 pub mod msgappv2;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use proto::raftpb::{Message, MessageType};
 use std::collections::VecDeque;
 
-/// Values at least this long are passed on as they are; shorter ones are copied together.
+/// Values at least this long are passed on where they lie; shorter ones are copied, once.
 const SPLICE_BYTES_MIN: usize = 16 * 1024;
 
 /// What is wrong with bytes that came in. The stream they came from is of no further use.
@@ -122,39 +122,57 @@ impl Input {
         }
     }
 
-    /// The first `n` bytes, if so many are there; copied only where they lie in several pieces.
+    /// The first `n` bytes, if so many are there. Short ones are copied, for otherwise a few bytes
+    /// that stay in the log would keep the whole buffer that a connection read them into.
     fn take(&mut self, n: usize) -> Option<Bytes> {
         if n > self.len {
             return None;
         }
-        self.len -= n;
-        match self.pieces.front_mut() {
-            Some(front) if front.len() > n => Some(front.split_to(n)),
-            Some(front) if front.len() == n => self.pieces.pop_front(),
-            _ => Some(self.gather(n)),
+        if let Some(front) = self.pieces.front_mut()
+            && front.len() > n
+            && n >= SPLICE_BYTES_MIN
+        {
+            self.len -= n;
+            return Some(front.split_to(n));
         }
+        let mut copied = BytesMut::with_capacity(n);
+        self.drain(n, |bytes| copied.extend_from_slice(bytes));
+        Some(copied.freeze())
     }
 
-    fn gather(&mut self, n: usize) -> Bytes {
-        let mut gathered = BytesMut::with_capacity(n);
-        while gathered.len() < n {
-            let mut piece = self.pieces.pop_front().expect("len counts what the pieces hold");
-            let rest = piece.split_off(piece.len().min(n - gathered.len()));
-            gathered.extend_from_slice(&piece);
-            if !rest.is_empty() {
-                self.pieces.push_front(rest);
+    /// Passes the first `n` bytes to `take`, in pieces. So many are there.
+    fn drain(&mut self, n: usize, mut take: impl FnMut(&[u8])) {
+        let mut left = n;
+        self.len -= n;
+        while left > 0 {
+            let front = self.pieces.front_mut().expect("len counts what the pieces hold");
+            let taken = left.min(front.len());
+            take(&front[..taken]);
+            front.advance(taken);
+            left -= taken;
+            if front.is_empty() {
+                self.pieces.pop_front();
             }
         }
-        gathered.freeze()
     }
 
     fn take_u8(&mut self) -> Option<u8> {
-        Some(self.take(1)?[0])
+        let mut value = None;
+        if self.len > 0 {
+            self.drain(1, |bytes| value = bytes.first().copied());
+        }
+        value
     }
 
     fn take_u64(&mut self) -> Option<u64> {
-        let bytes = self.take(8)?;
-        Some(u64::from_be_bytes(bytes.as_ref().try_into().expect("eight bytes were taken")))
+        let mut value = 0;
+        if self.len < 8 {
+            return None;
+        }
+        self.drain(8, |bytes| {
+            value = bytes.iter().fold(value, |value, byte| value << 8 | u64::from(*byte));
+        });
+        Some(value)
     }
 }
 
@@ -208,10 +226,10 @@ impl Decoder {
     ///
     /// # Errors
     /// What came in is no stream of this kind.
-    pub fn next(&mut self) -> Result<Option<Message>, CodecError> {
+    pub fn message(&mut self) -> Result<Option<Message>, CodecError> {
         match self {
-            Decoder::Message(decoder) => decoder.next(),
-            Decoder::MsgApp(decoder) => decoder.next(),
+            Decoder::Message(decoder) => decoder.message(),
+            Decoder::MsgApp(decoder) => decoder.message(),
         }
     }
 

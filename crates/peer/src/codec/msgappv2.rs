@@ -140,7 +140,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What came in is no stream of this kind.
-    pub fn next(&mut self) -> Result<Option<Message>, CodecError> {
+    pub fn message(&mut self) -> Result<Option<Message>, CodecError> {
         loop {
             match std::mem::replace(&mut self.awaited, Awaited::Kind) {
                 Awaited::Kind => match self.input.take_u8() {

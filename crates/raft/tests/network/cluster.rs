@@ -203,8 +203,10 @@ impl Cluster {
                 self.settle();
             }
             let leader = self.members.iter().position(|member| {
+                let config = member.node.conf_state();
+                let votes = config.voters.iter().chain(&config.voters_outgoing);
                 member.node.basic_status().role == Role::Leader
-                    && member.node.conf_state().voters.contains(&member.id())
+                    && votes.copied().any(|id| id == member.id())
             });
             let Some(leader) = leader else { continue };
             self.propose(leader);
@@ -213,7 +215,11 @@ impl Cluster {
                 return;
             }
         }
-        panic!("the cluster does not work again");
+        let states = self.members.iter().map(|member| {
+            let (status, config) = (member.node.basic_status(), member.node.conf_state());
+            format!("{status:?}\n  {}\n", raft::describe::conf_state(&config))
+        });
+        panic!("the cluster does not work again:\n{}", states.collect::<String>());
     }
 
     fn is_caught_up(&self, leader: usize) -> bool {

@@ -133,7 +133,8 @@ impl Member {
     pub(crate) fn compact(&mut self) {
         let applied = self.node.basic_status().applied;
         let conf_state = self.node.conf_state();
-        if !self.applies.is_empty() || applied > self.disk.last_index() {
+        // The disk must know that it is committed.
+        if !self.applies.is_empty() || applied > self.disk.initial_state().0.commit() {
             return;
         }
         for storage in [&mut self.disk, self.node.storage_mut()] {

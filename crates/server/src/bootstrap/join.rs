@@ -21,11 +21,7 @@ pub(super) fn join(
     initial: &InitialCluster,
     options: &replica::Options,
 ) -> Result<(Identity, Remotes), String> {
-    let name = &options.name;
-    let cluster = ask_members(other_urls(initial, name), ANSWER_LIMIT)
-        .map_err(|error| format!("cannot fetch cluster info from peer urls: {error}"))?;
-    let member_id = own_id(initial, &cluster, name, &Resolver::system())
-        .map_err(|why| format!("error validating peerURLs {cluster}: {why}"))?;
+    let (cluster, member_id) = find(initial, &options.name)?;
     let others: Vec<&Member> =
         cluster.members.iter().filter(|member| member.id != member_id).collect();
     if !is_compatible(&others) {
@@ -38,6 +34,24 @@ pub(super) fn join(
     let identity = Identity { cluster_id: cluster.cluster_id, member_id };
     let remotes = cluster.members.into_iter().map(|member| (member.id, member.peer_urls)).collect();
     Ok((identity, remotes))
+}
+
+/// The cluster, as one of its members describes it that knows this one: not all may have heard of
+/// it yet.
+fn find(initial: &InitialCluster, name: &str) -> Result<(Described, u64), String> {
+    let mut refused = None;
+    let mut unanswered = "could not retrieve cluster information from the given URLs".to_owned();
+    for url in other_urls(initial, name) {
+        match ask_members(vec![url], ANSWER_LIMIT) {
+            Err(why) => unanswered = why,
+            Ok(cluster) => match own_id(initial, &cluster, name, &Resolver::system()) {
+                Ok(id) => return Ok((cluster, id)),
+                Err(why) => refused = Some(format!("error validating peerURLs {cluster}: {why}")),
+            },
+        }
+    }
+    let unanswered = format!("cannot fetch cluster info from peer urls: {unanswered}");
+    Err(refused.unwrap_or(unanswered))
 }
 
 /// The id that the cluster knows this member by: its URLs are those listed for it. Every member of

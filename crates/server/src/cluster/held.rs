@@ -1,41 +1,67 @@
 //! Proposals that wait for a leader.
 
 use bytes::Bytes;
-use std::collections::VecDeque;
+use prost::Message;
+use proto::raftpb::ConfChange;
+use std::collections::{HashSet, VecDeque};
 
 /// Bytes of proposals that may wait.
 const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What may be proposed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Proposal {
+    /// An entry's data.
+    Data(Bytes),
+    /// The same, if this member leads in this term: it must not go to another leader.
+    AsLeader { term: u64, data: Bytes },
+    /// A change of the membership.
+    Change(ConfChange),
+}
+
+impl Proposal {
+    fn len(&self) -> usize {
+        match self {
+            Proposal::Data(data) | Proposal::AsLeader { data, .. } => data.len(),
+            Proposal::Change(change) => change.encoded_len(),
+        }
+    }
+}
 
 /// Proposals that came while there was no leader, in their order. Each has a waiter with a time
 /// limit; when that is over, the proposal is not made any more.
 #[derive(Default)]
 pub(crate) struct Held {
-    proposals: VecDeque<(u64, Bytes)>,
+    proposals: VecDeque<(u64, Proposal)>,
     bytes: usize,
 }
 
 impl Held {
     /// Keeps a proposal; not where too many wait.
-    pub(crate) fn push(&mut self, id: u64, data: Bytes) -> bool {
-        if self.bytes + data.len() > HELD_BYTES_MAX {
+    pub(crate) fn push(&mut self, id: u64, proposal: Proposal) -> bool {
+        if self.bytes + proposal.len() > HELD_BYTES_MAX {
             return false;
         }
-        self.bytes += data.len();
-        self.proposals.push_back((id, data));
+        self.bytes += proposal.len();
+        self.proposals.push_back((id, proposal));
         true
     }
 
     /// The first one.
-    pub(crate) fn pop(&mut self) -> Option<(u64, Bytes)> {
-        let (id, data) = self.proposals.pop_front()?;
-        self.bytes -= data.len();
-        Some((id, data))
+    pub(crate) fn pop(&mut self) -> Option<(u64, Proposal)> {
+        let (id, proposal) = self.proposals.pop_front()?;
+        self.bytes -= proposal.len();
+        Some((id, proposal))
     }
 
-    /// Forgets those that nobody waits for.
-    pub(crate) fn retain(&mut self, is_awaited: impl Fn(u64) -> bool) {
-        self.proposals.retain(|(id, _)| is_awaited(*id));
-        self.bytes = self.proposals.iter().map(|(_, data)| data.len()).sum();
+    /// Forgets those that nobody waits for, and gives their ids.
+    pub(crate) fn retain(&mut self, is_awaited: impl Fn(u64) -> bool) -> HashSet<u64> {
+        let (kept, forgotten) =
+            std::mem::take(&mut self.proposals).into_iter().partition(|(id, _)| is_awaited(*id));
+        self.proposals = kept;
+        self.bytes = self.proposals.iter().map(|(_, proposal)| proposal.len()).sum();
+        let forgotten: VecDeque<(u64, Proposal)> = forgotten;
+        forgotten.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Whether none waits.
@@ -51,10 +77,13 @@ mod tests {
     #[test]
     fn proposals_keep_their_order_and_have_a_limit() {
         let mut held = Held::default();
-        assert!(held.push(1, Bytes::from_static(b"a")) && held.push(2, Bytes::from_static(b"b")));
-        assert!(!held.push(3, vec![0; HELD_BYTES_MAX].into()));
-        held.retain(|id| id != 1);
-        assert_eq!(held.pop(), Some((2, Bytes::from_static(b"b"))));
+        let change = Proposal::Change(ConfChange::default());
+        assert!(
+            held.push(1, Proposal::Data(Bytes::from_static(b"a"))) && held.push(2, change.clone())
+        );
+        assert!(!held.push(3, Proposal::Data(vec![0; HELD_BYTES_MAX].into())));
+        assert_eq!(held.retain(|id| id != 1), HashSet::from([1]));
+        assert_eq!(held.pop(), Some((2, change)));
         assert!(held.is_empty() && held.bytes == 0);
     }
 }

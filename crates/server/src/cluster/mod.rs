@@ -3,7 +3,8 @@
 mod checks;
 mod hand_over;
 mod held;
-mod leader_bound;
+mod lateness;
+mod led_streams;
 mod monitor;
 mod network;
 mod peer_log;
@@ -13,13 +14,14 @@ mod versions;
 
 pub(crate) use checks::{may_add, may_promote, may_remove};
 pub(crate) use hand_over::hand_over;
-pub(crate) use held::Held;
-pub(crate) use leader_bound::LeaderBound;
+pub(crate) use held::{Held, Proposal};
+pub(crate) use lateness::Lateness;
+pub(crate) use led_streams::LedStreams;
 pub(crate) use monitor::run as run_monitor;
 pub(crate) use network::{Inbound, PeerHandler};
 pub(crate) use reads::{Read, Reads};
 pub(crate) use roster::Roster;
-pub(crate) use versions::{decide, downgrade_target, minor_of};
+pub(crate) use versions::{decide, downgrade_target, is_version, minor_of};
 
 use apply::backend::Snapshot;
 use bytes::Bytes;

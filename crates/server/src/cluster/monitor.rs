@@ -15,27 +15,14 @@ use std::time::{Duration, Instant};
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// So many election timeouts without a leader end the streams that require one, less the one that
-/// passes before the loss is seen.
-const LEADERLESS_TIMEOUTS: u32 = 2;
 /// How long a member may take to say its version.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs until the mailbox is closed.
-pub(crate) fn run(shared: &Arc<Shared>, stop: &Mailbox<()>, election_timeout: Duration) {
+pub(crate) fn run(shared: &Arc<Shared>, stop: &Mailbox<()>) {
     let mut nothing = Vec::new();
-    let mut leaderless_since = None;
-    let interval = INTERVAL.min(election_timeout);
-    while stop.drain(&mut nothing, Some(Instant::now() + interval)) != Woken::Closed {
+    while stop.drain(&mut nothing, Some(Instant::now() + INTERVAL)) != Woken::Closed {
         nothing.clear();
-        if shared.gauges.leader.load(Ordering::Relaxed) != 0 {
-            leaderless_since = None;
-        } else {
-            let since: &mut Instant = leaderless_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= election_timeout * LEADERLESS_TIMEOUTS {
-                shared.leader_bound.end_all();
-            }
-        }
         if shared.gauges.leads.load(Ordering::Acquire) {
             look(shared);
         }

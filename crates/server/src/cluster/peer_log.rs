@@ -22,7 +22,7 @@ fn stream_type(stream: &'static str) -> &'static str {
 /// Logs what happened. Called from threads that move bytes; the log's sink does not block them.
 pub(super) fn log(own_id: u64, note: &Note<'_>) {
     match note {
-        Note::StreamOpen { .. } | Note::StreamLost { .. } => stream(own_id, note),
+        Note::StreamOpened { .. } | Note::StreamLost { .. } => stream(own_id, note),
         Note::SnapshotSending { .. }
         | Note::SnapshotComing { .. }
         | Note::SnapshotSent { .. }
@@ -72,7 +72,7 @@ fn peer(own_id: u64, note: &Note<'_>) {
 fn stream(own_id: u64, note: &Note<'_>) {
     let local = format!("{own_id:x}");
     match note {
-        Note::StreamOpen { id, stream } => tracing::info!(
+        Note::StreamOpened { id, stream } => tracing::info!(
             stream_reader_type = stream_type(stream),
             local_member_id = %local,
             remote_peer_id = %format!("{id:x}"),

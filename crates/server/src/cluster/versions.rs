@@ -8,14 +8,22 @@ pub(crate) fn minor_of(version: &str) -> Option<(u64, u64)> {
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
+fn parse(version: &str) -> Option<(u64, u64)> {
+    let parts = version.split('.').count();
+    minor_of(version).filter(|_| parts == 2 || parts == 3)
+}
+
+/// Whether a text has the form of a version.
+pub(crate) fn is_version(text: &str) -> bool {
+    parse(text).is_some()
+}
+
 /// The version to go down to: the minor before the current one.
 ///
 /// # Errors
 /// It is no version, or another one.
 pub(crate) fn downgrade_target(version: &str, current: &str) -> Result<String, Error> {
-    let has_three_parts = version.split('.').count() == 3 || version.split('.').count() == 2;
-    let target = minor_of(version).filter(|_| has_three_parts);
-    let (major, minor) = target.ok_or(Error::WrongDowngradeFormat)?;
+    let (major, minor) = parse(version).ok_or(Error::WrongDowngradeFormat)?;
     match minor_of(current) {
         Some((to, above)) if to == major && minor + 1 == above => Ok(format!("{major}.{minor}.0")),
         _ => Err(Error::InvalidDowngradeTarget),

@@ -1,10 +1,11 @@
 //! The core thread: raft, ticks, reads, and the time limits of waiters.
 
 use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
-use crate::cluster::{Held, Reads};
+use crate::cluster::{Held, Lateness, Proposal, Reads};
 use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
+use bytes::Bytes;
 use proto::raftpb::{Message, MessageType};
 use replica::raft::{Dropped, ReadState, Role};
 use replica::{Command, Core};
@@ -12,19 +13,35 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Election timeouts without a leader after which streams end that require one.
+const LEADERLESS_ELECTIONS: u32 = 3;
+/// Proposals made together, and bytes of them: what one message to another member may well carry.
+const BATCH_MAX: usize = 4096;
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// The core with its callers. It never touches a disk or a log sink.
+///
+/// Whoever has something for it may lend it a thread: see [`Shared::drive`]. The core's own thread
+/// does what is left, and lets time pass.
 pub(crate) struct CoreDriver {
-    shared: Arc<Shared>,
     core: Core,
     log: Mailbox<LogEvent>,
     held: Held,
+    /// Proposals of this turn; they are made together.
+    batch: Vec<(u64, Bytes)>,
+    batch_bytes: usize,
     reads: Reads,
+    events: Vec<CoreEvent>,
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
     leader: u64,
     pace: Pace,
     /// Until when the first wait for an election may still be shortened.
     advance: Option<Instant>,
+    /// When there last was another leader than before.
+    elected_at: Option<Instant>,
+    /// Since when there is none.
+    leaderless_since: Option<Instant>,
 }
 
 /// How fast raft's time goes.
@@ -40,49 +57,69 @@ pub(crate) struct Pace {
 const ADVANCE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs until the mailbox is closed.
-pub(crate) fn run(shared: &Arc<Shared>, core: Core, log: &Mailbox<LogEvent>, pace: Pace) {
-    let mut driver = CoreDriver {
-        shared: Arc::clone(shared),
-        core,
-        log: log.clone(),
-        held: Held::default(),
-        reads: Reads::default(),
-        commands: Vec::new(),
-        leader: 0,
-        advance: pace.advances.then(|| Instant::now() + ADVANCE_LIMIT),
-        pace,
-    };
-    driver.run(pace.tick);
+pub(crate) fn run(shared: &Arc<Shared>, tick: Duration) {
+    let mut events = Vec::new();
+    let mut next_tick = Instant::now();
+    loop {
+        events.clear();
+        let woken = shared.core.drain(&mut events, Some(next_tick));
+        let mut slot = shared.driver.lock();
+        let Some(driver) = slot.as_mut().filter(|_| woken != Woken::Closed) else {
+            *slot = None;
+            return;
+        };
+        events.drain(..).for_each(|event| driver.handle(shared, event));
+        let now = Instant::now();
+        if now >= next_tick {
+            driver.core.tick();
+            driver.advance(shared, now);
+            // A thread that slept too long does not hurry after lost ticks.
+            next_tick = now + tick;
+            driver.expire(shared, now);
+        }
+        driver.work(shared);
+    }
+}
+
+impl Shared {
+    /// Has the core take up an event: on this thread where no other is at it, and otherwise soon.
+    /// Spares the core's own thread a wake-up, which matters when little is under way.
+    pub(crate) fn drive(&self, event: CoreEvent) -> bool {
+        if let Some(mut slot) = self.driver.try_lock()
+            && let Some(driver) = slot.as_mut()
+        {
+            driver.turn(self, event);
+            return true;
+        }
+        self.core.send(event)
+    }
 }
 
 impl CoreDriver {
-    fn run(&mut self, tick: Duration) {
-        let mut events = Vec::new();
-        let mut next_tick = Instant::now();
-        loop {
-            self.work();
-            events.clear();
-            match self.shared.core.drain(&mut events, Some(next_tick)) {
-                Woken::Closed => return,
-                Woken::Deadline => {}
-                Woken::Messages => events.drain(..).for_each(|event| self.handle(event)),
-            }
-            let now = Instant::now();
-            if now >= next_tick {
-                self.core.tick();
-                self.advance(now);
-                // A thread that slept too long does not hurry after lost ticks.
-                next_tick = now + tick;
-                self.expire(now);
-            }
+    /// A core with nothing to do yet.
+    pub(crate) fn new(core: Core, log: Mailbox<LogEvent>, pace: Pace) -> CoreDriver {
+        CoreDriver {
+            core,
+            log,
+            held: Held::default(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            reads: Reads::default(),
+            events: Vec::new(),
+            commands: Vec::new(),
+            leader: 0,
+            pace,
+            advance: pace.advances.then(|| Instant::now() + ADVANCE_LIMIT),
+            elected_at: None,
+            leaderless_since: Some(Instant::now()),
         }
     }
 
     /// Whoever has reached others and hears of no leader need not wait a whole election timeout:
     /// all but two ticks of it pass at once (reference: `EtcdServer.adjustTicks`).
-    fn advance(&mut self, now: Instant) {
+    fn advance(&mut self, shared: &Shared, now: Instant) {
         let Some(until) = self.advance else { return };
-        let Some(network) = self.shared.roster.network() else { return };
+        let Some(network) = shared.roster.network() else { return };
         if now > until {
             self.advance = None;
         } else if network.active_peers() > 1 {
@@ -90,7 +127,7 @@ impl CoreDriver {
             let ticks = self.pace.election_ticks.saturating_sub(2);
             (0..ticks).for_each(|_| self.core.tick());
             tracing::info!(
-                local_member_id = %format!("{:x}", self.shared.member_id),
+                local_member_id = %format!("{:x}", shared.member_id),
                 forward_ticks = ticks,
                 election_ticks = self.pace.election_ticks,
                 "initialized peer connections; fast-forwarding election ticks"
@@ -98,45 +135,43 @@ impl CoreDriver {
         }
     }
 
+    /// Takes up what waits, and then an event.
+    fn turn(&mut self, shared: &Shared, event: CoreEvent) {
+        let mut events = std::mem::take(&mut self.events);
+        shared.core.take_now(&mut events);
+        events.push(event);
+        events.drain(..).for_each(|event| self.handle(shared, event));
+        self.events = events;
+        self.work(shared);
+    }
+
     /// Everything that follows from the events so far.
-    fn work(&mut self) {
-        self.follow_leader();
-        self.propose_held();
+    fn work(&mut self, shared: &Shared) {
+        self.propose_batch(shared);
+        self.follow_leader(shared);
+        self.propose_held(shared);
         if self.reads.wants_round() && self.leader != 0 {
-            let id = self.shared.ids.next();
+            let id = shared.ids.next();
             self.reads.begin_round(id, Instant::now());
             self.core.read_index(id.to_be_bytes().to_vec().into());
         }
         let mut commands = std::mem::take(&mut self.commands);
         self.core.poll(&mut commands);
         for command in commands.drain(..) {
-            self.dispatch(command);
+            self.dispatch(shared, command);
         }
         self.commands = commands;
-        self.publish();
-        self.serve_reads();
+        self.publish(shared);
+        self.serve_reads(shared);
     }
 
-    fn handle(&mut self, event: CoreEvent) {
+    fn handle(&mut self, shared: &Shared, event: CoreEvent) {
         match event {
-            CoreEvent::Propose { id, data, as_leader_in: None } => self.propose(id, data),
-            CoreEvent::Propose { id, data, as_leader_in: Some(term) } => {
-                let status = self.core.status();
-                if status.role == Role::Leader && status.term == term {
-                    self.propose(id, data);
-                } else {
-                    self.drop_proposal(id, Dropped::NoLeader);
-                }
-            }
-            CoreEvent::ProposeConfChange { id, change } => {
-                if let Err(dropped) = self.core.propose_conf_change(&change) {
-                    self.drop_proposal(id, dropped);
-                }
-            }
+            CoreEvent::Propose { id, proposal } => self.propose(shared, id, proposal),
             CoreEvent::Persisted { number } => self.core.persisted(number),
             CoreEvent::Applied { index, conf_changes } => self.core.applied(index, &conf_changes),
             CoreEvent::Step(message) => {
-                self.shared.inbound.taken(&message);
+                shared.inbound.taken(&message);
                 // What does not fit is not for this member; the sender finds out in time.
                 let _ = self.core.step(*message);
             }
@@ -144,7 +179,7 @@ impl CoreDriver {
             CoreEvent::SnapshotSent { to, delivered } => self.core.report_snapshot(to, delivered),
             CoreEvent::Transfer { to } => self.core.transfer_leader(to),
             CoreEvent::Read(read) => {
-                self.reads.push(read, Instant::now() + self.shared.limits.request_timeout);
+                self.reads.push(read, Instant::now() + shared.limits.request_timeout);
             }
             CoreEvent::Do(act) => act(&mut self.core),
         }
@@ -152,86 +187,175 @@ impl CoreDriver {
 
     // ---- proposals -------------------------------------------------------------------------
 
-    fn propose(&mut self, id: u64, data: bytes::Bytes) {
+    fn propose(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
+        if let Proposal::AsLeader { .. } = proposal {
+            return self.propose_as_leader(shared, id, proposal);
+        }
         if self.leader == 0 || !self.held.is_empty() {
-            if !self.held.push(id, data) {
-                self.drop_proposal(id, Dropped::TooManyUncommitted);
+            return self.hold(shared, id, proposal);
+        }
+        match proposal {
+            Proposal::Data(data) => self.collect(shared, id, data),
+            Proposal::Change(_) | Proposal::AsLeader { .. } => {
+                self.propose_batch(shared);
+                self.propose_one(shared, id, proposal);
             }
+        }
+    }
+
+    /// Here and now, or not at all: it must not reach another leader.
+    fn propose_as_leader(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
+        if let Err(dropped) = self.give(proposal) {
+            self.drop_proposal(shared, id, dropped);
+        }
+    }
+
+    fn collect(&mut self, shared: &Shared, id: u64, data: Bytes) {
+        self.batch_bytes += data.len();
+        self.batch.push((id, data));
+        if self.batch.len() >= BATCH_MAX || self.batch_bytes >= BATCH_BYTES_MAX {
+            self.propose_batch(shared);
+        }
+    }
+
+    fn hold(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
+        if !self.held.push(id, proposal) {
+            self.drop_proposal(shared, id, Dropped::TooManyUncommitted);
+        }
+    }
+
+    fn propose_one(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
+        match self.give(proposal.clone()) {
+            Ok(()) => {}
+            Err(Dropped::NoLeader) => self.hold(shared, id, proposal),
+            Err(dropped) => self.drop_proposal(shared, id, dropped),
+        }
+    }
+
+    /// Makes the proposals of this turn together; where that is too much, one by one.
+    fn propose_batch(&mut self, shared: &Shared) {
+        if self.batch.is_empty() {
             return;
         }
-        if let Err(dropped) = self.core.propose(data.clone()) {
-            let waits = dropped == Dropped::NoLeader && self.held.push(id, data);
-            if !waits {
-                self.drop_proposal(id, dropped);
-            }
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        let together = self.core.propose_all(batch.iter().map(|(_, data)| data.clone()));
+        if together.is_ok() {
+            self.batch = batch;
+            self.batch.clear();
+            return;
+        }
+        for (id, data) in batch {
+            self.propose_one(shared, id, Proposal::Data(data));
         }
     }
 
-    fn propose_held(&mut self) {
+    fn give(&mut self, proposal: Proposal) -> Result<(), Dropped> {
+        match proposal {
+            Proposal::Data(data) => self.core.propose(data),
+            Proposal::AsLeader { term, data } => {
+                let status = self.core.status();
+                if status.role == Role::Leader && status.term == term {
+                    self.core.propose(data)
+                } else {
+                    Err(Dropped::NoLeader)
+                }
+            }
+            Proposal::Change(change) => self.core.propose_conf_change(&change),
+        }
+    }
+
+    fn propose_held(&mut self, shared: &Shared) {
         while self.leader != 0
-            && let Some((id, data)) = self.held.pop()
+            && let Some((id, proposal)) = self.held.pop()
         {
-            if self.shared.waiters.contains(id)
-                && let Err(dropped) = self.core.propose(data)
+            if shared.waiters.contains(id)
+                && let Err(dropped) = self.give(proposal)
             {
-                self.drop_proposal(id, dropped);
+                self.drop_proposal(shared, id, dropped);
             }
         }
     }
 
-    fn drop_proposal(&self, id: u64, dropped: Dropped) {
-        if let Some(waiter) = self.shared.waiters.take(id) {
+    fn drop_proposal(&self, shared: &Shared, id: u64, dropped: Dropped) {
+        if let Some(waiter) = shared.waiters.take(id) {
             let error = match dropped {
                 Dropped::TooManyUncommitted => Error::TooManyRequests,
                 _ => Error::NoLeader,
             };
-            waiter.fail(&self.shared.metrics, error);
+            waiter.fail(&shared.metrics, error);
         }
     }
 
-    fn expire(&mut self, now: Instant) {
-        self.shared.answers.expire(now);
-        let expired = self.shared.waiters.expired(now);
-        if !expired.is_empty() {
-            self.held.retain(|id| self.shared.waiters.contains(id));
-        }
-        for waiter in expired {
-            waiter.fail(&self.shared.metrics, Error::Timeout);
-        }
+    fn expire(&mut self, shared: &Shared, now: Instant) {
+        shared.answers.expire(now);
+        self.expire_proposals(shared, now);
         for read in self.reads.tick(now) {
-            self.shared.metrics.member.reads_failed.inc();
+            shared.metrics.member.reads_failed.inc();
             read(Err(Error::Timeout));
+        }
+        self.end_led_streams(shared, now);
+    }
+
+    fn expire_proposals(&mut self, shared: &Shared, now: Instant) {
+        let expired = shared.waiters.expired(now);
+        if expired.is_empty() {
+            return;
+        }
+        let unproposed = self.held.retain(|id| shared.waiters.contains(id));
+        let lateness = Lateness {
+            roster: &shared.roster,
+            own_id: shared.member_id,
+            leader: self.leader,
+            elected_at: self.elected_at,
+            election_timeout: shared.limits.election_timeout,
+        };
+        for (id, waiter) in expired {
+            let is_unproposed = unproposed.contains(&id);
+            let reason =
+                if is_unproposed { Error::NotProposed } else { lateness.reason(waiter.begun) };
+            waiter.fail(&shared.metrics, reason);
+        }
+    }
+
+    /// Without a leader for long, streams end whose clients asked for that.
+    fn end_led_streams(&self, shared: &Shared, now: Instant) {
+        let limit = LEADERLESS_ELECTIONS * shared.limits.election_timeout;
+        let is_long = self.leaderless_since.is_some_and(|since| now >= since + limit);
+        if is_long && !shared.led_streams.is_empty() {
+            let streams = Arc::clone(&shared.led_streams);
+            shared.in_pool(move || streams.end_all());
         }
     }
 
     // ---- what raft asks for ----------------------------------------------------------------
 
-    fn dispatch(&mut self, command: Command) {
+    fn dispatch(&mut self, shared: &Shared, command: Command) {
         match command {
             Command::Persist(persist) => {
                 self.log.send(LogEvent::Persist(persist));
             }
             Command::Apply(entries) => {
-                self.shared.apply.send(ApplyEvent::Entries(entries));
+                shared.apply.send(ApplyEvent::Entries(entries));
             }
             Command::Restore(snapshot) => {
-                self.shared.apply.send(ApplyEvent::Restore(snapshot));
+                shared.apply.send(ApplyEvent::Restore(snapshot));
             }
-            Command::Send(messages) => self.send(messages),
+            Command::Send(messages) => self.send(shared, messages),
             Command::Readable(states) => states.iter().for_each(|state| self.confirm(state)),
         }
     }
 
     /// A snapshot waits for the database that belongs to it; all else goes at once.
-    fn send(&self, messages: Vec<Message>) {
-        let Some(network) = self.shared.roster.network() else { return };
+    fn send(&self, shared: &Shared, messages: Vec<Message>) {
+        let Some(network) = shared.roster.network() else { return };
         let is_snapshot = |message: &Message| message.r#type() == MessageType::MsgSnap;
         let (snapshots, rest): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_snapshot);
         if !rest.is_empty() {
             network.send(rest);
         }
         for message in snapshots {
-            self.shared.on_apply(move |driver| driver.send_snapshot(message));
+            shared.on_apply(move |driver| driver.send_snapshot(message));
         }
     }
 
@@ -241,37 +365,46 @@ impl CoreDriver {
         }
     }
 
-    fn serve_reads(&mut self) {
-        let applied = self.shared.gauges.applied.load(Ordering::Acquire);
+    fn serve_reads(&mut self, shared: &Shared) {
+        // First that they wait, then what is applied: the applier does it the other way round, so one
+        // of the two sees the other.
+        shared.gauges.reads_wait.store(self.reads.are_waiting(), Ordering::SeqCst);
+        let applied = shared.gauges.applied.load(Ordering::SeqCst);
         let served = self.reads.served_by(applied);
         if !served.is_empty() {
-            self.shared.in_pool(move || served.into_iter().for_each(|read| read(Ok(()))));
+            shared.in_pool(move || served.into_iter().for_each(|read| read(Ok(()))));
         }
     }
 
     // ---- what others see of raft -----------------------------------------------------------
 
-    fn follow_leader(&mut self) {
+    fn follow_leader(&mut self, shared: &Shared) {
         let status = self.core.status();
         let leader = status.leader;
         if leader != self.leader {
             log_leader(status.id, self.leader, leader, status.term);
             self.leader = leader;
+            let now = Instant::now();
+            if leader == 0 {
+                self.leaderless_since = Some(now);
+            } else {
+                (self.leaderless_since, self.elected_at) = (None, Some(now));
+            }
             self.reads.leader_changed();
-            self.shared.metrics.member.leader_seen(leader);
+            shared.metrics.member.leader_seen(leader);
         }
     }
 
-    fn publish(&self) {
+    fn publish(&self, shared: &Shared) {
         let status = self.core.status();
-        let gauges = &self.shared.gauges;
+        let gauges = &shared.gauges;
         gauges.term.store(status.term, Ordering::Relaxed);
         gauges.leader.store(status.leader, Ordering::Relaxed);
         gauges.committed.store(status.committed, Ordering::Relaxed);
         let leads = status.role == Role::Leader;
         let changed = gauges.leads.swap(leads, Ordering::AcqRel) != leads;
         if gauges.may_read.swap(status.may_read, Ordering::AcqRel) != status.may_read || changed {
-            self.shared.on_apply(ApplyDriver::follow_leadership);
+            shared.on_apply(ApplyDriver::follow_leadership);
         }
     }
 }

@@ -8,17 +8,16 @@ mod log;
 mod snapshots;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
-pub(crate) use self::core::{Pace, run as run_core};
+pub(crate) use self::core::{CoreDriver, Pace, run as run_core};
 pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::run as run_log;
 
-use crate::cluster::Read;
+use crate::cluster::{Proposal, Read};
 use crate::metrics::Metrics;
 use crate::rpc::Error;
 use ::apply::backend::{self, Committed, Defragmented};
 use ::apply::{Kind, Refusal, Reply};
-use bytes::Bytes;
 use net::rpc::Responder;
 use proto::raftpb::{ConfChange, Entry, Message, Snapshot};
 use replica::{Core, Fault, Persist, SnapshotDue};
@@ -31,13 +30,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 pub(crate) enum CoreEvent {
     Propose {
         id: u64,
-        data: Bytes,
-        /// Only while this member leads in this term: never by way of another leader.
-        as_leader_in: Option<u64>,
-    },
-    ProposeConfChange {
-        id: u64,
-        change: ConfChange,
+        proposal: Proposal,
     },
     Persisted {
         number: u64,

@@ -51,6 +51,8 @@ impl MemberMetrics {
     pub(super) fn new(f: &Families<'_>, member_id: u64) -> MemberMetrics {
         identity(f, member_id);
         unused(f);
+        let (is_learner, promotions) = learners(f);
+        let (snapshot_applying, reads_failed) = among_others(f);
         MemberMetrics {
             health_successes: f.counter(
                 "etcd_server_health_success",
@@ -97,22 +99,10 @@ impl MemberMetrics {
                 "etcd_server_is_leader",
                 "Whether or not this member is a leader. 1 if is, 0 otherwise.",
             ),
-            is_learner: f.gauge(
-                "etcd_server_is_learner",
-                "Whether or not this member is a learner. 1 if is, 0 otherwise.",
-            ),
-            snapshot_applying: f.gauge(
-                "etcd_server_snapshot_apply_in_progress_total",
-                "1 if the server is applying the incoming snapshot. 0 if none.",
-            ),
-            promotions: f.counter(
-                "etcd_server_learner_promote_successes",
-                "The total number of successful learner promotions while this member is leader.",
-            ),
-            reads_failed: f.counter(
-                "etcd_server_read_indexes_failed_total",
-                "The total number of failed read indexes seen.",
-            ),
+            is_learner,
+            snapshot_applying,
+            promotions,
+            reads_failed,
             leader_changes: f.counter(
                 "etcd_server_leader_changes_seen_total",
                 "The number of leader changes seen.",
@@ -214,6 +204,32 @@ fn identity(f: &Families<'_>, member_id: u64) {
     for (name, stage, is_enabled) in FEATURES {
         features.with_label_values(&[name, stage]).set(i64::from(is_enabled));
     }
+}
+
+/// Whether it is one, and how many were promoted.
+fn learners(f: &Families<'_>) -> (IntGauge, IntCounter) {
+    let is_learner = f.gauge(
+        "etcd_server_is_learner",
+        "Whether or not this member is a learner. 1 if is, 0 otherwise.",
+    );
+    let promotions = f.counter(
+        "etcd_server_learner_promote_successes",
+        "The total number of successful learner promotions while this member is leader.",
+    );
+    (is_learner, promotions)
+}
+
+/// Whether a leader's snapshot is being installed, and reads that the cluster did not confirm.
+fn among_others(f: &Families<'_>) -> (IntGauge, IntCounter) {
+    let snapshot_applying = f.gauge(
+        "etcd_server_snapshot_apply_in_progress_total",
+        "1 if the server is applying the incoming snapshot. 0 if none.",
+    );
+    let reads_failed = f.counter(
+        "etcd_server_read_indexes_failed_total",
+        "The total number of failed read indexes seen.",
+    );
+    (snapshot_applying, reads_failed)
 }
 
 /// Families of rooms that a cluster of one does not have, or that this version does not have yet:

@@ -70,20 +70,39 @@ fn conf_change(kind: ConfChangeType, id: u64, context: Option<Vec<u8>>) -> ConfC
     }
 }
 
-/// URLs of a member as they are stored: sorted; none where one of them cannot be dialled.
+/// URLs of a member as they are stored: sorted; none where one of them is none.
 fn peer_urls(urls: &[String]) -> Option<Vec<String>> {
-    let is_sound = |url: &String| {
-        let Some((scheme, rest)) = url.split_once("://") else { return false };
-        let known = ["http", "https", "unix", "unixs"].contains(&scheme);
-        let has_port = scheme.starts_with("unix")
-            || rest
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        known && has_port && !rest.contains('/')
-    };
     let mut sorted: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
     sorted.sort();
-    (!sorted.is_empty() && sorted.iter().all(is_sound)).then_some(sorted)
+    (!sorted.is_empty() && sorted.iter().all(|url| is_peer_url(url))).then_some(sorted)
+}
+
+/// What Go's parser and etcd take for a URL of a member (`client/pkg/types/urls.go`): an address
+/// with a port, which may be empty or too large, and no path.
+fn is_peer_url(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(authority_len);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if !host.bytes().all(is_host_byte) {
+        return false;
+    }
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" | "https" => has_port(host) && !after.starts_with('/'),
+        "unix" | "unixs" => true,
+        _ => false,
+    }
+}
+
+fn has_port(host: &str) -> bool {
+    let Some((name, port)) = host.rsplit_once(':') else { return false };
+    let is_name = (name.starts_with('[') && name.ends_with(']')) || !name.contains([':', '[', ']']);
+    is_name && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What may stand in a host without being escaped.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte)
 }
 
 /// `Cluster.MemberAdd`.
@@ -95,10 +114,10 @@ pub(super) fn add(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let id = member_id(&urls, "", Some(unix_s as i64));
     let is_learner = request.is_learner;
-    if shared.limits.strict_changes {
-        if let Err(error) = cluster::may_add(&shared.roster, shared.member_id, is_learner) {
-            return Err(Refused::new(reply, error));
-        }
+    if shared.limits.strict_changes
+        && let Err(error) = cluster::may_add(&shared.roster, shared.member_id, is_learner)
+    {
+        return Err(Refused::new(reply, error));
     }
     let member = Member { id, peer_urls: urls, is_learner, ..Member::default() };
     let kind = if is_learner {
@@ -125,10 +144,10 @@ fn with_promotion(member: &Member, is_promote: bool) -> Vec<u8> {
 /// `Cluster.MemberRemove`.
 pub(super) fn remove(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::MemberRemoveRequest>(body, reply)?;
-    if shared.limits.strict_changes {
-        if let Err(error) = cluster::may_remove(&shared.roster, shared.member_id, request.id) {
-            return Err(Refused::new(reply, error));
-        }
+    if shared.limits.strict_changes
+        && let Err(error) = cluster::may_remove(&shared.roster, shared.member_id, request.id)
+    {
+        return Err(Refused::new(reply, error));
     }
     let kind = ConfChangeType::ConfChangeRemoveNode;
     change(shared, conf_change(kind, request.id, None), reply, |header, members| {
@@ -268,13 +287,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_that_cannot_be_dialled_are_none() {
+    fn urls_are_what_etcd_takes_for_them() {
         let read = |urls: &[&str]| {
             peer_urls(&urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>())
         };
         let sorted = vec!["http://a:1".to_owned(), "http://b:2".to_owned()];
         assert_eq!(read(&["http://b:2", " http://a:1"]), Some(sorted));
-        for bad in ["", "a:1", "http://a", "ftp://a:1", "http://a:1/x", "http://:1", "http://a:x"] {
+        for good in ["http://:1", "http://a:", "HTTP://a:99999", "http://u@a:1?x", "unix://a/b"] {
+            assert_eq!(read(&[good]), Some(vec![good.to_owned()]), "{good}");
+        }
+        for bad in ["", "a:1", "http://a", "ftp://a:1", "http://a:1/", "http://a b:1", "http://a:x"]
+        {
             assert_eq!(read(&[bad]), None, "{bad}");
         }
         assert_eq!(read(&[]), None);

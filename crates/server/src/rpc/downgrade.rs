@@ -23,6 +23,9 @@ pub(super) fn downgrade(
     let Ok(action) = DowngradeAction::try_from(request.action) else {
         return Err(Refused::new(reply, Error::UnknownMethod));
     };
+    if action != DowngradeAction::Cancel && !cluster::is_version(&request.version) {
+        return Err(Refused::new(reply, Error::WrongDowngradeFormat));
+    }
     let inner = Arc::clone(shared);
     shared.linearizable(move |confirmed| {
         let decided = confirmed.and_then(|()| decide(&inner, action, &request.version));

@@ -46,7 +46,8 @@ errors! {
     MemberBadUrls => InvalidArgument, "etcdserver: given member URLs are invalid";
     MemberNotLearner => FailedPrecondition, "etcdserver: can only promote a learner member";
     TooManyLearners => FailedPrecondition, "etcdserver: too many learner members in cluster";
-    NotEnoughStarted => FailedPrecondition,
+    /// The code is Unknown as for too many requests.
+    NotEnoughStarted => Unknown,
         "etcdserver: re-configuration failed due to not enough started members";
     Unhealthy => Unavailable, "etcdserver: unhealthy cluster";
     LearnerNotReady => FailedPrecondition,
@@ -68,6 +69,12 @@ errors! {
     NoLeader => Unavailable, "etcdserver: no leader";
     Stopped => Unavailable, "etcdserver: server stopped";
     Timeout => Unavailable, "etcdserver: request timed out";
+    LeaderFailed => Unavailable,
+        "etcdserver: request timed out, possibly due to previous leader failure";
+    ConnectionLost => Unavailable,
+        "etcdserver: request timed out, possibly due to connection lost";
+    /// What was never proposed, for want of a leader, ran out of time before it was in the log.
+    NotProposed => DeadlineExceeded, "context deadline exceeded";
     Corrupt => DataLoss, "etcdserver: corrupt cluster";
     StreamSorted => Unimplemented, "RangeStream does not support custom sort orders";
     StreamFiltered => Unimplemented, "RangeStream does not support revision filters";

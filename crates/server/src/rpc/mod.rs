@@ -17,7 +17,6 @@ mod watch;
 pub(crate) use error::Error;
 pub(crate) use meter::Meter;
 
-use crate::cluster::LeaderBound;
 use crate::metrics::{self, MethodCounts};
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -201,15 +200,20 @@ impl Service {
         let shared = Arc::clone(&self.shared);
         let (call, ..) = CALLS[usize::from(method)];
         self.gate(call, head)?;
-        match call {
-            Call::Watch => Ok(watch::open(shared, out)),
-            Call::LeaseKeepAlive => Ok(lease::keep_alive(shared, out)),
-            Call::RangeStream => Ok(kv::range_stream(shared, out)),
-            Call::Snapshot => Ok(maintenance::snapshot(shared, out)),
-            Call::HealthWatch => Ok(health::watch(out)),
-            Call::Reflect => Ok(reflection::open(out)),
-            _ => Err(Error::NotSupported),
-        }
+        let led = requires_leader(head).then(|| out.clone());
+        let handler = match call {
+            Call::Watch => watch::open(shared, out),
+            Call::LeaseKeepAlive => lease::keep_alive(shared, out),
+            Call::RangeStream => kv::range_stream(shared, out),
+            Call::Snapshot => maintenance::snapshot(shared, out),
+            Call::HealthWatch => health::watch(out),
+            Call::Reflect => reflection::open(out),
+            _ => return Err(Error::NotSupported),
+        };
+        Ok(match led {
+            Some(out) => self.shared.led_streams.keep(out, handler),
+            None => handler,
+        })
     }
 
     /// Counts a call by its client's version.
@@ -248,6 +252,7 @@ impl Service {
     }
 }
 
+/// Whether the client would rather be refused than served by a member without a leader.
 fn requires_leader(head: &CallHead) -> bool {
     head.get("hasleader") == Some("true")
 }
@@ -311,16 +316,8 @@ impl GrpcService for Service {
     ) -> Result<Box<dyn StreamHandler>, Status> {
         let (metered, out) = self.meter.stream(method, out);
         self.count_client(head, true);
-        let leader_bound_out = out.clone();
         match self.open(method, head, out) {
-            Ok(handler) => {
-                let handler = if requires_leader(head) {
-                    LeaderBound::bind(&self.shared, handler, leader_bound_out)
-                } else {
-                    handler
-                };
-                Ok(metered.around(handler))
-            }
+            Ok(handler) => Ok(metered.around(handler)),
             Err(error) => {
                 let status = Status::from(error);
                 metered.end(status.code);

@@ -35,7 +35,8 @@ pub(super) fn health(shared: &Arc<Shared>, query: &str) -> HttpResponse {
     } else if !asks("serializable=true") && gauges.leader.load(Ordering::Relaxed) == 0 {
         Some("RAFT NO LEADER".to_owned())
     } else {
-        serializable_read(shared).err().map(|error| format!("RANGE ERROR:{error}"))
+        let read = if asks("serializable=true") { serializable_read } else { linearizable_read };
+        read(shared).err().map(|error| format!("RANGE ERROR:{error}"))
     };
     let healthy = reason.is_none();
     let body = format!(r#"{{"health":"{healthy}","reason":"{}"}}"#, reason.unwrap_or_default());

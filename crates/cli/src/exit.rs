@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 /// A command's end, other than success: the text after `Error:` and the exit code, both etcd's.
 #[derive(Debug)]
-pub(crate) struct Exit {
+pub struct Exit {
     code: u8,
     message: Option<String>,
     usage: Option<String>,
@@ -17,52 +17,52 @@ impl Exit {
     }
 
     /// Something failed.
-    pub(crate) fn error(message: impl ToString) -> Exit {
+    pub fn error(message: impl ToString) -> Exit {
         Exit::new(1, message)
     }
 
     /// The server could not be talked to.
-    pub(crate) fn connection(message: impl ToString) -> Exit {
+    pub fn connection(message: impl ToString) -> Exit {
         Exit::new(2, message)
     }
 
     /// A line of a transaction or a watch cannot be read.
-    pub(crate) fn input(message: impl ToString) -> Exit {
+    pub fn input(message: impl ToString) -> Exit {
         Exit::new(3, message)
     }
 
     /// A flag has a value that it cannot have.
-    pub(crate) fn feature(message: impl ToString) -> Exit {
+    pub fn feature(message: impl ToString) -> Exit {
         Exit::new(4, message)
     }
 
     /// What was under way ended too early.
-    pub(crate) fn interrupted(message: impl ToString) -> Exit {
+    pub fn interrupted(message: impl ToString) -> Exit {
         Exit::new(5, message)
     }
 
     /// The arguments are wrong.
-    pub(crate) fn args(message: impl ToString) -> Exit {
+    pub fn args(message: impl ToString) -> Exit {
         Exit::new(128, message)
     }
 
     /// Failed, and everything has been said.
-    pub(crate) fn silent() -> Exit {
+    pub fn silent() -> Exit {
         Exit { code: 1, message: None, usage: None }
     }
 
     /// A flag or command that is not there; the usage follows.
-    pub(crate) fn usage(message: impl ToString, usage: String) -> Exit {
+    pub fn usage(message: impl ToString, usage: String) -> Exit {
         Exit { usage: Some(usage), ..Exit::error(message) }
     }
 
     /// The text, for commands within commands.
-    pub(crate) fn message(&self) -> &str {
+    pub fn message(&self) -> &str {
         self.message.as_deref().unwrap_or_default()
     }
 
     /// Says what there is to say.
-    pub(crate) fn leave(self) -> ExitCode {
+    pub fn leave(self) -> ExitCode {
         let mut err = std::io::stderr();
         if let Some(message) = self.message {
             // Nobody is left to hear that this failed.
@@ -75,14 +75,9 @@ impl Exit {
     }
 }
 
-impl From<client::Error> for Exit {
-    fn from(error: client::Error) -> Exit {
-        Exit::error(error)
-    }
-}
-
-impl From<std::io::Error> for Exit {
-    fn from(error: std::io::Error) -> Exit {
+/// Every error ends a command with its text.
+impl<E: std::error::Error> From<E> for Exit {
+    fn from(error: E) -> Exit {
         Exit::error(error)
     }
 }

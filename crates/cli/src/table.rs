@@ -4,11 +4,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as Box};
 use comfy_table::{ContentLineStyle, LineStyle, TableStyle};
 
 /// Rows under headings.
-pub(crate) struct Table {
+pub struct Table {
     /// The headings; shown in capitals.
-    pub(super) header: Vec<&'static str>,
+    pub header: Vec<&'static str>,
     /// As many cells in each as there are headings.
-    pub(super) rows: Vec<Vec<String>>,
+    pub rows: Vec<Vec<String>>,
 }
 
 /// A box with a line under the headings and none between rows.
@@ -21,12 +21,12 @@ const STYLE: TableStyle = TableStyle::new()
 
 impl Table {
     /// The rows, a line each.
-    pub(super) fn lines(&self) -> Vec<u8> {
+    pub fn lines(&self) -> Vec<u8> {
         self.rows.iter().flat_map(|row| (row.join(", ") + "\n").into_bytes()).collect()
     }
 
     /// The box.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let style =
             if self.rows.is_empty() { STYLE.header_separator(LineStyle::none()) } else { STYLE };
         let mut table = Box::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
 /// `%q` of a string that may hold any bytes.
-pub(crate) fn quote(bytes: &[u8]) -> String {
+pub fn quote(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in bytes.utf8_chunks() {
         chunk.valid().chars().for_each(|c| quote_char(c, &mut out));
@@ -42,7 +42,7 @@ fn is_print(c: char) -> bool {
 
 /// Reads a quoted string, as [`quote`] writes it, from the beginning of `text`; what it says and
 /// what follows it.
-pub(crate) fn unquote(text: &str) -> Option<(Vec<u8>, &str)> {
+pub fn unquote(text: &str) -> Option<(Vec<u8>, &str)> {
     let mut out = Vec::new();
     let mut rest = text.strip_prefix('"')?;
     loop {
@@ -93,19 +93,19 @@ fn hex(text: &str, digits: usize, use_it: impl FnOnce(u32) -> Option<()>) -> Opt
 }
 
 /// `\x` before each byte in hexadecimal.
-pub(crate) fn hex_bytes(bytes: &[u8]) -> String {
+pub fn hex_bytes(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
 
 /// What the system said about a file: `open x: no such file or directory`.
-pub(crate) fn path_error(call: &str, path: &Path, error: &std::io::Error) -> String {
+pub fn path_error(call: &str, path: &Path, error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
     format!("{call} {}: {text}", path.display())
 }
 
 /// A number of bytes for people, in powers of 1000.
-pub(crate) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     if count < 10 {
         return format!("{count} B");
@@ -125,7 +125,7 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 /// A duration: `1.5s`, `2m3s`, `850µs`.
-pub(crate) fn duration(duration: Duration) -> String {
+pub fn duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     match nanos {
         0 => "0s".to_owned(),
@@ -159,7 +159,7 @@ fn fraction(nanos: u128, unit: u128) -> String {
 ///
 /// # Errors
 /// Says what is wrong, as the reference does.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {}", quote(text.as_bytes()));
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -194,7 +194,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// Says that it is none.
-pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+pub fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -206,15 +206,23 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
 ///
 /// # Errors
 /// Says that it is none.
-pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
+pub fn parse_int(text: &str) -> Result<i64, String> {
     integer(text, 10, "ParseInt", i64::from_str_radix)
+}
+
+/// Reads a whole number that is not negative.
+///
+/// # Errors
+/// Says that it is none.
+pub fn parse_unsigned(text: &str) -> Result<u64, String> {
+    integer(text, 10, "ParseUint", u64::from_str_radix)
 }
 
 /// Reads a lease's id, in hexadecimal.
 ///
 /// # Errors
 /// Says that it is none.
-pub(crate) fn parse_hex(text: &str) -> Result<i64, String> {
+pub fn parse_hex(text: &str) -> Result<i64, String> {
     integer(text, 16, "ParseInt", i64::from_str_radix)
 }
 
@@ -222,7 +230,7 @@ pub(crate) fn parse_hex(text: &str) -> Result<i64, String> {
 ///
 /// # Errors
 /// Says that it is none.
-pub(crate) fn parse_hex_unsigned(text: &str) -> Result<u64, String> {
+pub fn parse_hex_unsigned(text: &str) -> Result<u64, String> {
     integer(text, 16, "ParseUint", u64::from_str_radix)
 }
 

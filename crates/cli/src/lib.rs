@@ -1,0 +1,13 @@
+//! What command lines share: etcd's flag habits, exit codes, output formats, and Go's way of printing.
+//!
+//! Users compare what a program prints with what etcd's prints, byte for byte, so the habits of the
+//! reference's libraries are kept here once: how flags are read and refused ([`args`]), how a
+//! command ends ([`exit`]), the five formats of an answer ([`output`]), and how values look ([`go`]).
+
+pub mod args;
+pub mod exit;
+pub mod fields;
+pub mod go;
+pub mod json;
+pub mod output;
+pub mod table;
