@@ -117,7 +117,7 @@ func newPartitionable(t testing.TB, programs []string) *cluster {
 	}
 	c.start()
 	for _, n := range c.nodes {
-		c.network.know(n.name, hex(c.id(n)), n.peer)
+		c.network.know(n.name, hexID(c.id(n)), n.peer)
 	}
 	return c
 }
@@ -131,4 +131,4 @@ func index(all []*node, one *node) int {
 	return -1
 }
 
-func hex(id uint64) string { return strconv.FormatUint(id, 16) }
+func hexID(id uint64) string { return strconv.FormatUint(id, 16) }

@@ -40,7 +40,7 @@ func (s *transcript) plain(text string) string {
 	text = regexp.MustCompile(`"raft_term":\d+`).ReplaceAllString(text, `"raft_term":T`)
 	return idPattern.ReplaceAllStringFunc(text, func(id string) string {
 		if n, err := strconv.ParseUint(id, 10, 64); err == nil && len(id) > 16 {
-			id = hex(n)
+			id = hexID(n)
 		}
 		if _, known := s.ids[id]; !known {
 			s.ids[id] = fmt.Sprintf("ID%d", len(s.ids)+1)
@@ -129,7 +129,7 @@ func changeMembers(c *cluster) []string {
 	one, two, three := c.nodes[0], c.nodes[1], c.nodes[2]
 	ids := []uint64{c.id(one), c.id(two), c.id(three)}
 	for i, id := range ids {
-		s.say("member %d is %s", i+1, hex(id))
+		s.say("member %d is %s", i+1, hexID(id))
 	}
 	extra := func(n int) string { return fmt.Sprintf("http://%s:%d", c.host, 23000+n) }
 	learner := s.healthy(one, extra(1))
@@ -220,7 +220,7 @@ func memberCommands(c *cluster, bin string) []string {
 	for i, n := range c.nodes {
 		s.say("member %d is %x", i+1, c.id(n))
 	}
-	third := hex(c.id(c.nodes[2]))
+	third := hexID(c.id(c.nodes[2]))
 	extra := fmt.Sprintf("http://%s:23001", c.host)
 	one := c.nodes[0]
 	learner := s.healthy(one, extra)
@@ -230,9 +230,9 @@ func memberCommands(c *cluster, bin string) []string {
 		"member list --hex -w json", "member list -w json --consistency=s",
 		"member add", "member add x", "member add m9 --peer-urls=" + extra, "member add m9 --peer-urls=abc",
 		"member add m9 --learner --peer-urls=" + extra + "9", "member promote", "member promote zz",
-		"member promote 77", "member promote " + hex(learner), "member promote " + third,
-		"member remove", "member remove zz", "member remove 77", "member remove " + hex(learner),
-		"member remove " + hex(learner), "member add m9 --learner --peer-urls=" + extra + "1",
+		"member promote 77", "member promote " + hexID(learner), "member promote " + third,
+		"member remove", "member remove zz", "member remove 77", "member remove " + hexID(learner),
+		"member remove " + hexID(learner), "member add m9 --learner --peer-urls=" + extra + "1",
 		"member update", "member update zz --peer-urls=" + extra, "member update 77 --peer-urls=" + extra,
 		"member update " + third, "member update " + third + " --peer-urls=" + c.nodes[2].peer,
 		"member update " + third + " --peer-urls=" + c.nodes[2].peer + " -w json", "member list",
@@ -244,7 +244,7 @@ func memberCommands(c *cluster, bin string) []string {
 	_ = json.Unmarshal([]byte(run(c.t, tool(c.t, "etcdctl"), "--endpoints", one.client, "member", "list", "-w", "json")), &list)
 	for _, m := range list.Members {
 		if m.IsLearner {
-			s.command(bin, one, "member remove "+hex(m.ID)+" -w json")
+			s.command(bin, one, "member remove "+hexID(m.ID)+" -w json")
 		}
 	}
 	s.command(bin, one, "member add m9 --peer-urls="+extra+"2 -w table")

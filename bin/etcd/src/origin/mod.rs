@@ -39,7 +39,7 @@ impl Source for Origin {
     fn cluster(&self) -> Result<InitialCluster, String> {
         match &self.way {
             Way::Listed(list) => parse(list, &self.token),
-            Way::Srv(srv) => self.from_srv(srv),
+            Way::Srv(srv) => self.look_up(srv),
             Way::Discovery(discovery) => {
                 let own = self.advertised.iter().map(|url| format!("{}={url}", self.name));
                 parse(&own.collect::<Vec<_>>().join(","), &discovery.token)
@@ -62,7 +62,7 @@ impl Source for Origin {
 }
 
 impl Origin {
-    fn from_srv(&self, srv: &Srv) -> Result<InitialCluster, String> {
+    fn look_up(&self, srv: &Srv) -> Result<InitialCluster, String> {
         let dns = SystemDns::new()?;
         let list = srv.members(&dns, &self.name, &self.advertised)?;
         for node in &list {
@@ -97,7 +97,7 @@ fn check(url: &str) -> Result<(), String> {
     }
     let (address, path) = rest.split_once('/').map_or((rest, None), |(a, path)| (a, Some(path)));
     let port = address.rsplit_once(':').map(|(_, port)| port);
-    if !port.is_some_and(|port| port.parse::<u16>().is_ok()) {
+    if port.is_none_or(|port| port.parse::<u16>().is_err()) {
         return Err(format!("URL address does not have the form \"host:port\": {url}"));
     }
     if path.is_some() {
