@@ -6,7 +6,9 @@
 //! log after    ... committed | add itself, if it is none | remove each other member
 //!                            ^ the commit index is raised to the end of these
 //! ```
-//! They are entries as any other: applied one by one, and found again by every later restart.
+//! They are entries as any other: applied one by one, and found again by every later restart. A
+//! member that is alone already loses nothing by being forced once more (etcd's drops the last
+//! write that it acknowledged, for the commit index rests on the disk later than the entry).
 
 use crate::Fault;
 use apply::Machine;
@@ -33,9 +35,14 @@ pub(crate) fn alone(
     let last = recovered.entries.last().map_or(applied, Entry::index);
     // A commit index alone is not synced, but what is applied is committed.
     let commit = recovered.hard_state.commit().max(applied).min(last.max(applied));
-    recovered.entries.retain(|entry| entry.index() <= commit);
     let known: BTreeSet<u64> = machine.members.list().map(|member| member.id).collect();
-    let known = after(known, recovered.entries.iter().filter(|entry| entry.index() > applied))?;
+    let open = recovered.entries.iter().filter(|one| (applied + 1..=commit).contains(&one.index()));
+    let known = after(known, open)?;
+    if known.len() == 1 && known.contains(&own_id) {
+        // Alone already: everything in its log may have been acknowledged.
+        return Ok(());
+    }
+    recovered.entries.retain(|entry| entry.index() <= commit);
     let changes = changes(&known, own_id);
     let term = recovered.hard_state.term();
     let entries: Vec<Entry> = (commit + 1..)
