@@ -40,6 +40,8 @@ pub struct LogWriter {
     pub(crate) snap_dir: PathBuf,
     /// Old segments and snapshot files that are kept.
     pub(crate) keep_files: usize,
+    /// The newest snapshot that the log names.
+    pub(crate) recorded: u64,
 }
 
 impl LogWriter {
@@ -85,6 +87,7 @@ impl LogWriter {
             term: metadata.term,
             conf_state: metadata.conf_state,
         })?;
+        self.recorded = metadata.index.unwrap_or_default();
         Ok(())
     }
 
@@ -100,11 +103,16 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Records a snapshot, lets go of the log before it, and removes old files.
+    /// Records a snapshot, lets go of the log before it, and removes old files. One that a leader's
+    /// has overtaken on its way here is forgotten: whoever reads the log begins at the last that it
+    /// names, and between the two there may be no entries.
     ///
     /// # Errors
     /// I/O faults.
     pub fn save_snapshot(&mut self, due: SnapshotDue) -> Result<(), Fault> {
+        if due.index < self.recorded {
+            return Ok(());
+        }
         let metadata = SnapshotMetadata {
             conf_state: Some(due.conf_state),
             index: Some(due.index),

@@ -158,7 +158,8 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
         options.election_ticks,
     );
     core.tick();
-    let log_writer = LogWriter { wal, disk, snap_dir, keep_files: options.keep_files };
+    let (keep_files, recorded) = (options.keep_files, snapshot.index());
+    let log_writer = LogWriter { wal, disk, snap_dir, keep_files, recorded };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
     let applier = Applier::new(machine, home, options.snapshot_count, snapshot.index());
     let repaired = recovered.repaired;
@@ -286,7 +287,7 @@ fn restart(
     options: &Options,
 ) -> Result<(Wal, Recovered, walpb::Snapshot, Identity, Backend), Fault> {
     let recorded = wal::valid_snapshots(&*home.disk, wal_dir)?;
-    let newest = recorded.last().cloned().unwrap_or_default();
+    let newest = recorded.into_iter().max_by_key(walpb::Snapshot::index).unwrap_or_default();
     let backend = install::recover(home, newest.index())?;
     let (wal, recovered) = Wal::open(Arc::clone(&home.disk), wal_dir, &newest, options.wal)?;
     let metadata = Metadata::decode(recovered.metadata.clone())

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use disk::sim::SimDisk;
 use prost::Message;
 use proto::etcdserverpb as pb;
+use proto::raftpb::{HardState, Snapshot, SnapshotMetadata};
 use replica::apply::membership::InitialCluster;
 use replica::apply::{self, lease};
-use replica::{Beginning, Command, Fault, Options, Parts, disk, open, wal};
+use replica::{Beginning, Command, Fault, Options, Parts, Persist, SnapshotDue, disk, open, wal};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -258,6 +259,32 @@ fn a_forced_member_is_alone_wherever_it_crashed() {
         assert_eq!(members(&member), ["m"], "the log has it: no later start needs to be forced");
         work(&mut member, 20, 25).unwrap();
     }
+}
+
+#[test]
+fn a_snapshot_that_a_leaders_has_overtaken_is_not_recorded() {
+    let sim = SimDisk::new(5);
+    let mut member = Member::open(&sim).unwrap();
+    work(&mut member, 1, 5).unwrap();
+    let term = Some(member.parts.core.status().term);
+    let metadata = SnapshotMetadata { index: Some(90), term, ..SnapshotMetadata::default() };
+    let persist = Persist {
+        number: 100,
+        hard_state: Some(HardState { term, vote: Some(0), commit: Some(90) }),
+        entries: Vec::new(),
+        snapshot: Some(Snapshot { data: None, metadata: Some(metadata) }),
+        sync: true,
+    };
+    member.parts.log_writer.persist(&[persist]).unwrap();
+    let late = SnapshotDue {
+        index: 4,
+        term: 2,
+        conf_state: member.parts.core.conf_state(),
+        data: Vec::new(),
+    };
+    member.parts.log_writer.save_snapshot(late).unwrap();
+    let recorded = wal::valid_snapshots(&sim, Path::new("m.etcd/member/wal")).unwrap();
+    assert_eq!(recorded.last().unwrap().index(), 90);
 }
 
 #[test]
