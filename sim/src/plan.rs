@@ -132,6 +132,7 @@ impl Tuning {
         backend.bolt.initial_map_bytes = 0;
         backend.pending_bytes_max = self.pending_bytes_max;
         Options {
+            force_new_cluster: false,
             data_dir: "m.etcd".into(),
             wal_dir: None,
             name: name.into(),

@@ -2,7 +2,7 @@
 
 use crate::flags::Settings;
 use crate::gates;
-use server::apply::membership::InitialCluster;
+use crate::origin::{Discovery, Origin, Srv, Way};
 use server::apply::{self, lease};
 use server::{Beginning, CatchUp, ReplicaOptions, wal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -14,6 +14,8 @@ const ELECTION_TIMEOUT_MAX_MS: u64 = 50_000;
 /// Proposals are refused while this many bytes wait to be committed.
 const UNCOMMITTED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+const HALF_DISCOVERY: &str = "both --discovery-token and --discovery-endpoints must be set";
+
 /// Everything the program needs.
 pub(crate) struct Config {
     pub(crate) server: server::Config,
@@ -21,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) listen_peers: Vec<SocketAddr>,
     /// Whether a member without data joins a cluster that runs.
     pub(crate) joins: bool,
+    /// Where it learns of the first members.
+    pub(crate) origin: Origin,
     pub(crate) log_level: String,
 }
 
@@ -60,6 +64,7 @@ impl Config {
             listen: listen_addresses(settings, "listen-client-urls")?,
             listen_peers: listen_addresses(settings, "listen-peer-urls")?,
             joins: settings.get("initial-cluster-state") == "existing",
+            origin: origin(settings)?,
             log_level: settings.get("log-level").to_owned(),
         })
     }
@@ -78,6 +83,7 @@ fn server_config(
         advertise_client_urls: urls(settings.get("advertise-client-urls"))?,
         heartbeat_interval: Duration::from_millis(heartbeat_ms),
         election_timeout: Duration::from_millis(election_ms),
+        advance_first_election: settings.get("initial-election-tick-advance") == "true",
         batch_interval: duration(settings, "backend-batch-interval", Duration::from_millis(100))?,
         txn_ops_max: number(settings, "max-txn-ops")?,
         request_bytes_max: number(settings, "max-request-bytes")?,
@@ -107,14 +113,6 @@ fn replica_options(
         dir => PathBuf::from(dir),
     };
     let wal_dir = Some(settings.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let peers = urls(settings.get("initial-advertise-peer-urls"))?;
-    let initial = match settings.get("initial-cluster") {
-        "" => peers.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(","),
-        list => list.to_owned(),
-    };
-    let token = settings.get("initial-cluster-token");
-    let initial = InitialCluster::parse(&initial, token)
-        .map_err(|error| format!("--initial-cluster: {error}"))?;
     let no_sync = settings.get("unsafe-no-fsync") == "true";
     let mut backend = apply::backend::Options::default();
     backend.bolt.no_sync = no_sync;
@@ -126,7 +124,8 @@ fn replica_options(
         data_dir,
         wal_dir,
         name,
-        beginning: Beginning::New(initial),
+        beginning: Beginning::Data,
+        force_new_cluster: settings.get("force-new-cluster") == "true",
         election_ticks: (election_ms / heartbeat_ms) as u32,
         pre_vote: settings.get("pre-vote") == "true",
         snapshot_count: number(settings, "snapshot-count")?,
@@ -144,6 +143,64 @@ fn replica_options(
         },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
         catch_up: catch_up(settings)?,
+    })
+}
+
+/// Where the list of the first members comes from; one way only.
+fn origin(settings: &Settings) -> Result<Origin, String> {
+    let name = settings.get("name").to_owned();
+    let advertised = urls(settings.get("initial-advertise-peer-urls"))?;
+    let ways = ["initial-cluster", "discovery-srv", "discovery-endpoints"];
+    if ways.iter().filter(|way| !settings.get(way).is_empty()).count() > 1 {
+        return Err("multiple discovery or bootstrap flags are set. Choose one of \
+                    \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\""
+            .into());
+    }
+    let token = settings.get("discovery-token");
+    let way = match settings.get("discovery-endpoints") {
+        "" if !token.is_empty() => return Err(HALF_DISCOVERY.into()),
+        "" => match settings.get("discovery-srv") {
+            "" => Way::Listed(listed(settings, &name, &advertised)),
+            domain => Way::Srv(Srv {
+                domain: domain.to_owned(),
+                suffix: settings.get("discovery-srv-name").to_owned(),
+            }),
+        },
+        _ if token.is_empty() => return Err(HALF_DISCOVERY.into()),
+        endpoints => Way::Discovery(discovery(settings, endpoints, token)?),
+    };
+    let token = settings.get("initial-cluster-token").to_owned();
+    Ok(Origin { way, token, name, advertised })
+}
+
+/// The list of the command line; without one, this member alone.
+fn listed(settings: &Settings, name: &str, advertised: &[String]) -> String {
+    match settings.get("initial-cluster") {
+        "" => advertised.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(","),
+        list => list.to_owned(),
+    }
+}
+
+fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discovery, String> {
+    let endpoints: Vec<String> = endpoints.split(',').map(|one| one.trim().to_owned()).collect();
+    if endpoints.iter().any(String::is_empty) {
+        return Err("--discovery-endpoints must not contain empty endpoints".into());
+    }
+    let time = |name, otherwise| duration(settings, name, Duration::from_secs(otherwise));
+    let (user, password) = (settings.get("discovery-user"), settings.get("discovery-password"));
+    let user = match user.split_once(':') {
+        _ if user.is_empty() => None,
+        Some((user, password)) => Some((user.to_owned(), password.to_owned())),
+        None => Some((user.to_owned(), password.to_owned())),
+    };
+    Ok(Discovery {
+        token: token.to_owned(),
+        endpoints,
+        dial_timeout: time("discovery-dial-timeout", 2)?,
+        request_timeout: time("discovery-request-timeout", 5)?,
+        keepalive_interval: time("discovery-keepalive-time", 2)?,
+        keepalive_timeout: time("discovery-keepalive-timeout", 6)?,
+        user,
     })
 }
 
@@ -255,6 +312,7 @@ fn localhost(port: u16) -> IpAddr {
 mod tests {
     use super::*;
     use crate::flags::{self, Outcome};
+    use server::Source;
 
     fn config(args: &[&str]) -> Result<Config, String> {
         let args: Vec<String> = args.iter().map(|&arg| arg.into()).collect();
@@ -269,7 +327,7 @@ mod tests {
         let config = config(&[]).unwrap();
         let replica = &config.server.replica;
         assert_eq!(replica.data_dir, PathBuf::from("default.etcd"));
-        let Beginning::New(initial) = &replica.beginning else { panic!("it is new") };
+        let initial = config.origin.cluster().unwrap();
         assert_eq!(format!("{:x}", initial.cluster_id), "cdf818194e3a8c32");
         assert_eq!(replica.lease.ttl_min_s, 2);
         assert_eq!(config.listen[0].port(), 2379);
@@ -283,6 +341,13 @@ mod tests {
         };
         refused(&["--election-timeout=400"], "5 times");
         refused(&["--listen-client-urls=http://127.0.0.1:1"], "--advertise-client-urls");
+        refused(&["--discovery-token=t"], "both --discovery-token and --discovery-endpoints");
+        refused(&["--discovery-endpoints=h:1"], "both --discovery-token");
+        refused(&["--discovery-endpoints=h:1,", "--discovery-token=t"], "empty endpoints");
+        refused(
+            &["--discovery-srv=d", "--initial-cluster=default=http://h:1"],
+            "multiple discovery or bootstrap flags are set",
+        );
         let both =
             ["--advertise-client-urls=http://h:1", "--listen-client-urls=http://example.com:1"];
         refused(&both, "expected IP");

@@ -1,12 +1,68 @@
 //! Logs as JSON lines in zap's shape, on standard error.
+//!
+//! Nobody waits for whoever reads them: lines go through a bounded queue to a thread of their own,
+//! and are dropped, and counted, when it is full.
 
 use serde_json::{Map, Value};
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// Lines that may wait to be written.
+const LINES_MAX: usize = 4096;
+/// How long the last lines may take.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+enum Item {
+    Line(String),
+    /// Everything before is written: whoever waits is told.
+    Flush(SyncSender<()>),
+}
+
+/// The way to the thread that writes.
+static LINES: OnceLock<SyncSender<Item>> = OnceLock::new();
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+fn write_all(lines: &Receiver<Item>) {
+    let mut out = std::io::stderr();
+    for item in lines {
+        // There is nowhere to complain to when it fails.
+        match item {
+            Item::Line(line) => drop(out.write_all(line.as_bytes())),
+            Item::Flush(done) => drop(done.send(())),
+        }
+        let dropped = DROPPED.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            tracing::warn!(
+                lines = dropped,
+                "log lines were dropped, for they could not be written"
+            );
+        }
+    }
+}
+
+/// Waits a moment until everything logged so far is written.
+pub(crate) fn flush() {
+    let (done, written) = sync_channel(1);
+    if let Some(lines) = LINES.get()
+        && lines.try_send(Item::Flush(done)).is_ok()
+    {
+        // Whoever does not read in time does not get the rest.
+        let _ = written.recv_timeout(FLUSH_LIMIT);
+    }
+}
+
+fn write(line: String) {
+    if LINES.get().is_none_or(|lines| lines.try_send(Item::Line(line)).is_err()) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// Begins to log at a level.
 pub(crate) fn init(level: &str) {
@@ -16,6 +72,10 @@ pub(crate) fn init(level: &str) {
         "error" | "dpanic" | "panic" | "fatal" => LevelFilter::ERROR,
         _ => LevelFilter::INFO,
     };
+    let (sender, lines) = sync_channel(LINES_MAX);
+    if LINES.set(sender).is_ok() {
+        std::thread::spawn(move || write_all(&lines));
+    }
     let subscriber = tracing_subscriber::registry().with(Zap.with_filter(filter));
     // Only the first subscriber counts; there is no other.
     let _ = tracing::subscriber::set_global_default(subscriber);
@@ -43,8 +103,7 @@ impl<S: Subscriber> Layer<S> for Zap {
         line.extend(fields.others);
         let mut text = Value::Object(line).to_string();
         text.push('\n');
-        // There is nowhere to complain to.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        write(text);
     }
 }
 

@@ -4,6 +4,7 @@ mod config;
 mod flags;
 mod gates;
 mod logs;
+mod origin;
 mod run;
 
 use std::process::ExitCode;
@@ -31,7 +32,9 @@ fn main() -> ExitCode {
     let config = match config::Config::from_settings(&settings) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("error verifying flags, {error}. See 'etcd --help'.");
+            logs::init("info");
+            tracing::warn!(error = %error, "failed to verify flags");
+            logs::flush();
             return ExitCode::FAILURE;
         }
     };
@@ -39,11 +42,13 @@ fn main() -> ExitCode {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    match run::run(&config) {
+    let code = match run::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %error, "failed to run the member");
             ExitCode::FAILURE
         }
-    }
+    };
+    logs::flush();
+    code
 }

@@ -1,7 +1,7 @@
 //! From start to stop.
 
 use crate::config::Config;
-use server::{Member, VERSION, disk};
+use server::{Member, Plan, VERSION, disk};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
@@ -32,7 +32,12 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let listeners = listen(&config.listen)?;
     let disk = disk::RealDisk::new();
     let mut server = config.server.clone();
-    let remotes = server::begin(&*disk, &mut server.replica, config.joins)?;
+    let plan = Plan {
+        joins: config.joins,
+        advertise_peer_urls: &config.server.advertise_peer_urls,
+        source: &config.origin,
+    };
+    let remotes = server::begin(&*disk, &mut server.replica, &plan)?;
     let mut member = Member::start(disk, &server)?;
     let (member_id, cluster_id) = member.ids();
     tracing::info!(

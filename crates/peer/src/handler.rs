@@ -85,6 +85,8 @@ pub enum Note<'a> {
         id: u64,
         /// `msgapp` or `message`.
         stream: &'static str,
+        /// It was open before.
+        was_open: bool,
         /// What failed.
         why: &'a str,
     },
@@ -117,6 +119,16 @@ pub enum Note<'a> {
         route: Route,
         /// What failed.
         why: &'a str,
+    },
+    /// A database is on its way to a peer.
+    SnapshotSending {
+        /// The peer.
+        id: u64,
+    },
+    /// A database comes from a peer.
+    SnapshotComing {
+        /// The peer.
+        id: u64,
     },
     /// A database was sent, or was not.
     SnapshotSent {

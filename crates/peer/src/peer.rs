@@ -14,6 +14,7 @@ use proto::raftpb::{Message, MessageType};
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinSet;
 
@@ -93,6 +94,7 @@ impl Peer {
                 shared: Arc::clone(&self.shared),
                 picker: Arc::clone(&self.picker),
                 status: Arc::clone(&self.status),
+                is_open: AtomicBool::new(false),
             };
             self.spawn(reader.run());
         }

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use prost::Message as _;
 use proto::raftpb::Message;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Receives one kind of stream from one peer, for as long as its task runs.
@@ -24,6 +25,8 @@ pub(crate) struct Reader {
     pub(crate) shared: Arc<Shared>,
     pub(crate) picker: Arc<Picker>,
     pub(crate) status: Arc<Status>,
+    /// Whether the peer gave the stream of this dial.
+    pub(crate) is_open: AtomicBool,
 }
 
 impl Reader {
@@ -31,6 +34,7 @@ impl Reader {
     pub(crate) async fn run(self) {
         loop {
             let next_dial = Instant::now() + self.shared.config.limits.dial_interval;
+            self.is_open.store(false, Ordering::Relaxed);
             let failure = self.until_failure().await;
             self.report(&failure);
             sleep_until(next_dial).await;
@@ -49,7 +53,8 @@ impl Reader {
 
     fn report(&self, failure: &Failure) {
         let (id, stream, why) = (self.id, self.kind.name(), failure.to_string());
-        self.shared.handler.note(&Note::StreamLost { id, stream, why: &why });
+        let was_open = self.is_open.load(Ordering::Relaxed);
+        self.shared.handler.note(&Note::StreamLost { id, stream, was_open, why: &why });
         match failure {
             // The next dial tells whether the peer is there.
             Failure::Closed | Failure::Moved | Failure::Unsupported => {}
@@ -66,6 +71,7 @@ impl Reader {
         match self.dial(&url).await {
             Ok(body) => {
                 self.status.activate();
+                self.is_open.store(true, Ordering::Relaxed);
                 let (id, stream) = (self.id, self.kind.name());
                 self.shared.handler.note(&Note::StreamOpened { id, stream });
                 self.decode(body).await

@@ -34,8 +34,10 @@ pub(crate) async fn receive(served: &Arc<Served>, body: Incoming) -> Response<Re
     };
     let (from, result) = receive_from(served, body).await;
     let why = result.as_ref().err().map(|(_, text)| text.as_str());
-    let note = Note::SnapshotReceived { id: from, took: began.elapsed(), why };
-    served.shared.handler.note(&note);
+    if from != 0 {
+        let note = Note::SnapshotReceived { id: from, took: began.elapsed(), why };
+        served.shared.handler.note(&note);
+    }
     match result {
         Ok(()) => answer::empty(StatusCode::NO_CONTENT),
         Err((status, text)) => answer::text(status, &text),
@@ -53,6 +55,7 @@ async fn receive_from(served: &Arc<Served>, mut body: Incoming) -> (u64, Result<
         }
     };
     let from = message.from();
+    shared.handler.note(&Note::SnapshotComing { id: from });
     served.received(from, message.encoded_len());
     (from, save_and_deliver(served, message, rest, body).await)
 }

@@ -57,6 +57,7 @@ impl SnapshotSender {
     pub(crate) async fn run(mut self, database: Database) {
         let (began, id) = (Instant::now(), self.status.id());
         let url = self.picker.pick();
+        self.shared.handler.note(&Note::SnapshotSending { id });
         let result = self.post(&url, database).await;
         let why = result.as_ref().err().map(Failure::to_string);
         let note = Note::SnapshotSent { id, took: began.elapsed(), why: why.as_deref() };

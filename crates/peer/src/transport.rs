@@ -9,6 +9,7 @@ use crate::server::{self, Served};
 use crate::shared::Shared;
 use crate::status::PeerStats;
 use crate::urls::{PeerUrl, UrlError};
+use parking_lot::Mutex;
 use proto::raftpb::Message;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// Takes messages to other members and brings theirs. May be called from any thread that is not
 /// one of a runtime's own; nothing but [`Transport::stop`] waits for the network.
 pub struct Transport {
-    runtime: Option<Runtime>,
+    runtime: Mutex<Option<Runtime>>,
     shared: Arc<Shared>,
     peers: Arc<Peers>,
 }
@@ -55,7 +56,7 @@ impl Transport {
             let listener = TcpListener::from_std(listener)?;
             runtime.spawn(server::accept(listener, Arc::clone(&served)));
         }
-        Ok(Transport { runtime: Some(runtime), shared, peers })
+        Ok(Transport { runtime: Mutex::new(Some(runtime)), shared, peers })
     }
 
     /// Sends each message to the member it is for. What cannot be queued at once is dropped and
@@ -138,9 +139,10 @@ impl Transport {
     }
 
     /// Ends everything. Waits a moment for handlers that block.
-    pub fn stop(mut self) {
+    pub fn stop(&self) {
         self.peers.stop();
-        if let Some(runtime) = self.runtime.take() {
+        let runtime = self.runtime.lock().take();
+        if let Some(runtime) = runtime {
             runtime.shutdown_timeout(STOP_GRACE);
         }
     }
@@ -149,7 +151,7 @@ impl Transport {
 impl Drop for Transport {
     fn drop(&mut self) {
         self.peers.stop();
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.runtime.lock().take() {
             runtime.shutdown_background();
         }
     }

@@ -74,6 +74,8 @@ struct Write {
     entries: Vec<Entry>,
     snapshot: Option<Snapshot>,
     responses: Vec<Message>,
+    /// The tick at which it began.
+    begun: u64,
 }
 
 /// The core of a member.
@@ -90,10 +92,15 @@ pub struct Core {
     catch_up: CatchUp,
     shortened_at: u64,
     deferred: Deferred,
+    ticks: u64,
+    /// A leader whose disk does not answer for so many ticks makes room for another.
+    stall_ticks: u64,
 }
 
 impl Core {
-    pub(crate) fn new(node: Node<MemoryStorage>, catch_up: CatchUp) -> Core {
+    /// A core that keeps so much for members that lag behind, and waits so many ticks for its disk
+    /// while it leads.
+    pub(crate) fn new(node: Node<MemoryStorage>, catch_up: CatchUp, stall_ticks: u32) -> Core {
         let mut core = Core {
             node,
             writes: VecDeque::new(),
@@ -104,6 +111,8 @@ impl Core {
             catch_up,
             shortened_at: 0,
             deferred: Deferred::default(),
+            ticks: 0,
+            stall_ticks: u64::from(stall_ticks),
         };
         core.shorten_log();
         core
@@ -112,7 +121,30 @@ impl Core {
     /// Lets one heartbeat interval pass.
     pub fn tick(&mut self) {
         self.node.tick();
+        self.ticks += 1;
+        self.step_aside();
         self.lead_alone();
+    }
+
+    /// A leader whose disk hangs would go on leading, for its heartbeats do not wait for the disk,
+    /// and others may commit without it; but it can neither apply nor serve for long (etcd
+    /// #13527). So it asks the follower that is closest to take over, and again until it does.
+    fn step_aside(&mut self) {
+        let Some(oldest) = self.writes.front() else { return };
+        let waited = self.ticks - oldest.begun;
+        if waited < self.stall_ticks || !waited.is_multiple_of(self.stall_ticks) {
+            return;
+        }
+        let status = self.node.status();
+        let own_id = status.basic.id;
+        let able = status.progress.0.iter().filter(|(id, progress)| {
+            **id != own_id && !progress.is_learner && progress.recent_active
+        });
+        // Empty unless this member leads.
+        if let Some((id, _)) = able.max_by_key(|(_, progress)| progress.matched) {
+            let id = *id;
+            self.node.transfer_leader(id);
+        }
     }
 
     /// The only voter waits for nobody.
@@ -303,7 +335,8 @@ impl Core {
             self.writes_begun += 1;
             number = self.writes_begun;
             let (entries, snapshot) = (entries.clone(), snapshot.clone());
-            self.writes.push_back(Write { number, entries, snapshot, responses });
+            let begun = self.ticks;
+            self.writes.push_back(Write { number, entries, snapshot, responses, begun });
         }
         Some(Command::Persist(Persist { number, hard_state, entries, snapshot, sync }))
     }

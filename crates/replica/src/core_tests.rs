@@ -26,7 +26,7 @@ impl Group {
             let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(1) };
             let storage =
                 MemoryStorage::restored(hard_state, conf_state.clone(), (1, 1), Vec::new());
-            Core::new(Node::new(config, storage).unwrap(), CatchUp::default())
+            Core::new(Node::new(config, storage).unwrap(), CatchUp::default(), 10)
         };
         Group {
             cores: (1..=count).map(core).collect(),
@@ -61,10 +61,17 @@ impl Group {
     }
 
     fn settle(&mut self) {
+        self.settle_while_hung(None);
+    }
+
+    /// The disk of one of them does not answer.
+    fn settle_while_hung(&mut self, hung: Option<usize>) {
         for _ in 0..30 {
             for at in 0..self.cores.len() {
                 self.poll(at);
-                self.persist(at);
+                if Some(at) != hung {
+                    self.persist(at);
+                }
                 self.poll(at);
             }
             for message in std::mem::take(&mut self.sent) {
@@ -163,6 +170,29 @@ fn nobody_is_asked_for_a_vote_before_the_own_one_is_written() {
     assert_eq!(group.sent.iter().filter(|message| is_vote(message)).count(), 2);
     group.settle();
     assert_eq!(group.cores[0].status().role, Role::Leader);
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_makes_room_for_another() {
+    let mut group = Group::led(3);
+    group.cores[0].propose(Bytes::from_static(b"x")).unwrap();
+    for _ in 0..9 {
+        group.cores[0].tick();
+        group.settle_while_hung(Some(0));
+        assert_eq!(group.cores[0].status().role, Role::Leader, "a short wait changes nothing");
+    }
+    for _ in 0..2 {
+        group.cores[0].tick();
+        group.settle_while_hung(Some(0));
+    }
+    let leader = group.cores[0].status().leader;
+    assert!(leader > 1 && group.cores[leader as usize - 1].status().role == Role::Leader);
+    // It cannot come back while its disk hangs, and is caught up when it does not any more.
+    group.cores[leader as usize - 1].propose(Bytes::from_static(b"y")).unwrap();
+    group.settle_while_hung(Some(0));
+    assert_eq!(group.applied[leader as usize - 1].last().unwrap().data(), b"y");
+    group.settle();
+    assert_eq!(group.applied[0].last().unwrap().data(), b"y");
 }
 
 #[test]

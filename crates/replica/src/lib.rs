@@ -16,6 +16,7 @@ mod applier;
 mod core;
 mod deferred;
 mod fault;
+mod force;
 mod install;
 mod log_writer;
 mod open;

@@ -1,7 +1,7 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
 use crate::install::{self, Home};
-use crate::{Applier, CatchUp, Core, Fault, LogWriter};
+use crate::{Applier, CatchUp, Core, Fault, LogWriter, force};
 use apply::backend::{self, Backend};
 use apply::membership::{InitialCluster, Member};
 use apply::{Machine, lease, mvcc};
@@ -26,6 +26,9 @@ pub struct Options {
     pub name: String,
     /// What a member without data begins with.
     pub beginning: Beginning,
+    /// Whether a member with data drops what is not committed and every other member, and goes on
+    /// alone. What others have acknowledged without it is lost.
+    pub force_new_cluster: bool,
     /// Ticks without a leader before a member campaigns.
     pub election_ticks: u32,
     /// Whether members ask whether they would be elected before they begin a new term.
@@ -51,6 +54,8 @@ pub struct Options {
 /// What a member without data begins with.
 #[derive(Clone, Debug)]
 pub enum Beginning {
+    /// None: there is data, or the member cannot be opened.
+    Data,
     /// The members of a new cluster, itself among them.
     New(InitialCluster),
     /// Who it is in a cluster that runs already; it hears the rest from the leader.
@@ -123,7 +128,7 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
         apply: options.apply,
     };
     let is_new = !wal::has_segments(&*disk, &wal_dir)?;
-    let (wal, recovered, snapshot, identity, backend) = if is_new {
+    let (mut wal, mut recovered, snapshot, identity, backend) = if is_new {
         let backend = home.open_backend()?;
         if backend.applied().index > 0 {
             return Err(Fault::Config(format!(
@@ -139,11 +144,15 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
         restart(&home, &wal_dir, options)?
     };
     let machine = home.open_machine(backend)?;
+    if options.force_new_cluster && !is_new {
+        force::alone(&mut wal, &mut recovered, identity.member_id, &machine)?;
+    }
     let conf_state = machine.members.conf_state();
     let before = (snapshot.index(), snapshot.term());
     let storage =
         MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
-    let mut core = Core::new(raft_node(options, identity, storage, &machine)?, options.catch_up);
+    let node = raft_node(options, identity, storage, &machine)?;
+    let mut core = Core::new(node, options.catch_up, options.election_ticks);
     core.tick();
     let (keep_files, recorded) = (options.keep_files, snapshot.index());
     let log_writer = LogWriter { wal, disk, snap_dir, keep_files, recorded };
@@ -220,6 +229,10 @@ type OpenedLog = (Wal, Recovered, walpb::Snapshot, Identity);
 /// members; that of one which joins a cluster is empty.
 fn bootstrap(disk: &Arc<dyn Disk>, wal_dir: &Path, options: &Options) -> Result<OpenedLog, Fault> {
     let (identity, entries) = match &options.beginning {
+        Beginning::Data => {
+            let what = format!("there is no log in {}", wal_dir.display());
+            return Err(Fault::Config(what));
+        }
         Beginning::Existing(identity) => (*identity, Vec::new()),
         Beginning::New(initial) => {
             let me = initial.named(&options.name).ok_or_else(|| {

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use disk::sim::SimDisk;
 use prost::Message;
 use proto::etcdserverpb as pb;
+use proto::raftpb::{HardState, Snapshot, SnapshotMetadata};
 use replica::apply::membership::InitialCluster;
 use replica::apply::{self, lease};
-use replica::{Beginning, Command, Fault, Options, Parts, disk, open, wal};
+use replica::{Beginning, Command, Fault, Options, Parts, Persist, SnapshotDue, disk, open, wal};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,6 +22,7 @@ fn options() -> Options {
         wal_dir: None,
         name: "m".into(),
         beginning: Beginning::New(InitialCluster::parse("m=http://h:1", "t").unwrap()),
+        force_new_cluster: false,
         election_ticks: 10,
         pre_vote: true,
         snapshot_count: 10,
@@ -44,7 +46,11 @@ struct Member {
 
 impl Member {
     fn open(sim: &SimDisk) -> Result<Member, Fault> {
-        let parts = open(sim.disk(), &options())?;
+        Member::open_with(sim, &options())
+    }
+
+    fn open_with(sim: &SimDisk, options: &Options) -> Result<Member, Fault> {
+        let parts = open(sim.disk(), options)?;
         let mut member =
             Member { parts, acknowledged: Vec::new(), commit_every: 4, applied_since_commit: 0 };
         member.run()?;
@@ -205,6 +211,80 @@ fn every_recorded_snapshot_has_its_file(sim: &SimDisk) {
     let Some(newest) = recorded.last().filter(|newest| newest.index() > 0) else { return };
     let found = wal::snap::load_newest(sim, snap_dir, std::slice::from_ref(newest)).unwrap();
     assert!(found.is_some(), "snapshot {} has no file", newest.index());
+}
+
+/// A member of three whose others are gone; forced, it goes on alone.
+fn forced() -> Options {
+    let three = "m=http://h:1,n=http://h:2,o=http://h:3";
+    let beginning = Beginning::New(InitialCluster::parse(three, "t").unwrap());
+    Options { beginning, force_new_cluster: true, ..options() }
+}
+
+fn members(member: &Member) -> Vec<String> {
+    let members = &member.parts.applier.machine.members;
+    members.list().map(|member| member.name.clone()).collect()
+}
+
+#[test]
+fn a_forced_member_is_alone_wherever_it_crashed() {
+    let lost = |sim: &SimDisk| {
+        let options = Options { force_new_cluster: false, ..forced() };
+        let member = Member::open_with(sim, &options).unwrap();
+        assert_eq!(members(&member).len(), 3);
+        assert_eq!(member.parts.core.status().leader, 0, "alone, it is no majority of three");
+        drop(member);
+        sim.restart();
+    };
+    let whole = SimDisk::new(0);
+    lost(&whole);
+    let before = whole.ops();
+    let mut member = Member::open_with(&whole, &forced()).unwrap();
+    assert_eq!(members(&member), ["m"]);
+    work(&mut member, 2, 9).unwrap();
+    for crash in 1..=whole.ops() - before {
+        let sim = SimDisk::new(crash);
+        lost(&sim);
+        sim.crash_after(crash);
+        let revision = Member::open_with(&sim, &forced()).map_or(1, |mut member| {
+            let _ = work(&mut member, 2, 9);
+            acknowledged_revision(&member)
+        });
+        sim.restart();
+        let member = Member::open_with(&sim, &forced()).unwrap();
+        assert_eq!(members(&member), ["m"], "crash {crash}");
+        assert!(member.parts.reader.revision() >= revision, "crash {crash}");
+        drop(member);
+        sim.restart();
+        let mut member = Member::open(&sim).unwrap();
+        assert_eq!(members(&member), ["m"], "the log has it: no later start needs to be forced");
+        work(&mut member, 20, 25).unwrap();
+    }
+}
+
+#[test]
+fn a_snapshot_that_a_leaders_has_overtaken_is_not_recorded() {
+    let sim = SimDisk::new(5);
+    let mut member = Member::open(&sim).unwrap();
+    work(&mut member, 1, 5).unwrap();
+    let term = Some(member.parts.core.status().term);
+    let metadata = SnapshotMetadata { index: Some(90), term, ..SnapshotMetadata::default() };
+    let persist = Persist {
+        number: 100,
+        hard_state: Some(HardState { term, vote: Some(0), commit: Some(90) }),
+        entries: Vec::new(),
+        snapshot: Some(Snapshot { data: None, metadata: Some(metadata) }),
+        sync: true,
+    };
+    member.parts.log_writer.persist(&[persist]).unwrap();
+    let late = SnapshotDue {
+        index: 4,
+        term: 2,
+        conf_state: member.parts.core.conf_state(),
+        data: Vec::new(),
+    };
+    member.parts.log_writer.save_snapshot(late).unwrap();
+    let recorded = wal::valid_snapshots(&sim, Path::new("m.etcd/member/wal")).unwrap();
+    assert_eq!(recorded.last().unwrap().index(), 90);
 }
 
 #[test]

@@ -23,7 +23,7 @@ mod testing;
 mod waiters;
 mod web;
 
-pub use bootstrap::{Remotes, begin};
+pub use bootstrap::{Plan, Remotes, Source, begin};
 pub use member::{Config, Member, StartError};
 pub use net::Server as NetServer;
 

@@ -2,10 +2,10 @@
 
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
-use crate::cluster::{Inbound, PeerHandler, Roster, run_monitor};
+use crate::cluster::{Inbound, PeerHandler, Roster, hand_over, run_monitor};
 use crate::drive::{
-    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogEvent, Timing, Waiter, run_core, run_hub,
-    run_log,
+    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogEvent, Pace, Timing, Waiter, run_core,
+    run_hub, run_log,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
@@ -59,6 +59,8 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// After how long a silent leader is given up.
     pub election_timeout: Duration,
+    /// Whether a member that starts among others shortens its first wait for an election.
+    pub advance_first_election: bool,
     /// How often changes are committed to the database file.
     pub batch_interval: Duration,
     /// Operations in a transaction.
@@ -171,10 +173,15 @@ impl Member {
         let driver =
             ApplyDriver::new(parts.applier, shared, log.clone(), Arc::clone(&failed), timing);
         driver.publish_state();
-        let (log_writer, tick) = (parts.log_writer, config.heartbeat_interval);
-        *self.shared.driver.lock() = Some(CoreDriver::new(parts.core, log.clone()));
+        let log_writer = parts.log_writer;
+        let pace = Pace {
+            tick: config.heartbeat_interval,
+            election_ticks: config.replica.election_ticks,
+            advances: config.advance_first_election,
+        };
+        *self.shared.driver.lock() = Some(CoreDriver::new(parts.core, log.clone(), pace));
         let shared = Arc::clone(&self.shared);
-        self.spawn("core", move || run_core(&shared, tick))?;
+        self.spawn("core", move || run_core(&shared, pace.tick))?;
         let shared = Arc::clone(&self.shared);
         self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
         self.spawn("apply", move || driver.run())?;
@@ -355,8 +362,10 @@ impl Member {
         VERSION
     }
 
-    /// Stops: no more calls, then no more threads; what was applied is committed.
+    /// Stops: another member leads, then no more calls, then no more threads; what was applied is
+    /// committed.
     pub fn stop(mut self, grace: Duration) {
+        hand_over(&self.shared);
         for net in self.net.drain(..) {
             net.stop(grace);
         }
@@ -365,8 +374,7 @@ impl Member {
             waiter.fail(&shared.metrics, Error::Stopped);
         }
         if let Some(transport) = self.transport.take() {
-            // The roster holds it as well: it is dropped, and ends, with the last handle.
-            transport.remove_all();
+            transport.stop();
         }
         self.monitor.close();
         shared.core.close();

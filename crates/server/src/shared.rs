@@ -116,6 +116,17 @@ impl Shared {
 
     /// Proposes a request; `waiter` hears what became of it.
     pub(crate) fn propose(&self, kind: Kind, request: &[u8], waiter: Waiter) {
+        self.propose_in(kind, request, waiter, None);
+    }
+
+    /// Proposes something that only the leader of this term may decide: it goes into this member's
+    /// log, or nowhere.
+    pub(crate) fn propose_as_leader(&self, kind: Kind, request: &[u8], term: u64) {
+        // If it does not come through, it is decided again.
+        self.propose_in(kind, request, Waiter::Own(Box::new(|_| {})), Some(term));
+    }
+
+    fn propose_in(&self, kind: Kind, request: &[u8], waiter: Waiter, as_leader_in: Option<u64>) {
         let gap = self
             .gauges
             .committed
@@ -136,7 +147,11 @@ impl Shared {
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
-        let event = CoreEvent::Propose { id, proposal: Proposal::Data(data) };
+        let proposal = match as_leader_in {
+            Some(term) => Proposal::AsLeader { term, data },
+            None => Proposal::Data(data),
+        };
+        let event = CoreEvent::Propose { id, proposal };
         // Alone, it is made here and now; with others, they are made together.
         let is_alone = self.waiters.len() == 1;
         let is_taken = if is_alone { self.drive(event) } else { self.core.send(event) };

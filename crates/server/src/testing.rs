@@ -184,6 +184,7 @@ fn config() -> Config {
             beginning: replica::Beginning::New(
                 InitialCluster::parse("m=http://h:1", "t").expect("it is a cluster"),
             ),
+            force_new_cluster: false,
             election_ticks: 10,
             pre_vote: true,
             snapshot_count: 10_000,
@@ -203,6 +204,7 @@ fn config() -> Config {
         advertise_client_urls: Vec::new(),
         heartbeat_interval: Duration::from_millis(100),
         election_timeout: Duration::from_secs(1),
+        advance_first_election: true,
         batch_interval: Duration::from_millis(100),
         txn_ops_max: 128,
         request_bytes_max: 1_572_864,

@@ -91,7 +91,7 @@ impl Handler for Recorder {
             Note::Active { id } => self.tell(Event::Active(*id)),
             Note::Inactive { id, .. } => self.tell(Event::Inactive(*id)),
             Note::StreamOpened { id, stream } => self.tell(Event::StreamOpened(*id, stream)),
-            Note::StreamLost { id, stream, why } => {
+            Note::StreamLost { id, stream, why, .. } => {
                 self.tell(Event::StreamLost(*id, stream, (*why).to_owned()));
             }
             Note::SnapshotReceived { why: Some(why), .. } => {

@@ -13,6 +13,8 @@ const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) enum Proposal {
     /// An entry's data.
     Data(Bytes),
+    /// The same, if this member leads in this term: it must not go to another leader.
+    AsLeader { term: u64, data: Bytes },
     /// A change of the membership.
     Change(ConfChange),
 }
@@ -20,7 +22,7 @@ pub(crate) enum Proposal {
 impl Proposal {
     fn len(&self) -> usize {
         match self {
-            Proposal::Data(data) => data.len(),
+            Proposal::Data(data) | Proposal::AsLeader { data, .. } => data.len(),
             Proposal::Change(change) => change.encoded_len(),
         }
     }

@@ -1,16 +1,19 @@
 //! A member among others: who they are, the way to them, and what needs their consent.
 
 mod checks;
+mod hand_over;
 mod held;
 mod lateness;
 mod led_streams;
 mod monitor;
 mod network;
+mod peer_log;
 mod reads;
 mod roster;
 mod versions;
 
 pub(crate) use checks::{may_add, may_promote, may_remove};
+pub(crate) use hand_over::hand_over;
 pub(crate) use held::{Held, Proposal};
 pub(crate) use lateness::Lateness;
 pub(crate) use led_streams::LedStreams;
@@ -18,10 +21,11 @@ pub(crate) use monitor::run as run_monitor;
 pub(crate) use network::{Inbound, PeerHandler};
 pub(crate) use reads::{Read, Reads};
 pub(crate) use roster::Roster;
-pub(crate) use versions::{decide, downgrade_target, is_version};
+pub(crate) use versions::{decide, downgrade_target, is_version, minor_of};
 
 use apply::backend::Snapshot;
 use bytes::Bytes;
+use peer::PeerStats;
 use proto::raftpb::Message;
 use std::time::{Duration, Instant};
 
@@ -42,6 +46,10 @@ pub(crate) trait Network: Send + Sync {
     fn remove(&self, id: u64);
     /// Since when a member has been heard without a break.
     fn active_since(&self, id: u64) -> Option<Instant>;
+    /// How many members bytes go to and come from.
+    fn active_peers(&self) -> usize;
+    /// Every other member's counts, by id.
+    fn stats(&self) -> Vec<(u64, PeerStats)>;
     /// Posts a request to one of these URLs, in turn until one answers.
     fn post(
         &self,

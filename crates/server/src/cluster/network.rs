@@ -1,13 +1,13 @@
 //! The peer protocol as the member's way to the others.
 
-use super::{Answer, Network};
+use super::{Answer, Network, peer_log};
 use crate::drive::CoreEvent;
 use crate::shared::Shared;
 use crate::web::PeerWeb;
 use apply::backend::Snapshot;
 use bytes::Bytes;
 use net::http::{HttpRequest, HttpResponse, HttpService};
-use peer::{Handler, Overloaded, Question, Transport};
+use peer::{Handler, Note, Overloaded, PeerStats, Question, Transport};
 use prost::Message as _;
 use proto::raftpb::Message;
 use std::io::{self, Read};
@@ -85,6 +85,11 @@ impl Handler for PeerHandler {
     fn expelled(&self, _by: u64) {
         self.shared.roster.expel();
     }
+
+    fn note(&self, note: &Note<'_>) {
+        self.shared.metrics.peers.note(note);
+        peer_log::log(self.shared.member_id, note);
+    }
 }
 
 impl Network for Transport {
@@ -112,6 +117,14 @@ impl Network for Transport {
 
     fn active_since(&self, id: u64) -> Option<Instant> {
         Transport::active_since(self, id)
+    }
+
+    fn active_peers(&self) -> usize {
+        Transport::active_peers(self)
+    }
+
+    fn stats(&self) -> Vec<(u64, PeerStats)> {
+        Transport::stats(self)
     }
 
     fn post(

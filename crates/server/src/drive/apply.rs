@@ -451,17 +451,42 @@ impl ApplyDriver {
         self.propose_checkpoints(now_ms);
     }
 
+    /// A member that slept may have been replaced without knowing: the cluster confirms that it
+    /// leads before it revokes what expired meanwhile.
     fn revoke_expired(&mut self, now_ms: u64) {
         self.revoking.retain(|_, since| now_ms < *since + REVOKE_RETRY_MS);
-        for id in self.applier.machine.lessor.expired(now_ms, REVOKES_MAX) {
-            if self.revoking.contains_key(&id) {
-                continue;
-            }
-            self.revoking.insert(id, now_ms);
-            let revoke = LeaseRevokeRequest { id }.encode_to_vec();
-            self.shared.metrics.leases.expired.inc();
-            self.shared.propose(Kind::LeaseRevoke, &revoke, Waiter::Own(Box::new(|_| {})));
+        let mut expired = self.applier.machine.lessor.expired(now_ms, REVOKES_MAX);
+        expired.retain(|id| !self.revoking.contains_key(id));
+        if expired.is_empty() {
+            return;
         }
+        self.revoking.extend(expired.iter().map(|id| (*id, now_ms)));
+        let (shared, term) = (Arc::clone(&self.shared), self.term());
+        self.shared.linearizable(move |confirmed| {
+            if confirmed.is_ok() {
+                shared.on_apply(move |driver| driver.revoke(&expired, term));
+            }
+        });
+    }
+
+    /// Revokes those that are still expired, if this member still leads in the same term.
+    fn revoke(&mut self, ids: &[i64], term: u64) {
+        self.follow_leadership();
+        if !self.applier.machine.lessor.is_primary() || self.term() != term {
+            return;
+        }
+        let now_ms = self.shared.now_ms();
+        for id in self.applier.machine.lessor.expired(now_ms, REVOKES_MAX) {
+            if ids.contains(&id) {
+                let revoke = LeaseRevokeRequest { id }.encode_to_vec();
+                self.shared.metrics.leases.expired.inc();
+                self.shared.propose_as_leader(Kind::LeaseRevoke, &revoke, term);
+            }
+        }
+    }
+
+    fn term(&self) -> u64 {
+        self.shared.gauges.term.load(Ordering::Acquire)
     }
 
     /// A note that is lost on the way is made again when the lease is due the next time.
@@ -472,7 +497,7 @@ impl ApplyDriver {
                 return;
             }
             let request = LeaseCheckpointRequest { checkpoints }.encode_to_vec();
-            self.shared.propose(Kind::LeaseCheckpoint, &request, Waiter::Own(Box::new(|_| {})));
+            self.shared.propose_as_leader(Kind::LeaseCheckpoint, &request, self.term());
         }
     }
 }

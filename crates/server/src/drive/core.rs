@@ -35,11 +35,26 @@ pub(crate) struct CoreDriver {
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
     leader: u64,
+    pace: Pace,
+    /// Until when the first wait for an election may still be shortened.
+    advance: Option<Instant>,
     /// When there last was another leader than before.
     elected_at: Option<Instant>,
     /// Since when there is none.
     leaderless_since: Option<Instant>,
 }
+
+/// How fast raft's time goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) tick: Duration,
+    pub(crate) election_ticks: u32,
+    /// Whether a member that starts among others shortens its first wait for an election.
+    pub(crate) advances: bool,
+}
+
+/// How long others may take to be reached before the first wait is not shortened any more.
+const ADVANCE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs until the mailbox is closed.
 pub(crate) fn run(shared: &Arc<Shared>, tick: Duration) {
@@ -58,6 +73,7 @@ pub(crate) fn run(shared: &Arc<Shared>, tick: Duration) {
         let now = Instant::now();
         if now >= next_tick {
             driver.core.tick();
+            driver.advance(shared, now);
             // A thread that slept too long does not hurry after lost ticks.
             next_tick = now + tick;
             driver.expire(shared, now);
@@ -82,7 +98,7 @@ impl Shared {
 
 impl CoreDriver {
     /// A core with nothing to do yet.
-    pub(crate) fn new(core: Core, log: Mailbox<LogEvent>) -> CoreDriver {
+    pub(crate) fn new(core: Core, log: Mailbox<LogEvent>, pace: Pace) -> CoreDriver {
         CoreDriver {
             core,
             log,
@@ -93,8 +109,30 @@ impl CoreDriver {
             events: Vec::new(),
             commands: Vec::new(),
             leader: 0,
+            pace,
+            advance: pace.advances.then(|| Instant::now() + ADVANCE_LIMIT),
             elected_at: None,
             leaderless_since: Some(Instant::now()),
+        }
+    }
+
+    /// Whoever has reached others and hears of no leader need not wait a whole election timeout:
+    /// all but two ticks of it pass at once (reference: `EtcdServer.adjustTicks`).
+    fn advance(&mut self, shared: &Shared, now: Instant) {
+        let Some(until) = self.advance else { return };
+        let Some(network) = shared.roster.network() else { return };
+        if now > until {
+            self.advance = None;
+        } else if network.active_peers() > 1 {
+            self.advance = None;
+            let ticks = self.pace.election_ticks.saturating_sub(2);
+            (0..ticks).for_each(|_| self.core.tick());
+            tracing::info!(
+                local_member_id = %format!("{:x}", shared.member_id),
+                forward_ticks = ticks,
+                election_ticks = self.pace.election_ticks,
+                "initialized peer connections; fast-forwarding election ticks"
+            );
         }
     }
 
@@ -151,15 +189,25 @@ impl CoreDriver {
     // ---- proposals -------------------------------------------------------------------------
 
     fn propose(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
+        if let Proposal::AsLeader { .. } = proposal {
+            return self.propose_as_leader(shared, id, proposal);
+        }
         if self.leader == 0 || !self.held.is_empty() {
             return self.hold(shared, id, proposal);
         }
         match proposal {
             Proposal::Data(data) => self.collect(shared, id, data),
-            Proposal::Change(_) => {
+            Proposal::Change(_) | Proposal::AsLeader { .. } => {
                 self.propose_batch(shared);
                 self.propose_one(shared, id, proposal);
             }
+        }
+    }
+
+    /// Here and now, or not at all: it must not reach another leader.
+    fn propose_as_leader(&mut self, shared: &Shared, id: u64, proposal: Proposal) {
+        if let Err(dropped) = self.give(proposal) {
+            self.drop_proposal(shared, id, dropped);
         }
     }
 
@@ -206,6 +254,14 @@ impl CoreDriver {
     fn give(&mut self, proposal: Proposal) -> Result<(), Dropped> {
         match proposal {
             Proposal::Data(data) => self.core.propose(data),
+            Proposal::AsLeader { term, data } => {
+                let status = self.core.status();
+                if status.role == Role::Leader && status.term == term {
+                    self.core.propose(data)
+                } else {
+                    Err(Dropped::NoLeader)
+                }
+            }
             Proposal::Change(change) => self.core.propose_conf_change(&change),
         }
     }
@@ -236,6 +292,7 @@ impl CoreDriver {
         shared.answers.expire(now);
         self.expire_proposals(shared, now);
         for read in self.reads.tick(now) {
+            shared.metrics.member.reads_failed.inc();
             read(Err(Error::Timeout));
         }
         self.end_led_streams(shared, now);
@@ -323,8 +380,10 @@ impl CoreDriver {
     // ---- what others see of raft -----------------------------------------------------------
 
     fn follow_leader(&mut self, shared: &Shared) {
-        let leader = self.core.status().leader;
+        let status = self.core.status();
+        let leader = status.leader;
         if leader != self.leader {
+            log_leader(status.id, self.leader, leader, status.term);
             self.leader = leader;
             let now = Instant::now();
             if leader == 0 {
@@ -349,4 +408,16 @@ impl CoreDriver {
             shared.on_apply(ApplyDriver::follow_leadership);
         }
     }
+}
+
+/// As raft's own log has it, in the reference.
+fn log_leader(own_id: u64, before: u64, leader: u64, term: u64) {
+    let text = match (before, leader) {
+        (_, 0) => format!("raft.node: {own_id:x} lost leader {before:x} at term {term}"),
+        (0, _) => format!("raft.node: {own_id:x} elected leader {leader:x} at term {term}"),
+        _ => format!(
+            "raft.node: {own_id:x} changed leader from {before:x} to {leader:x} at term {term}"
+        ),
+    };
+    tracing::info!(logger = "raft", "{text}");
 }

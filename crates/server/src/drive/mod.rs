@@ -8,7 +8,7 @@ mod log;
 mod snapshots;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
-pub(crate) use self::core::{CoreDriver, run as run_core};
+pub(crate) use self::core::{CoreDriver, Pace, run as run_core};
 pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::run as run_log;

@@ -38,6 +38,7 @@ impl ApplyDriver {
         // What waited to be applied is part of it.
         self.held.clear();
         self.restoring = Some(snapshot);
+        self.shared.metrics.member.snapshot_applying.set(1);
         self.restore_if_ready()
     }
 
@@ -64,6 +65,7 @@ impl ApplyDriver {
         shared.core.send(CoreEvent::Applied { index: applied.index, conf_changes: Vec::new() });
         self.publish_alarms();
         self.publish_state();
+        shared.metrics.member.snapshot_applying.set(0);
         Ok(())
     }
 }

@@ -21,6 +21,10 @@ pub(crate) struct MemberMetrics {
     alarms_shown: Mutex<Vec<(u64, i32)>>,
     has_leader: IntGauge,
     is_leader: IntGauge,
+    is_learner: IntGauge,
+    pub(crate) snapshot_applying: IntGauge,
+    pub(crate) promotions: IntCounter,
+    pub(crate) reads_failed: IntCounter,
     leader_changes: IntCounter,
     committed: IntGauge,
     applied: IntGauge,
@@ -47,6 +51,8 @@ impl MemberMetrics {
     pub(super) fn new(f: &Families<'_>, member_id: u64) -> MemberMetrics {
         identity(f, member_id);
         unused(f);
+        let (is_learner, promotions) = learners(f);
+        let (snapshot_applying, reads_failed) = among_others(f);
         MemberMetrics {
             health_successes: f.counter(
                 "etcd_server_health_success",
@@ -93,6 +99,10 @@ impl MemberMetrics {
                 "etcd_server_is_leader",
                 "Whether or not this member is a leader. 1 if is, 0 otherwise.",
             ),
+            is_learner,
+            snapshot_applying,
+            promotions,
+            reads_failed,
             leader_changes: f.counter(
                 "etcd_server_leader_changes_seen_total",
                 "The number of leader changes seen.",
@@ -161,6 +171,7 @@ impl MemberMetrics {
         let leader = from.leader.load(Ordering::Relaxed);
         self.has_leader.set(i64::from(leader != 0));
         self.is_leader.set(i64::from(leader == shared.member_id));
+        self.is_learner.set(i64::from(shared.roster.is_learner()));
         self.committed.set(int(from.committed.load(Ordering::Relaxed)));
         self.applied.set(int(from.applied.load(Ordering::Relaxed)));
         self.pending.set(shared.waiters.len() as i64);
@@ -195,19 +206,37 @@ fn identity(f: &Families<'_>, member_id: u64) {
     }
 }
 
+/// Whether it is one, and how many were promoted.
+fn learners(f: &Families<'_>) -> (IntGauge, IntCounter) {
+    let is_learner = f.gauge(
+        "etcd_server_is_learner",
+        "Whether or not this member is a learner. 1 if is, 0 otherwise.",
+    );
+    let promotions = f.counter(
+        "etcd_server_learner_promote_successes",
+        "The total number of successful learner promotions while this member is leader.",
+    );
+    (is_learner, promotions)
+}
+
+/// Whether a leader's snapshot is being installed, and reads that the cluster did not confirm.
+fn among_others(f: &Families<'_>) -> (IntGauge, IntCounter) {
+    let snapshot_applying = f.gauge(
+        "etcd_server_snapshot_apply_in_progress_total",
+        "1 if the server is applying the incoming snapshot. 0 if none.",
+    );
+    let reads_failed = f.counter(
+        "etcd_server_read_indexes_failed_total",
+        "The total number of failed read indexes seen.",
+    );
+    (snapshot_applying, reads_failed)
+}
+
 /// Families of rooms that a cluster of one does not have, or that this version does not have yet:
 /// they stand as on a fresh etcd.
 fn unused(f: &Families<'_>) {
     let auth = f.gauge("etcd_debugging_auth_revision", "The current revision of auth store.");
     auth.set(1);
-    f.gauge(
-        "etcd_server_is_learner",
-        "Whether or not this member is a learner. 1 if is, 0 otherwise.",
-    );
-    f.counter(
-        "etcd_server_learner_promote_successes",
-        "The total number of successful learner promotions while this member is leader.",
-    );
     f.counters(
         "etcd_server_learner_promote_failures",
         "The total number of failed learner promotions (likely learner not ready) while this \
@@ -217,14 +246,6 @@ fn unused(f: &Families<'_>) {
     f.counter(
         "etcd_server_heartbeat_send_failures_total",
         "The total number of leader heartbeat send failures (likely overloaded from slow disk).",
-    );
-    f.gauge(
-        "etcd_server_snapshot_apply_in_progress_total",
-        "1 if the server is applying the incoming snapshot. 0 if none.",
-    );
-    f.counter(
-        "etcd_server_read_indexes_failed_total",
-        "The total number of failed read indexes seen.",
     );
     f.counter(
         "etcd_server_slow_read_indexes_total",

@@ -4,7 +4,8 @@
 //! calls, requests     gRPC calls; durations by kind of request
 //! disk, metered       what the disk takes, measured at the files
 //! keys, leases, watchers, member, process
-//! peers, absent       families that a cluster of one, or any v3 server, leaves at zero
+//! peers               other members, counted by the transport
+//! absent              families that any v3 server leaves at zero
 //! ```
 //! Recording takes atomics alone; children of labels are looked up once. What changes all the time
 //! is read when somebody asks.
@@ -47,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) keys: keys::KeyMetrics,
     pub(crate) leases: leases::LeaseMetrics,
     pub(crate) member: member::MemberMetrics,
+    pub(crate) peers: peers::PeerMetrics,
     pub(crate) watchers: watchers::WatchMetrics,
     process: process::ProcessMetrics,
     scrapes: Scrapes,
@@ -72,7 +74,6 @@ impl Metrics {
     pub(crate) fn new(early: Early, member_id: u64) -> Metrics {
         let Early { registry, disk } = early;
         let f = &Families(&registry);
-        peers::register(f, member_id);
         absent::register(f);
         Metrics {
             disk,
@@ -81,6 +82,7 @@ impl Metrics {
             keys: keys::KeyMetrics::new(f),
             leases: leases::LeaseMetrics::new(f),
             member: member::MemberMetrics::new(f, member_id),
+            peers: peers::PeerMetrics::new(f, member_id),
             watchers: watchers::WatchMetrics::new(f),
             process: process::ProcessMetrics::new(f),
             scrapes: Scrapes::new(f),
@@ -111,6 +113,7 @@ impl Metrics {
         let _scraping = self.scrapes.begin();
         self.keys.refresh(shared);
         self.member.refresh(shared);
+        self.peers.refresh(&shared.roster);
         self.watchers.refresh(shared);
         self.calls.refresh();
         self.process.refresh();

@@ -4,12 +4,10 @@ use super::{Error, Refused, decode};
 use crate::cluster;
 use crate::shared::Shared;
 use apply::membership::{Member, member_id};
-use apply::{Kind, Reply};
 use bytes::Bytes;
 use net::rpc::Responder;
 use prost::Message;
 use proto::etcdserverpb as pb;
-use proto::etcdserverpb::downgrade_request::DowngradeAction;
 use proto::raftpb::{ConfChange, ConfChangeType};
 use serde_json::json;
 use std::sync::Arc;
@@ -212,7 +210,13 @@ pub(crate) fn promote_member(
         let kind = ConfChangeType::ConfChangeAddNode;
         let context = Some(with_promotion(&member, true));
         let change = conf_change(kind, id, context);
-        inner.propose_conf_change(change, move |result| then(result.map(|_: Reply| ())));
+        let counted = Arc::clone(&inner);
+        inner.propose_conf_change(change, move |result| {
+            if result.is_ok() {
+                counted.metrics.member.promotions.inc();
+            }
+            then(result.map(|_| ()));
+        });
     });
 }
 
@@ -276,65 +280,6 @@ pub(super) fn move_leader(
         reply.reply(pb::MoveLeaderResponse { header }.encode_to_vec().into());
     });
     Ok(())
-}
-
-/// `Maintenance.Downgrade`: validated against the cluster's version; see [`Kind`].
-pub(super) fn downgrade(
-    shared: &Arc<Shared>,
-    body: &Bytes,
-    reply: Responder,
-) -> Result<(), Refused> {
-    let (request, reply) = decode::<pb::DowngradeRequest>(body, reply)?;
-    let Ok(action) = DowngradeAction::try_from(request.action) else {
-        return Err(Refused::new(reply, Error::NotSupported));
-    };
-    let cancels = action == DowngradeAction::Cancel;
-    if !cancels && !cluster::is_version(&request.version) {
-        return Err(Refused::new(reply, Error::WrongDowngradeFormat));
-    }
-    let inner = Arc::clone(shared);
-    shared.linearizable(move |confirmed| {
-        match confirmed.and_then(|()| plan_downgrade(&inner, action, &request.version)) {
-            Ok(set) => set_downgrade(&inner, set, reply),
-            Err(error) => reply.fail(error),
-        }
-    });
-    Ok(())
-}
-
-/// What is to be set: whether a downgrade is under way, and to which version. None for nothing.
-fn plan_downgrade(
-    shared: &Shared,
-    action: DowngradeAction,
-    version: &str,
-) -> Result<Option<(bool, String)>, Error> {
-    let members = shared.roster.members();
-    let under_way = members.downgrade().enabled;
-    if action == DowngradeAction::Cancel {
-        return Ok(under_way.then(|| (false, String::new())));
-    }
-    let current = members.cluster_version().unwrap_or_default();
-    let target = cluster::downgrade_target(version, current)?;
-    if under_way {
-        return Err(Error::DowngradeInProcess);
-    }
-    Ok((action == DowngradeAction::Enable).then_some((true, target)))
-}
-
-fn set_downgrade(shared: &Shared, set: Option<(bool, String)>, reply: Responder) {
-    let members = shared.roster.members();
-    let current = members.cluster_version().unwrap_or_default();
-    let minor = current.rsplit_once('.').map_or(current, |(minor, _)| minor);
-    let response = pb::DowngradeResponse { header: None, version: minor.to_owned() };
-    let Some((enabled, ver)) = set else {
-        return reply.reply(response.encode_to_vec().into());
-    };
-    let info = proto::membershippb::DowngradeInfoSetRequest { enabled, ver };
-    let waiter = crate::drive::Waiter::Own(Box::new(move |result| match result {
-        Ok(_) => reply.reply(response.encode_to_vec().into()),
-        Err(error) => reply.fail(error),
-    }));
-    shared.propose(Kind::DowngradeInfoSet, &info.encode_to_vec(), waiter);
 }
 
 #[cfg(test)]

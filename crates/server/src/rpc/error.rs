@@ -60,6 +60,9 @@ errors! {
         "etcdserver: invalid downgrade target version";
     DowngradeInProcess => FailedPrecondition,
         "etcdserver: cluster has a downgrade job in progress";
+    NoClusterVersion => FailedPrecondition,
+        "etcdserver: cluster version not found during downgrade";
+    UnknownMethod => Unknown, "etcdserver: unknown method";
     NotLeader => FailedPrecondition, "etcdserver: not leader";
     TransferTimeout => Unavailable,
         "etcdserver: request timed out, leader transfer took too long";

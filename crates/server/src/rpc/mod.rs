@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod cluster;
+mod downgrade;
 mod error;
 pub(crate) mod forward;
 mod health;
@@ -238,7 +239,7 @@ impl Service {
             Call::MemberList => cluster::list(shared, &body, reply),
             Call::MemberPromote => cluster::promote(shared, &body, reply),
             Call::MoveLeader => cluster::move_leader(shared, &body, reply),
-            Call::Downgrade => cluster::downgrade(shared, &body, reply),
+            Call::Downgrade => downgrade::downgrade(shared, &body, reply),
             Call::Alarm => maintenance::alarm(shared, &body, reply),
             Call::Status => maintenance::status(shared, reply),
             Call::Defragment => maintenance::defragment(shared, reply),

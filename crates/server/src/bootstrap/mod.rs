@@ -1,0 +1,126 @@
+//! How a member without data begins: with others that are as new, or by joining a cluster that
+//! runs (reference: `server/etcdserver/bootstrap.go`, `cluster_util.go`).
+//!
+//! ```text
+//! data                 begins with that; nobody is asked
+//! new, listed          verified, unless another member knows this one already
+//! new, to be found     the source completes the list with what the other new members told it
+//! existing             the members that run say which id this one was given
+//! ```
+
+mod join;
+mod remote;
+mod urls;
+mod verify;
+
+use apply::membership::InitialCluster;
+use remote::PROBE_LIMIT;
+use replica::Beginning;
+use replica::disk::Disk;
+use std::collections::BTreeSet;
+
+/// The members of a cluster that is joined, with their URLs: whom a member must be able to answer
+/// before it knows them from the log.
+pub type Remotes = Vec<(u64, Vec<String>)>;
+
+/// Where the list of the first members comes from. Asked only for a member without data.
+pub trait Source {
+    /// The members as they are known at first, this one among them.
+    ///
+    /// # Errors
+    /// There is no usable list.
+    fn cluster(&self) -> Result<InitialCluster, String>;
+
+    /// Whether the list is completed by [`Source::complete`].
+    fn discovers(&self) -> bool;
+
+    /// Makes this member known to the other new ones, and waits until there are enough; the whole
+    /// list comes back.
+    ///
+    /// # Errors
+    /// The cluster is complete without this member, or the others cannot be found.
+    fn complete(&self, own_id: u64, known: &InitialCluster) -> Result<InitialCluster, String>;
+}
+
+/// What a member without data is told.
+pub struct Plan<'p> {
+    /// Whether it joins a cluster that runs.
+    pub joins: bool,
+    /// Where other members reach it.
+    pub advertise_peer_urls: &'p [String],
+    /// The first members.
+    pub source: &'p dyn Source,
+}
+
+/// Finds out how a member begins. One with data begins with that.
+///
+/// # Errors
+/// What is wrong with the list of members, in the words of etcd; what the others say against it.
+pub fn begin(
+    disk: &dyn Disk,
+    options: &mut replica::Options,
+    plan: &Plan<'_>,
+) -> Result<Remotes, String> {
+    if replica::has_log(disk, options).map_err(|fault| fault.to_string())? {
+        if plan.source.discovers() {
+            tracing::warn!(
+                "discovery token is ignored since cluster already initialized; valid logs are found"
+            );
+        }
+        return Ok(Remotes::new());
+    }
+    let initial = plan.source.cluster();
+    let initial = initial.map_err(|error| format!("error setting up initial cluster: {error}"))?;
+    verify::has_local_member(&initial, &options.name)?;
+    if plan.joins {
+        verify::joining(&initial, plan.source.discovers())?;
+        let (identity, remotes) = join::join(&initial, options)?;
+        options.beginning = Beginning::Existing(identity);
+        return Ok(remotes);
+    }
+    verify::beginning(&initial, &options.name, plan.advertise_peer_urls)?;
+    options.beginning = Beginning::New(begin_new(initial, &options.name, plan.source)?);
+    Ok(Remotes::new())
+}
+
+/// The list that a new cluster begins with.
+fn begin_new(
+    initial: InitialCluster,
+    name: &str,
+    source: &dyn Source,
+) -> Result<InitialCluster, String> {
+    let own_id = initial.named(name).map(|member| member.id).expect("the list was verified");
+    verify::distinct_ids(&initial)?;
+    if is_bootstrapped(&initial, name, own_id) {
+        return Err(format!("member {own_id:x} has already been bootstrapped"));
+    }
+    if !source.discovers() {
+        return Ok(initial);
+    }
+    tracing::info!("Bootstrapping cluster using v3 discovery.");
+    let found = source.complete(own_id, &initial);
+    let found = found.map_err(|why| format!("failed to join discovery cluster ({why})"))?;
+    if found.has_duplicate_url() {
+        return Err(format!("discovery cluster {found} has duplicate url"));
+    }
+    verify::has_local_member(&found, name)?;
+    verify::distinct_ids(&found)?;
+    Ok(found)
+}
+
+/// Whether the cluster runs, and has seen this member run: then its data was lost.
+fn is_bootstrapped(initial: &InitialCluster, name: &str, own_id: u64) -> bool {
+    let Ok(cluster) = remote::ask_members(other_urls(initial, name), PROBE_LIMIT) else {
+        return false;
+    };
+    let has_run =
+        |member: &apply::membership::Member| member.id == own_id && !member.client_urls.is_empty();
+    cluster.members.iter().any(has_run)
+}
+
+/// Where the others are, in order.
+fn other_urls(initial: &InitialCluster, name: &str) -> Vec<String> {
+    let others = initial.members.iter().filter(|member| member.name != name);
+    let urls: BTreeSet<String> = others.flat_map(|member| member.peer_urls.clone()).collect();
+    urls.into_iter().collect()
+}

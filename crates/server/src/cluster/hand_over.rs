@@ -1,0 +1,77 @@
+//! A leader on its way out gives the leadership to another member first
+//! (reference: `EtcdServer.TryTransferLeadershipOnShutdown`).
+
+use crate::rpc::Error;
+use crate::shared::Shared;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often it looks whether the other one leads.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Hands the leadership over, if this member has it and there is somebody to take it. Waits until
+/// that is done or has taken as long as a request may.
+pub(crate) fn hand_over(shared: &Arc<Shared>) {
+    let own_id = shared.member_id;
+    let id = |id: u64| format!("{id:x}");
+    let leader = shared.gauges.leader.load(Ordering::Relaxed);
+    if leader != own_id {
+        tracing::info!(
+            local_member_id = %id(own_id),
+            current_leader_member_id = %id(leader),
+            "skipped leadership transfer; local server is not leader"
+        );
+        return;
+    }
+    let voters = shared.roster.members().list().filter(|member| !member.is_learner).count();
+    if voters < 2 {
+        tracing::info!(
+            local_member_id = %id(own_id),
+            current_leader_member_id = %id(leader),
+            "skipped leadership transfer for single voting member cluster"
+        );
+        return;
+    }
+    if let Err(error) = hand_over_to_longest(shared) {
+        let (_, error) = error.code_and_text();
+        tracing::warn!(local_member_id = %id(own_id), error, "leadership transfer failed");
+    }
+}
+
+fn hand_over_to_longest(shared: &Arc<Shared>) -> Result<(), Error> {
+    let own_id = shared.member_id;
+    let to = longest_connected(shared).ok_or(Error::Unhealthy)?;
+    let (from, id) = (format!("{own_id:x}"), format!("{to:x}"));
+    tracing::info!(
+        local_member_id = %from,
+        current_leader_member_id = %from,
+        transferee_member_id = %id,
+        "leadership transfer starting"
+    );
+    let begun = Instant::now();
+    shared.transfer(to);
+    while shared.gauges.leader.load(Ordering::Relaxed) != to {
+        if begun.elapsed() > shared.limits.request_timeout {
+            return Err(Error::TransferTimeout);
+        }
+        std::thread::sleep(LOOK);
+    }
+    tracing::info!(
+        local_member_id = %from,
+        old_leader_member_id = %from,
+        new_leader_member_id = %id,
+        took = ?begun.elapsed(),
+        "leadership transfer finished"
+    );
+    Ok(())
+}
+
+/// The voter that has been connected without a break for longest.
+fn longest_connected(shared: &Shared) -> Option<u64> {
+    let network = shared.roster.network()?;
+    let members = shared.roster.members();
+    let voters = members.list().filter(|member| !member.is_learner);
+    let since = voters.filter_map(|member| Some((network.active_since(member.id)?, member.id)));
+    since.min().map(|(_, id)| id)
+}
