@@ -126,6 +126,7 @@ impl LogWriter {
         self.wal.release_to(due.index);
         self.wal.purge(self.keep_files)?;
         snap::purge(&*self.disk, &self.snap_dir, self.keep_files)?;
+        snap::release_databases(&*self.disk, &self.snap_dir, due.index)?;
         Ok(())
     }
 }
@@ -223,5 +224,21 @@ mod tests {
         writer.save_snapshot(SnapshotDue { index: 2, term: 1, conf_state, data }).unwrap();
         let recorded = wal::valid_snapshots(&sim, Path::new("wal")).unwrap();
         assert_eq!(recorded.last().map(walpb::Snapshot::index), Some(8));
+    }
+
+    #[test]
+    fn a_database_that_came_too_late_does_not_stay() {
+        let sim = SimDisk::new(1);
+        let mut writer = writer(&sim);
+        writer.persist(&[own()]).unwrap();
+        for index in [1, 2, 10] {
+            let path = crate::received_db(Path::new("snap"), index);
+            sim.open(&path, disk::Open::CREATE).unwrap();
+        }
+        let (conf_state, data) = (ConfState::default(), Vec::new());
+        writer.save_snapshot(SnapshotDue { index: 2, term: 1, conf_state, data }).unwrap();
+        let mut names = sim.list(Path::new("snap")).unwrap();
+        names.retain(|name| name.ends_with(".db"));
+        assert_eq!(names, ["0000000000000002.snap.db", "000000000000000a.snap.db"]);
     }
 }

@@ -83,6 +83,25 @@ pub fn load_newest(
     Ok(None)
 }
 
+/// Removes databases that came with snapshots before this index: those that were used have another
+/// name by now, and the rest came too late to be used.
+///
+/// # Errors
+/// I/O faults.
+pub fn release_databases(disk: &dyn Disk, dir: &Path, index: u64) -> Result<(), Fault> {
+    let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
+    let is_old = |name: &&String| {
+        let digits = name.strip_suffix(".snap.db");
+        let of = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        of.is_some_and(|of| of < index)
+    };
+    for name in names.iter().filter(is_old) {
+        let path = dir.join(name);
+        disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
+    }
+    Ok(())
+}
+
 /// Removes the oldest snapshot files until `keep` are left.
 ///
 /// # Errors
