@@ -14,7 +14,7 @@ const WAITING_MAX: usize = 64;
 enum Proposal {
     Own(ConfChange),
     /// Passed on by another member.
-    Others(Message),
+    Others(Box<Message>),
 }
 
 /// The changes that wait, in their order.
@@ -44,7 +44,7 @@ impl Deferred {
         message: Message,
     ) -> Option<Message> {
         if is_conf_change(&message) && self.must_wait(node) {
-            self.waiting.push_back(Proposal::Others(message));
+            self.waiting.push_back(Proposal::Others(Box::new(message)));
             return None;
         }
         Some(message)
@@ -57,7 +57,7 @@ impl Deferred {
         {
             match proposal {
                 Proposal::Own(change) => drop(node.propose_conf_change(&change)),
-                Proposal::Others(message) => drop(node.step(message)),
+                Proposal::Others(message) => drop(node.step(*message)),
             }
         }
     }
