@@ -64,7 +64,7 @@ func (a *audit) write(running context.Context, w int) {
 	defer a.writers.Done()
 	for n := 0; running.Err() == nil; n++ {
 		key, value := fmt.Sprintf("audit-%d-%d", w, n%20), fmt.Sprintf("%08d", n)
-		limited, done := context.WithTimeout(context.Background(), 3*time.Second)
+		limited, done := context.WithTimeout(context.Background(), 2*time.Second)
 		resp, err := a.client.Put(limited, key, value)
 		done()
 		a.mu.Lock()

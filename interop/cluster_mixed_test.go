@@ -18,6 +18,7 @@ import (
 // Clusters of every mixture: each member leads in turn while requests of every kind go to all of
 // them; then all members hold the same.
 func TestMixedClusters(t *testing.T) {
+	t.Parallel()
 	for _, kinds := range []string{"eeo", "eoo", "ooo"} {
 		t.Run(kinds, func(t *testing.T) {
 			t.Parallel()

@@ -25,6 +25,8 @@ type network struct {
 	delay   time.Duration
 	closed  bool
 	open    map[net.Conn]bool
+	// databases counts the snapshots that passed.
+	databases int
 }
 
 func newNetwork(t testing.TB) *network {
@@ -118,6 +120,11 @@ func (n *network) pump(to io.Writer, from io.Reader, sender, receiver string) {
 	for {
 		got, err := from.Read(buffer)
 		if got > 0 {
+			if bytes.Contains(buffer[:got], []byte("POST /raft/snapshot HTTP")) {
+				n.mu.Lock()
+				n.databases++
+				n.mu.Unlock()
+			}
 			if !n.pass(sender, receiver) {
 				return
 			}

@@ -30,6 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("etcdctl", &["cli", "client", "proto"]),
     ("etcdutl", &["backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"]),
+    ("sim", &["proto", "replica"]),
     ("tests", &[]),
 ];
 
@@ -45,6 +46,7 @@ const CORES: &[&str] = &[
     "proto",
     "raft",
     "replica",
+    "sim",
     "wal",
     "watch",
 ];
@@ -64,7 +66,9 @@ fn packages() -> BTreeMap<String, PathBuf> {
             }
         }
     }
-    found.insert("tests".into(), root().join("tests"));
+    for name in ["sim", "tests"] {
+        found.insert(name.into(), root().join(name));
+    }
     found
 }
 
@@ -128,7 +132,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn files_are_split_before_they_swell() {
     let mut found = Vec::new();
-    for dir in ["crates", "bin", "tests", "interop"] {
+    for dir in ["crates", "bin", "sim", "tests", "interop"] {
         sources(&root().join(dir), &mut found);
     }
     assert!(found.len() > 100, "the sources were not found");
@@ -143,6 +147,7 @@ fn unsafe_code_lives_in_one_file() {
     let mut found = Vec::new();
     sources(&root().join("crates"), &mut found);
     sources(&root().join("bin"), &mut found);
+    sources(&root().join("sim"), &mut found);
     let allow = ["allow(", "unsafe_code)"].concat();
     for path in found.iter().filter(|path| !path.ends_with("disk/src/mmap.rs")) {
         let text = fs::read_to_string(path).unwrap();

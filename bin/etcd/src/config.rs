@@ -4,15 +4,13 @@ use crate::flags::Settings;
 use crate::gates;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use server::apply::{self, lease};
-use server::{Beginning, ReplicaOptions, wal};
+use server::{Beginning, CatchUp, ReplicaOptions, wal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 use url::{Host, Url};
 
 const ELECTION_TIMEOUT_MAX_MS: u64 = 50_000;
-/// Applied entries kept for members that lag behind, where zero is asked for.
-const CATCH_UP_ENTRIES: usize = 5_000;
 /// Proposals are refused while this many bytes wait to be committed.
 const UNCOMMITTED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -131,7 +129,6 @@ fn replica_options(
         election_ticks: (election_ms / heartbeat_ms) as u32,
         pre_vote: settings.get("pre-vote") == "true",
         snapshot_count: number(settings, "snapshot-count")?,
-        catch_up_entries: catch_up_entries(settings)?,
         keep_files: number::<usize>(settings, "max-wals")?.max(1),
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
@@ -145,6 +142,7 @@ fn replica_options(
             learners_max: number(settings, "max-learners")?,
         },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
+        catch_up: catch_up(settings)?,
     })
 }
 
@@ -207,11 +205,14 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
 }
 
 /// None means as many as without the flag.
-fn catch_up_entries(settings: &Settings) -> Result<usize, String> {
-    match number(settings, "snapshot-catchup-entries")? {
-        0 => Ok(CATCH_UP_ENTRIES),
-        some => Ok(some),
-    }
+fn catch_up(settings: &Settings) -> Result<CatchUp, String> {
+    let usual = CatchUp::default();
+    let entries_max = match number(settings, "snapshot-catchup-entries")? {
+        0 => usual.entries_max,
+        some => some,
+    };
+    let shorten_entries = usual.shorten_entries.min(entries_max as u64);
+    Ok(CatchUp { entries_max, shorten_entries, ..usual })
 }
 
 fn number<N: std::str::FromStr>(settings: &Settings, name: &str) -> Result<N, String> {

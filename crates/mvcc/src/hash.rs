@@ -117,17 +117,13 @@ impl ReadTxn {
         let to = if revision == 0 { current } else { revision };
         let mut hasher = Hasher::new(compacted, to);
         let shared: &Shared = &self.shared;
-        // With nothing to keep, everything counts that the compaction has left.
-        let keeps_any = shared.index.hashes_any(to);
+        // With nothing to keep, everything counts that the compaction leaves, whether it is done
+        // here or was interrupted.
+        let kept_at = if shared.index.hashes_any(to) { to } else { compacted };
         self.view.range(Table::Key, &[], &start_of(to + 1), usize::MAX, |key, value| {
             if let Some((revision, is_tombstone)) = Revision::decode(key) {
                 hasher.write(revision, is_tombstone, key, value, || {
-                    let name = key_of(value);
-                    if keeps_any {
-                        shared.index.is_hashed(name, revision, to)
-                    } else {
-                        shared.index.contains(name, revision)
-                    }
+                    shared.index.is_hashed(key_of(value), revision, kept_at)
                 });
             }
             ControlFlow::Continue(())

@@ -230,6 +230,35 @@ fn a_tombstone_at_the_compacted_revision_is_kept() {
     assert_eq!((walked, seen), (Ok(()), vec![(3, true)]));
 }
 
+/// With every key deleted, no revision is to be kept on account of a later one: what the hash
+/// counts must not depend on how far the compaction has come here.
+#[test]
+fn a_hash_amid_a_compaction_is_that_after_it() {
+    let sim = SimDisk::new(1);
+    let mut member = open(&sim).unwrap();
+    for index in 1..=4 {
+        let mut txn = member.backend.begin();
+        let mut write = member.store.begin(&mut txn);
+        if index < 4 {
+            write.put(&"key".into(), b"value", 0, false);
+        } else {
+            write.delete_range(&"key".into(), &"".into(), false);
+        }
+        let change = write.end().unwrap();
+        txn.finish(EntryId { term: 1, index });
+        member.store.publish(&change);
+    }
+    let mut txn = member.backend.begin();
+    member.store.schedule_compaction(&mut txn, 3).unwrap();
+    txn.finish(EntryId { term: 1, index: 5 });
+    member.backend.commit().unwrap();
+    drop(member);
+    let mut member = open(&sim).unwrap();
+    let amid = member.store.reader().hash_kv(0).unwrap();
+    member.settle().unwrap();
+    assert_eq!(member.store.reader().hash_kv(0).unwrap(), amid);
+}
+
 /// What `etcdutl snapshot restore --bump-revision` leaves behind.
 #[test]
 fn an_empty_key_value_counts_as_a_revision_only() {

@@ -282,6 +282,12 @@ impl<S: Storage> Node<S> {
         BasicStatus::of(&self.raft)
     }
 
+    /// Whether this member leads and a change of the configuration in its log may not be applied
+    /// yet: an empty entry would take the place of another one.
+    pub fn is_conf_change_pending(&self) -> bool {
+        self.raft.role == Role::Leader && self.raft.pending_conf_index > self.raft.log.applied
+    }
+
     /// The configuration in force.
     pub fn conf_state(&self) -> ConfState {
         self.raft.tracker.config.to_conf_state()
@@ -298,6 +304,11 @@ impl<S: Storage> Node<S> {
     pub fn has_applied_own_term(&self) -> bool {
         let raft = &self.raft;
         raft.role == Role::Leader && raft.log.term(raft.log.applied) == Ok(raft.term)
+    }
+
+    /// The term of an entry of the log, or of the one before its first; `None` where it is not there.
+    pub fn term_of(&self, index: u64) -> Option<u64> {
+        self.raft.log.term(index).ok()
     }
 
     /// What the node reads.

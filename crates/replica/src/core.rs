@@ -2,8 +2,10 @@
 //!
 //! The leader's entries go out while its own disk writes; what a follower promises goes out when
 //! its disk has written (Raft thesis, section 10.2.1). So a write carries the messages that wait
-//! for it, and [`Core::persisted`] lets them go.
+//! for it, and [`Core::persisted`] lets them go. A candidate asks for votes when its own is written:
+//! others might elect it before, and after a crash once more in the same term, with another log.
 
+use crate::deferred::Deferred;
 use crate::log_writer::Persist;
 use bytes::Bytes;
 use proto::raftpb::{
@@ -12,10 +14,22 @@ use proto::raftpb::{
 use raft::{Dropped, MemoryStorage, Node, ReadState, Role, StepError};
 use std::collections::VecDeque;
 
-/// Bytes of applied entries that are kept for members that lag behind.
-const CATCH_UP_BYTES_MAX: usize = 64 << 20;
-/// Applied entries between two times that the log is shortened, at most.
-const SHORTEN_ENTRIES: u64 = 1_000;
+/// What of the applied log stays in memory for members that lag behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatchUp {
+    /// Applied entries that are kept.
+    pub entries_max: usize,
+    /// Bytes of them.
+    pub bytes_max: usize,
+    /// Applied entries between two times that the log is shortened.
+    pub shorten_entries: u64,
+}
+
+impl Default for CatchUp {
+    fn default() -> CatchUp {
+        CatchUp { entries_max: 5_000, bytes_max: 64 << 20, shorten_entries: 1_000 }
+    }
+}
 
 /// What another part must do.
 #[derive(Debug)]
@@ -75,21 +89,17 @@ pub struct Core {
     /// To be sent; what waited for a write is among them.
     sends: Vec<Message>,
     restores: Vec<Snapshot>,
+    catch_up: CatchUp,
     shortened_at: u64,
     ticks: u64,
     /// A leader whose disk does not answer for so many ticks makes room for another.
     stall_ticks: u64,
-    catch_up_entries: usize,
+    deferred: Deferred,
 }
 
 impl Core {
-    /// A core that keeps so many applied entries for members that lag behind, and waits so many
-    /// ticks for its disk while it leads.
-    pub(crate) fn new(
-        node: Node<MemoryStorage>,
-        catch_up_entries: usize,
-        stall_ticks: u32,
-    ) -> Core {
+    /// A core that waits so many ticks for its disk while it leads.
+    pub(crate) fn new(node: Node<MemoryStorage>, catch_up: CatchUp, stall_ticks: u32) -> Core {
         let mut core = Core {
             node,
             writes: VecDeque::new(),
@@ -97,10 +107,11 @@ impl Core {
             applies: VecDeque::new(),
             sends: Vec::new(),
             restores: Vec::new(),
+            catch_up,
             shortened_at: 0,
             ticks: 0,
             stall_ticks: u64::from(stall_ticks),
-            catch_up_entries,
+            deferred: Deferred::default(),
         };
         core.shorten_log();
         core
@@ -153,7 +164,10 @@ impl Core {
         if raft::wire::is_local_target(from) || from == self.node.basic_status().id {
             return Err(StepError::Local);
         }
-        self.node.step(message)
+        match self.deferred.keep_others(&self.node, message) {
+            Some(message) => self.node.step(message),
+            None => Ok(()),
+        }
     }
 
     /// Proposes an entry's data.
@@ -173,11 +187,14 @@ impl Core {
         self.node.propose_all(data)
     }
 
-    /// Proposes a change of one member. While another is under way, an empty entry takes its place.
+    /// Proposes a change of one member. While another is under way, it waits.
     ///
     /// # Errors
     /// The entry is not in the log then.
     pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<(), Dropped> {
+        if self.deferred.keep_own(&self.node, change) {
+            return Ok(());
+        }
         self.node.propose_conf_change(change)
     }
 
@@ -257,15 +274,15 @@ impl Core {
         let applied = self.node.basic_status().applied;
         let conf_state = self.node.conf_state();
         let alone = self.node.is_sole_voter() && conf_state.learners.is_empty();
-        let pause = SHORTEN_ENTRIES.min(self.catch_up_entries as u64);
-        if !alone && applied < self.shortened_at + pause {
+        if !alone && applied < self.shortened_at + self.catch_up.shorten_entries {
             return;
         }
         self.shortened_at = applied;
         let storage = self.node.storage_mut();
         // Without anything applied since, there is nothing to let go of.
         if storage.create_snapshot(applied, conf_state, None).is_ok() {
-            let excess = storage.excess(self.catch_up_entries, CATCH_UP_BYTES_MAX);
+            let CatchUp { entries_max, bytes_max, .. } = self.catch_up;
+            let excess = storage.excess(entries_max, bytes_max);
             let _ = storage.compact(if alone { applied } else { excess.min(applied) });
         }
     }
@@ -273,20 +290,25 @@ impl Core {
     /// What follows from everything so far; to be called when a batch of events was handed in.
     pub fn poll(&mut self, commands: &mut Vec<Command>) {
         let mut work = Vec::new();
+        self.deferred.resume(&mut self.node);
         while self.node.has_ready() {
             let ready = self.node.ready();
             if !ready.read_states.is_empty() {
                 work.push(Command::Readable(ready.read_states));
             }
-            for message in ready.messages {
+            let mut votes = Vec::new();
+            for mut message in ready.messages {
                 match message.r#type() {
+                    MessageType::MsgVote => votes.push(message),
                     MessageType::MsgStorageAppend => {
+                        message.responses.append(&mut votes);
                         work.extend(self.begin_write(message, ready.must_sync));
                     }
                     MessageType::MsgStorageApply => work.push(self.begin_apply(message)),
                     _ => self.sends.push(message),
                 }
             }
+            self.sends.append(&mut votes);
         }
         // Others are given their work first.
         if !self.sends.is_empty() {
@@ -327,6 +349,11 @@ impl Core {
     /// The voters and learners in force.
     pub fn conf_state(&self) -> ConfState {
         self.node.conf_state()
+    }
+
+    /// The term of an entry of the log, or of the one before its first; `None` where it is not there.
+    pub fn term_of(&self, index: u64) -> Option<u64> {
+        self.node.term_of(index)
     }
 
     /// Everything that raft knows, of other members as well where this one leads.

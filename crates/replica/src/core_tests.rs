@@ -26,7 +26,7 @@ impl Group {
             let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(1) };
             let storage =
                 MemoryStorage::restored(hard_state, conf_state.clone(), (1, 1), Vec::new());
-            Core::new(Node::new(config, storage).unwrap(), 5_000, 10)
+            Core::new(Node::new(config, storage).unwrap(), CatchUp::default(), 10)
         };
         Group {
             cores: (1..=count).map(core).collect(),
@@ -169,6 +169,33 @@ fn a_leader_whose_disk_hangs_makes_room_for_another() {
 }
 
 #[test]
+fn nobody_is_asked_for_a_vote_before_the_own_one_is_written() {
+    let mut group = Group::new(3);
+    group.cores[0].node.campaign();
+    let is_vote = |message: &Message| message.r#type() == MessageType::MsgVote;
+    let campaign = |group: &mut Group| {
+        // The question whether it would be elected binds nobody.
+        for message in std::mem::take(&mut group.sent) {
+            let to = message.to() as usize - 1;
+            group.cores[to].step(message).unwrap();
+            group.poll(to);
+        }
+    };
+    group.poll(0);
+    campaign(&mut group);
+    (0..3).for_each(|at| group.persist(at));
+    (0..3).for_each(|at| group.poll(at));
+    campaign(&mut group);
+    assert_eq!(group.cores[0].status().role, Role::Candidate);
+    assert!(!group.sent.iter().any(is_vote));
+    group.persist(0);
+    group.poll(0);
+    assert_eq!(group.sent.iter().filter(|message| is_vote(message)).count(), 2);
+    group.settle();
+    assert_eq!(group.cores[0].status().role, Role::Leader);
+}
+
+#[test]
 fn reads_proposals_and_leadership_pass_through_followers() {
     let mut group = Group::led(3);
     group.cores[2].propose(Bytes::from_static(b"y")).unwrap();
@@ -187,8 +214,8 @@ fn reads_proposals_and_leadership_pass_through_followers() {
 #[test]
 fn a_log_that_grew_long_is_shortened_and_who_lags_gets_a_snapshot() {
     let mut group = Group::led(3);
-    let data = Bytes::from(vec![0; CATCH_UP_BYTES_MAX / 100]);
-    for _ in 0..SHORTEN_ENTRIES + 1 {
+    let data = Bytes::from(vec![0; CatchUp::default().bytes_max / 100]);
+    for _ in 0..CatchUp::default().shorten_entries + 1 {
         group.cores[0].propose(data.clone()).unwrap();
         group.poll(0);
         group.persist(0);
@@ -208,8 +235,26 @@ fn a_log_that_grew_long_is_shortened_and_who_lags_gets_a_snapshot() {
     }
     group.settle();
     let storage = group.cores[0].node.storage();
-    assert!(raft::Storage::first_index(storage) > SHORTEN_ENTRIES - 200);
+    assert!(raft::Storage::first_index(storage) > CatchUp::default().shorten_entries - 200);
     group.cores[0].tick();
     group.settle();
     assert_eq!(group.cores[2].status().committed, group.cores[0].status().committed);
+}
+
+#[test]
+fn a_change_waits_for_the_one_before() {
+    let mut group = Group::led(3);
+    let change = |id: u64, node_id| ConfChange {
+        id: Some(id),
+        r#type: Some(proto::raftpb::ConfChangeType::ConfChangeUpdateNode as i32),
+        node_id: Some(node_id),
+        context: None,
+    };
+    for id in 1..=3 {
+        group.cores[0].propose_conf_change(&change(id, 2)).unwrap();
+        group.cores[1].propose_conf_change(&change(10 + id, 2)).unwrap();
+    }
+    group.settle();
+    let is_change = |entry: &&Entry| entry.r#type() == proto::raftpb::EntryType::EntryConfChange;
+    assert_eq!(group.applied[0].iter().filter(is_change).count(), 6);
 }

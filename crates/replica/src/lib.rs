@@ -14,6 +14,7 @@
 
 mod applier;
 mod core;
+mod deferred;
 mod fault;
 mod force;
 mod install;
@@ -21,7 +22,7 @@ mod log_writer;
 mod open;
 
 pub use applier::{Applied, Applier, SnapshotDue};
-pub use core::{Command, Core, Status};
+pub use core::{CatchUp, Command, Core, Status};
 pub use fault::Fault;
 pub use install::received_db;
 pub use log_writer::{LogWriter, Persist, Persisted};

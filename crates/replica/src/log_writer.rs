@@ -40,7 +40,7 @@ pub struct LogWriter {
     pub(crate) snap_dir: PathBuf,
     /// Old segments and snapshot files that are kept.
     pub(crate) keep_files: usize,
-    /// The newest snapshot that the log names.
+    /// The newest snapshot that is recorded.
     pub(crate) recorded: u64,
 }
 
@@ -55,6 +55,9 @@ impl LogWriter {
         while let Some(first) = rest.first() {
             if let Some(snapshot) = &first.snapshot {
                 self.record(snapshot)?;
+                // A record beyond the commit index counts for nothing: the commit index must be
+                // durable before anything stands behind the record, or is said of it.
+                done.bytes += self.wal.save(first.hard_state.as_ref(), &[], true)?.bytes;
             }
             // A snapshot is written between what comes before it and what comes with it.
             let next = rest.iter().skip(1).position(|batch| batch.snapshot.is_some());
@@ -81,13 +84,14 @@ impl LogWriter {
     /// Records a snapshot: the file first, for a record must never name a file that is not there.
     fn record(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
         let metadata = snapshot.metadata.clone().unwrap_or_default();
+        let index = metadata.index();
         snap::write(&*self.disk, &self.snap_dir, snapshot)?;
         self.wal.save_snapshot(&walpb::Snapshot {
             index: metadata.index,
             term: metadata.term,
             conf_state: metadata.conf_state,
         })?;
-        self.recorded = metadata.index.unwrap_or_default();
+        self.recorded = self.recorded.max(index);
         Ok(())
     }
 
@@ -104,13 +108,12 @@ impl LogWriter {
     }
 
     /// Records a snapshot, lets go of the log before it, and removes old files. One that a leader's
-    /// has overtaken on its way here is forgotten: whoever reads the log begins at the last that it
-    /// names, and between the two there may be no entries.
+    /// snapshot has overtaken on its way here is no news.
     ///
     /// # Errors
     /// I/O faults.
     pub fn save_snapshot(&mut self, due: SnapshotDue) -> Result<(), Fault> {
-        if due.index < self.recorded {
+        if due.index <= self.recorded {
             return Ok(());
         }
         let metadata = SnapshotMetadata {
@@ -124,5 +127,101 @@ impl LogWriter {
         self.wal.purge(self.keep_files)?;
         snap::purge(&*self.disk, &self.snap_dir, self.keep_files)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use disk::sim::SimDisk;
+    use proto::raftpb::ConfState;
+    use std::path::Path;
+
+    fn options() -> wal::Options {
+        wal::Options { segment_bytes: 2048, no_sync: false }
+    }
+
+    fn writer(sim: &SimDisk) -> LogWriter {
+        let snap_dir = PathBuf::from("snap");
+        sim.create_dir_all(&snap_dir, 0o700).unwrap();
+        sim.sync_dir(Path::new("")).unwrap();
+        let wal = Wal::create(sim.disk(), Path::new("wal"), Bytes::new(), options()).unwrap();
+        LogWriter { wal, disk: sim.disk(), snap_dir, keep_files: 2, recorded: 0 }
+    }
+
+    fn entries(from: u64, to: u64) -> Vec<Entry> {
+        let entry = |index| Entry { index: Some(index), term: Some(1), ..Entry::default() };
+        (from..=to).map(entry).collect()
+    }
+
+    fn state(commit: u64) -> Option<HardState> {
+        Some(HardState { term: Some(1), vote: Some(0), commit: Some(commit) })
+    }
+
+    /// Entries up to 3.
+    fn own() -> Persist {
+        let (hard_state, entries) = (state(3), entries(1, 3));
+        Persist { number: 1, hard_state, entries, sync: true, ..Persist::default() }
+    }
+
+    /// A leader's snapshot at 8.
+    fn received() -> Persist {
+        let metadata = SnapshotMetadata { index: Some(8), term: Some(1), conf_state: None };
+        let snapshot = Some(Snapshot { data: None, metadata: Some(metadata) });
+        Persist { number: 2, hard_state: state(8), snapshot, ..Persist::default() }
+    }
+
+    fn newest(sim: &SimDisk) -> walpb::Snapshot {
+        let recorded = wal::valid_snapshots(sim, Path::new("wal")).unwrap();
+        recorded.into_iter().max_by_key(walpb::Snapshot::index).unwrap()
+    }
+
+    #[test]
+    fn a_received_snapshot_that_is_written_counts_after_a_crash() {
+        for seed in 0..20 {
+            let sim = SimDisk::new(seed);
+            let mut writer = writer(&sim);
+            writer.persist(&[own()]).unwrap();
+            writer.persist(&[received()]).unwrap();
+            sim.restart();
+            assert_eq!(newest(&sim).index(), 8, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_crash_between_a_received_snapshot_and_later_entries_leaves_a_log_without_a_gap() {
+        let work = |writer: &mut LogWriter| {
+            writer.persist(&[own()])?;
+            let (hard_state, entries) = (state(9), entries(9, 80));
+            let later = Persist { hard_state, entries, sync: true, ..Persist::default() };
+            writer.persist(&[received(), later])
+        };
+        let sim = SimDisk::new(0);
+        let mut whole = writer(&sim);
+        let begun = sim.ops();
+        work(&mut whole).unwrap();
+        for crash in 1..=sim.ops() - begun {
+            for seed in 0..10 {
+                let sim = SimDisk::new(seed);
+                let mut writer = writer(&sim);
+                sim.crash_after(crash);
+                let _ = work(&mut writer);
+                sim.restart();
+                let opened = Wal::open(sim.disk(), Path::new("wal"), &newest(&sim), options());
+                assert!(opened.is_ok(), "crash {crash}, seed {seed}: {:?}", opened.err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_was_overtaken_is_not_recorded() {
+        let sim = SimDisk::new(1);
+        let mut writer = writer(&sim);
+        writer.persist(&[own(), received()]).unwrap();
+        let (conf_state, data) = (ConfState::default(), Vec::new());
+        writer.save_snapshot(SnapshotDue { index: 2, term: 1, conf_state, data }).unwrap();
+        let recorded = wal::valid_snapshots(&sim, Path::new("wal")).unwrap();
+        assert_eq!(recorded.last().map(walpb::Snapshot::index), Some(8));
     }
 }

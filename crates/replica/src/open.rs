@@ -1,7 +1,7 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
 use crate::install::{self, Home};
-use crate::{Applier, Core, Fault, LogWriter, force};
+use crate::{Applier, CatchUp, Core, Fault, LogWriter, force};
 use apply::backend::{self, Backend};
 use apply::membership::{InitialCluster, Member};
 use apply::{Machine, lease, mvcc};
@@ -35,9 +35,6 @@ pub struct Options {
     pub pre_vote: bool,
     /// Applied entries between snapshots.
     pub snapshot_count: u64,
-    /// Applied entries that are kept in memory for members that lag behind; who lags more gets a
-    /// snapshot.
-    pub catch_up_entries: usize,
     /// Old log segments and snapshot files that are kept.
     pub keep_files: usize,
     /// Options of the log.
@@ -50,6 +47,8 @@ pub struct Options {
     pub apply: apply::Config,
     /// Proposals are refused while this many bytes wait to be committed.
     pub uncommitted_bytes_max: usize,
+    /// What stays in memory for members that lag behind.
+    pub catch_up: CatchUp,
 }
 
 /// What a member without data begins with.
@@ -154,7 +153,7 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
         MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
     let mut core = Core::new(
         raft_node(options, identity, storage, &machine)?,
-        options.catch_up_entries,
+        options.catch_up,
         options.election_ticks,
     );
     core.tick();

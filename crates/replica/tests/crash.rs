@@ -26,13 +26,13 @@ fn options() -> Options {
         election_ticks: 10,
         pre_vote: true,
         snapshot_count: 10,
-        catch_up_entries: 5_000,
         keep_files: 2,
         wal: wal::Options { segment_bytes: 2048, no_sync: false },
         backend: apply::backend::Options { bolt, ..Default::default() },
         lease: lease::Config { ttl_min_s: 2, checkpoints: false, persist_checkpoints: false },
         apply: apply::Config { quota_bytes: 0, learners_max: 1 },
         uncommitted_bytes_max: 1 << 20,
+        catch_up: replica::CatchUp::default(),
     }
 }
 

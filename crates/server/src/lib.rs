@@ -27,7 +27,7 @@ pub use bootstrap::{Plan, Remotes, Source, begin};
 pub use member::{Config, Member, StartError};
 pub use net::Server as NetServer;
 
-pub use replica::{Beginning, Options as ReplicaOptions, apply, disk, wal};
+pub use replica::{Beginning, CatchUp, Options as ReplicaOptions, apply, disk, wal};
 
 /// The version that this server takes the place of.
 pub const VERSION: &str = "3.7.1";

@@ -172,7 +172,8 @@ impl Wal {
             held,
             offset: end.offset,
             encoder: Encoder::new(crc),
-            last_index,
+            // The next segment's name must not be taken for one that the snapshot follows.
+            last_index: last_index.max(at.index()),
             prepared: None,
             prepared_count: 0,
             failed: None,

@@ -154,6 +154,26 @@ fn released_segments_are_purged_and_the_rest_still_opens() {
     assert_eq!(found.entries.len(), 9);
 }
 
+/// A leader's snapshot takes the place of a log that ends before it; the member starts again, and
+/// the segment is full before another entry comes.
+#[test]
+fn a_segment_after_a_snapshot_is_named_after_it() {
+    let sim = SimDisk::new(1);
+    let options = Options { segment_bytes: 2048, no_sync: false };
+    let mut wal = Wal::create(sim.disk(), dir(), Bytes::new(), options).unwrap();
+    wal.save(Some(&state(1, 2)), &[entry(1, 1, 10), entry(2, 1, 10)], true).unwrap();
+    wal.save_snapshot(&at(9, 1)).unwrap();
+    wal.save(Some(&state(1, 9)), &[], true).unwrap();
+    drop(wal);
+    let (mut wal, _) = Wal::open(sim.disk(), dir(), &at(9, 1), options).unwrap();
+    for vote in 0..100 {
+        wal.save(Some(&HardState { vote: Some(vote), ..state(1, 9) }), &[], true).unwrap();
+    }
+    drop(wal);
+    assert!(sim.list(dir()).unwrap().len() > 1);
+    Wal::open(sim.disk(), dir(), &at(9, 1), options).unwrap();
+}
+
 #[test]
 fn an_empty_directory_made_beforehand_is_taken() {
     let sim = SimDisk::new(1);

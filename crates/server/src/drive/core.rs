@@ -61,13 +61,14 @@ pub(crate) fn run(shared: &Arc<Shared>, tick: Duration) {
     let mut events = Vec::new();
     let mut next_tick = Instant::now();
     loop {
-        events.clear();
-        let woken = shared.core.drain(&mut events, Some(next_tick));
+        let woken = shared.core.wait(Some(next_tick));
+        // First the core, then its events: whoever has the core takes them in their order.
         let mut slot = shared.driver.lock();
         let Some(driver) = slot.as_mut().filter(|_| woken != Woken::Closed) else {
             *slot = None;
             return;
         };
+        shared.core.take_now(&mut events);
         events.drain(..).for_each(|event| driver.handle(shared, event));
         let now = Instant::now();
         if now >= next_tick {

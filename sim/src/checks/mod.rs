@@ -1,0 +1,61 @@
+//! What must always be true of a cluster: one file for each property.
+
+mod completeness;
+mod durability;
+mod election;
+mod liveness;
+mod log_matching;
+mod reads;
+mod revisions;
+mod state_hash;
+mod state_machine;
+
+pub(crate) use completeness::Completeness;
+pub(crate) use durability::Durability;
+pub(crate) use election::Election;
+pub(crate) use liveness::{Liveness, Standing};
+pub(crate) use log_matching::LogMatching;
+pub(crate) use reads::Reads;
+pub(crate) use revisions::Revisions;
+pub(crate) use state_hash::{Hashes, StateHash, hashes_of};
+pub(crate) use state_machine::StateMachine;
+
+/// A property that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name.
+    pub property: &'static str,
+    /// What was seen.
+    pub why: String,
+}
+
+/// Fails with this property where something is not so.
+pub(crate) fn ensure(
+    property: &'static str,
+    holds: bool,
+    why: impl FnOnce() -> String,
+) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation { property, why: why() }) }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Checks {
+    pub(crate) election: Election,
+    pub(crate) log_matching: LogMatching,
+    pub(crate) completeness: Completeness,
+    pub(crate) state_machine: StateMachine,
+    pub(crate) state_hash: StateHash,
+    pub(crate) durability: Durability,
+    pub(crate) reads: Reads,
+    pub(crate) revisions: Revisions,
+    pub(crate) liveness: Liveness,
+}
+
+/// A hash for comparisons within a run.
+pub(crate) fn fold(hash: u64, bytes: &[u8]) -> u64 {
+    let start = (hash ^ bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bytes.iter().fold(start, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
+    })
+}

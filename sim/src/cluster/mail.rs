@@ -1,0 +1,119 @@
+//! Messages and databases on their way.
+
+use super::{Cluster, Event};
+use crate::checks::Violation;
+use crate::member::CoreEvent;
+use crate::plan::Mistake;
+use crate::snapshots;
+use proto::raftpb::Message;
+use replica::Fault;
+use std::path::Path;
+
+/// Lost messages that the sender notices, in a thousand.
+const NOTICED: u64 = 300;
+/// Where members look for databases.
+const SNAP_DIR: &str = "m.etcd/member/snap";
+
+impl Cluster {
+    pub(super) fn send(&mut self, from: usize, message: Message) {
+        let Some(&to) = self.places.get(&message.to()) else { return };
+        let delays = self.network.send(from, to, &self.weather, &mut self.rng);
+        if delays.is_empty() && self.rng.per_mille(NOTICED) {
+            self.unreachable(from, message.to());
+        }
+        for delay in delays {
+            self.scheduler.after(delay, Event::Arrive(message.clone()));
+        }
+    }
+
+    fn unreachable(&mut self, place: usize, id: u64) {
+        if let Some(member) = &mut self.nodes[place].member {
+            member.tell(CoreEvent::Unreachable(id));
+            self.wake(place);
+        }
+    }
+
+    pub(super) fn arrive(&mut self, message: Message) {
+        let (from, to) = (self.places[&message.from()], self.places[&message.to()]);
+        let details = [message.r#type() as u64, from as u64, message.term(), message.index()];
+        self.note(to, "arrives", details);
+        match &mut self.nodes[to].member {
+            None if self.rng.per_mille(NOTICED) => self.unreachable(from, message.to()),
+            None => {}
+            // Members that were removed are not listened to.
+            Some(member) if member.applier.machine.members.is_removed(message.from()) => {}
+            Some(member) => {
+                member.tell(CoreEvent::Step(Box::new(message)));
+                self.wake(to);
+            }
+        }
+    }
+
+    // ---- databases -------------------------------------------------------------------------
+
+    pub(super) fn send_database(&mut self, place: usize, message: Message, database: Vec<u8>) {
+        let from = (place, self.nodes[place].life);
+        let Some(&to) = self.places.get(&message.to()) else { return };
+        let delays = self.network.send(place, to, &self.weather, &mut self.rng);
+        if delays.is_empty() {
+            let delay = self.rng.between(1_000, 1_000_000);
+            self.scheduler.after(delay, Event::Delivered { from, to: message.to(), ok: false });
+        }
+        for delay in delays {
+            let (message, database) = (message.clone(), database.clone());
+            self.scheduler.after(delay * 3, Event::Database { from, message, database });
+        }
+    }
+
+    pub(super) fn database_arrives(
+        &mut self,
+        from: (usize, u32),
+        message: Message,
+        database: &[u8],
+    ) -> Result<(), Violation> {
+        let id = message.to();
+        let to = self.places[&id];
+        let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.clone());
+        let index = metadata.unwrap_or_default().index();
+        self.note(to, "database arrives", [from.0 as u64, index, database.len() as u64, 0]);
+        let can = self.nodes[to].member.is_some() && !self.network.is_cut(from.0, to);
+        let ok = can && self.take_database(to, index, database)?;
+        if ok {
+            self.counts.databases += 1;
+            if let Some(member) = &mut self.nodes[to].member {
+                member.tell(CoreEvent::Step(Box::new(message)));
+                self.wake(to);
+            }
+        }
+        let delay = self.rng.between(100, 5_000);
+        self.scheduler.after(delay, Event::Delivered { from, to: id, ok });
+        Ok(())
+    }
+
+    fn take_database(&mut self, to: usize, index: u64, bytes: &[u8]) -> Result<bool, Violation> {
+        let synced = self.plan.mistake != Some(Mistake::UnsyncedSnapshot);
+        let disk = &self.nodes[to].disk;
+        match snapshots::save(disk, Path::new(SNAP_DIR), index, bytes, synced) {
+            Ok(()) => Ok(true),
+            Err(source) => {
+                let fault = Fault::Io { path: SNAP_DIR.into(), what: "cannot save", source };
+                self.fails(to, &fault)?;
+                Ok(false)
+            }
+        }
+    }
+
+    pub(super) fn delivered(&mut self, from: (usize, u32), to: u64, ok: bool) {
+        let (place, life) = from;
+        if !self.lives(place, life) {
+            return;
+        }
+        if let Some(member) = &mut self.nodes[place].member {
+            if !ok {
+                member.tell(CoreEvent::Unreachable(to));
+            }
+            member.tell(CoreEvent::SnapshotSent { to, delivered: ok });
+            self.wake(place);
+        }
+    }
+}
