@@ -91,15 +91,14 @@ pub struct Core {
     restores: Vec<Snapshot>,
     catch_up: CatchUp,
     shortened_at: u64,
-    deferred: Deferred,
     ticks: u64,
     /// A leader whose disk does not answer for so many ticks makes room for another.
     stall_ticks: u64,
+    deferred: Deferred,
 }
 
 impl Core {
-    /// A core that keeps so much for members that lag behind, and waits so many ticks for its disk
-    /// while it leads.
+    /// A core that waits so many ticks for its disk while it leads.
     pub(crate) fn new(node: Node<MemoryStorage>, catch_up: CatchUp, stall_ticks: u32) -> Core {
         let mut core = Core {
             node,
@@ -110,9 +109,9 @@ impl Core {
             restores: Vec::new(),
             catch_up,
             shortened_at: 0,
-            deferred: Deferred::default(),
             ticks: 0,
             stall_ticks: u64::from(stall_ticks),
+            deferred: Deferred::default(),
         };
         core.shorten_log();
         core

@@ -151,8 +151,11 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let before = (snapshot.index(), snapshot.term());
     let storage =
         MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
-    let node = raft_node(options, identity, storage, &machine)?;
-    let mut core = Core::new(node, options.catch_up, options.election_ticks);
+    let mut core = Core::new(
+        raft_node(options, identity, storage, &machine)?,
+        options.catch_up,
+        options.election_ticks,
+    );
     core.tick();
     let (keep_files, recorded) = (options.keep_files, snapshot.index());
     let log_writer = LogWriter { wal, disk, snap_dir, keep_files, recorded };
