@@ -239,9 +239,6 @@ impl ApplyDriver {
             shared.metrics.count_applied(outcome, now - before);
             before = now;
         })?;
-        let gauges = &shared.gauges;
-        gauges.applied.store(applied.index, Ordering::SeqCst);
-        gauges.applied_term.store(applied.term, Ordering::Relaxed);
         let (index, conf_changes) = (applied.index, applied.conf_changes);
         let of_members = |kind| {
             matches!(
@@ -252,6 +249,10 @@ impl ApplyDriver {
         if !conf_changes.is_empty() || applied.outcomes.iter().any(|one| of_members(one.kind)) {
             shared.roster.publish(self.applier.machine.members.clone());
         }
+        // After everything that a read which waits for this index looks at.
+        let gauges = &shared.gauges;
+        gauges.applied.store(index, Ordering::SeqCst);
+        gauges.applied_term.store(applied.term, Ordering::Relaxed);
         tell_core(&shared, index, conf_changes);
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(applied.outcomes.len());
