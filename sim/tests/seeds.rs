@@ -5,7 +5,7 @@ use sim::{Plan, Summary, run};
 
 /// Short runs: they are many.
 fn plan(seed: u64) -> Plan {
-    Plan { trouble_ms: 5_000, ..Plan::new(seed, if seed.is_multiple_of(2) { 3 } else { 5 }) }
+    Plan { trouble_ms: 4_000, ..Plan::new(seed, if seed.is_multiple_of(2) { 3 } else { 5 }) }
 }
 
 fn holds(plan: Plan) -> Summary {
@@ -15,7 +15,7 @@ fn holds(plan: Plan) -> Summary {
 #[test]
 fn everything_holds() {
     let (mut writes, mut reads, mut stops, mut databases) = (0, 0, 0, 0);
-    for seed in 0..250 {
+    for seed in 0..200 {
         let counts = holds(plan(seed)).counts;
         writes += counts.writes;
         reads += counts.reads;
@@ -23,8 +23,8 @@ fn everything_holds() {
         databases += counts.databases;
     }
     // A world in which nothing happens would prove nothing.
-    assert!(writes > 10_000 && reads > 4_000, "{writes} writes, {reads} reads");
-    assert!(stops > 1_000 && databases > 100, "{stops} stops, {databases} databases");
+    assert!(writes > 5_000 && reads > 2_000, "{writes} writes, {reads} reads");
+    assert!(stops > 800 && databases > 50, "{stops} stops, {databases} databases");
 }
 
 #[test]
