@@ -3,11 +3,13 @@ package interop
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -65,17 +67,29 @@ type ports struct{ client, peer int }
 
 func freePorts(t testing.TB) ports {
 	t.Helper()
-	var found [2]int
-	for i := range found {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		found[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports{found[0], found[1]}
+	return ports{freePort(t), freePort(t)}
 }
+
+// freePort is a port below those that the system gives to outgoing connections: one of these could
+// take it before its server does.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 1000 {
+		port := 12000 + rand.IntN(20000)
+		if _, taken := givenPorts.LoadOrStore(port, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("there is no free port")
+	return 0
+}
+
+// givenPorts are those that tests of this process use.
+var givenPorts sync.Map
 
 // server is a running process.
 type server struct {

@@ -29,8 +29,17 @@ impl Drop for Member {
     }
 }
 
+/// A port below those that the system gives to outgoing connections: one of these could take it
+/// before its server does.
 fn free_port() -> u16 {
-    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        let place = std::process::id() as usize * 16 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + (place % 20_000) as u16;
+        if StdListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Starts a member and waits until it answers.
