@@ -61,12 +61,11 @@ impl<S: Storage> Raft<S> {
         if request.entries.is_empty() {
             return;
         }
-        if self.tracker.is_singleton() {
-            self.answer_read(request, self.log.committed);
-        } else if self.has_committed_own_term() {
+        if self.has_committed_own_term() {
             self.begin_read(request);
         } else {
-            // What was acknowledged in earlier terms may not be known to be committed yet.
+            // What was acknowledged in earlier terms may not be known to be committed yet, by an
+            // only voter that comes back no more than by others.
             self.early_reads.push(request);
         }
     }
@@ -81,7 +80,9 @@ impl<S: Storage> Raft<S> {
     }
 
     fn begin_read(&mut self, request: Message) {
-        if self.config.read_only == ReadOnly::LeaseBased {
+        let config = &self.tracker.config;
+        let is_alone = self.tracker.is_singleton() && config.voters.contains(self.config.id);
+        if is_alone || self.config.read_only == ReadOnly::LeaseBased {
             self.answer_read(request, self.log.committed);
             return;
         }

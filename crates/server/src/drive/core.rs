@@ -71,11 +71,12 @@ impl CoreDriver {
         }
         let mut commands = std::mem::take(&mut self.commands);
         self.core.poll(&mut commands);
+        // Before anyone else hears of it: what this member may read alone depends on it.
+        self.publish();
         for command in commands.drain(..) {
             self.dispatch(command);
         }
         self.commands = commands;
-        self.publish();
         self.serve_reads();
     }
 
