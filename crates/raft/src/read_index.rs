@@ -82,7 +82,9 @@ impl<S: Storage> Raft<S> {
 
     fn begin_read(&mut self, request: Message) {
         // An only voter cannot have been replaced.
-        if self.config.read_only == ReadOnly::LeaseBased || self.tracker.is_singleton() {
+        let config = &self.tracker.config;
+        let is_alone = self.tracker.is_singleton() && config.voters.contains(self.config.id);
+        if is_alone || self.config.read_only == ReadOnly::LeaseBased {
             self.answer_read(request, self.log.committed);
             return;
         }

@@ -63,8 +63,9 @@ pub struct Status {
     pub committed: u64,
     /// The last applied entry.
     pub applied: u64,
-    /// Whether what is applied here is all that was ever acknowledged: this member leads, is the
-    /// only voter, and has applied an entry of its own term (thesis, section 6.4).
+    /// Whether what is applied here is all that was ever acknowledged: this member leads, is alone,
+    /// and has applied an entry of its own term (thesis, section 6.4). Others, learners too, may
+    /// apply and acknowledge what the leader has committed before the leader has applied it.
     pub may_read: bool,
 }
 
@@ -95,6 +96,8 @@ pub struct Core {
     /// A leader whose disk does not answer for so many ticks makes room for another.
     stall_ticks: u64,
     deferred: Deferred,
+    /// What was committed when the others went; `None` while there are others.
+    alone_since: Option<u64>,
 }
 
 impl Core {
@@ -112,7 +115,9 @@ impl Core {
             ticks: 0,
             stall_ticks: u64::from(stall_ticks),
             deferred: Deferred::default(),
+            alone_since: None,
         };
+        core.note_company();
         core.shorten_log();
         core
     }
@@ -264,20 +269,30 @@ impl Core {
         while let Some((_, response)) = self.applies.pop_front_if(|(last, _)| *last <= index) {
             self.respond(vec![response]);
         }
+        self.note_company();
         self.lead_alone();
         self.shorten_log();
+    }
+
+    fn is_alone(&self) -> bool {
+        self.node.is_sole_voter() && self.node.conf_state().learners.is_empty()
+    }
+
+    fn note_company(&mut self) {
+        let committed = self.node.basic_status().committed;
+        self.alone_since = self.is_alone().then(|| self.alone_since.unwrap_or(committed));
     }
 
     /// Lets go of applied entries that nobody will ask for, and of more than members that lag
     /// behind may cost: they get a snapshot.
     fn shorten_log(&mut self) {
         let applied = self.node.basic_status().applied;
-        let conf_state = self.node.conf_state();
-        let alone = self.node.is_sole_voter() && conf_state.learners.is_empty();
+        let alone = self.is_alone();
         if !alone && applied < self.shortened_at + self.catch_up.shorten_entries {
             return;
         }
         self.shortened_at = applied;
+        let conf_state = self.node.conf_state();
         let storage = self.node.storage_mut();
         // Without anything applied since, there is nothing to let go of.
         if storage.create_snapshot(applied, conf_state, None).is_ok() {
@@ -371,7 +386,8 @@ impl Core {
             leader: basic.leader,
             committed: basic.committed,
             applied: basic.applied,
-            may_read: self.node.is_sole_voter() && self.node.has_applied_own_term(),
+            may_read: self.alone_since.is_some_and(|since| basic.applied >= since)
+                && self.node.has_applied_own_term(),
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use proto::raftpb::ConfState;
+use proto::raftpb::{ConfChangeType, ConfState};
 use raft::Config;
 
 /// A cluster's cores, without disks.
@@ -193,6 +193,69 @@ fn nobody_is_asked_for_a_vote_before_the_own_one_is_written() {
     assert_eq!(group.sent.iter().filter(|message| is_vote(message)).count(), 2);
     group.settle();
     assert_eq!(group.cores[0].status().role, Role::Leader);
+}
+
+fn change(kind: ConfChangeType, id: u64) -> ConfChange {
+    ConfChange { r#type: Some(kind as i32), node_id: Some(id), ..ConfChange::default() }
+}
+
+#[test]
+fn a_member_with_learners_asks_before_it_reads() {
+    let mut group = Group::led(1);
+    assert!(group.cores[0].status().may_read);
+    let applied = group.cores[0].status().applied;
+    group.cores[0].applied(applied, &[change(ConfChangeType::ConfChangeAddLearnerNode, 2)]);
+    assert!(!group.cores[0].status().may_read);
+    group.cores[0].applied(applied, &[change(ConfChangeType::ConfChangeRemoveNode, 2)]);
+    assert!(group.cores[0].status().may_read);
+}
+
+#[test]
+fn a_member_left_alone_reads_when_all_is_applied_that_others_may_have_acknowledged() {
+    let mut group = Group::led(2);
+    for data in [&b"x"[..], b"y"] {
+        group.cores[0].propose(Bytes::from_static(data)).unwrap();
+    }
+    let mut commands = Vec::new();
+    for _ in 0..4 {
+        group.cores[0].poll(&mut commands);
+        for command in commands.extract_if(.., |one| !matches!(one, Command::Apply(_))) {
+            match command {
+                Command::Send(messages) => group.sent.extend(messages),
+                Command::Persist(persist) => group.cores[0].persisted(persist.number),
+                _ => {}
+            }
+        }
+        for message in std::mem::take(&mut group.sent) {
+            group.cores[message.to() as usize - 1].step(message).unwrap();
+        }
+        group.poll(1);
+        group.persist(1);
+        group.poll(1);
+    }
+    let status = group.cores[0].status();
+    assert!(status.committed >= status.applied + 2 && !commands.is_empty());
+    let remove = change(ConfChangeType::ConfChangeRemoveNode, 2);
+    group.cores[0].applied(status.applied, &[remove]);
+    assert!(!group.cores[0].status().may_read, "the other may have acknowledged the rest");
+    group.cores[0].applied(status.committed, &[]);
+    assert!(group.cores[0].status().may_read);
+}
+
+/// What it acknowledged before a crash may be committed further than it noted.
+#[test]
+fn the_only_voter_answers_reads_when_an_entry_of_its_term_is_committed() {
+    let mut group = Group::new(1);
+    group.cores[0].node.campaign();
+    group.poll(0);
+    group.persist(0);
+    assert_eq!(group.cores[0].status().role, Role::Leader);
+    group.cores[0].read_index(Bytes::from_static(b"early"));
+    group.poll(0);
+    assert!(group.readable.is_empty());
+    group.settle();
+    let index = group.cores[0].status().committed;
+    assert_eq!(group.readable, [ReadState { index, context: Bytes::from_static(b"early") }]);
 }
 
 #[test]

@@ -158,11 +158,12 @@ impl CoreDriver {
         }
         let mut commands = std::mem::take(&mut self.commands);
         self.core.poll(&mut commands);
+        // Before anyone else hears of it: what this member may read alone depends on it.
+        self.publish(shared);
         for command in commands.drain(..) {
             self.dispatch(shared, command);
         }
         self.commands = commands;
-        self.publish(shared);
         self.serve_reads(shared);
     }
 
