@@ -1,6 +1,6 @@
 //! A whole cluster of members in one seeded thread: adversaries, workloads, and one file for each property checked.
 //!
-//! `sim [--seeds N] [--from N] [--members N] [--ms N] [--jobs N] [--twice] [--quiet]`
+//! `sim [--seeds N] [--from N] [--members N] [--ms N] [--jobs N] [--twice] [--keep-going]`
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a program
 
 use sim::{Counts, Failure, Plan, Summary};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 struct Settings {
     seeds: u64,
     from: u64,
-    /// Members at first; 0 for three and five in turn.
+    /// Members at first; 0 for what the seed says.
     members: usize,
     trouble_ms: Option<u64>,
     jobs: usize,
@@ -109,8 +109,7 @@ fn work(settings: Settings, next: &AtomicU64, total: &Mutex<(Counts, u64)>) {
 
 fn run(settings: Settings, seed: u64) -> Result<Summary, Box<Failure>> {
     let members = match settings.members {
-        0 if seed.is_multiple_of(2) => 3,
-        0 => 5,
+        0 => Plan::members_of(seed),
         members => members,
     };
     let mut plan = Plan::new(seed, members);

@@ -5,7 +5,7 @@ use sim::{Plan, Summary, run};
 
 /// Short runs: they are many.
 fn plan(seed: u64) -> Plan {
-    Plan { trouble_ms: 4_000, ..Plan::new(seed, if seed.is_multiple_of(2) { 3 } else { 5 }) }
+    Plan { trouble_ms: 4_000, ..Plan::new(seed, Plan::members_of(seed)) }
 }
 
 fn holds(plan: Plan) -> Summary {
