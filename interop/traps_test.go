@@ -448,11 +448,17 @@ func TestHTTP(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
+	twoAlarms := false
 	check := func(paths ...string) {
 		t.Helper()
 		for _, path := range paths {
 			method, path, _ := strings.Cut(path, " ")
-			if a, b := fetch(method, p.both[0].url+path), fetch(method, p.both[1].url+path); a != b {
+			a, b := fetch(method, p.both[0].url+path), fetch(method, p.both[1].url+path)
+			if twoAlarms {
+				// Which of them etcd names follows from the chance in its maps.
+				a, b = strings.ReplaceAll(a, "CORRUPT", "NOSPACE"), strings.ReplaceAll(b, "CORRUPT", "NOSPACE")
+			}
+			if a != b {
 				t.Errorf("%s %s\netcd: %q\nours: %q", method, path, a, b)
 			}
 		}
@@ -461,6 +467,7 @@ func TestHTTP(t *testing.T) {
 		"GET /readyz", "GET /readyz?verbose", "GET /readyz/data_corruption", "GET /readyz/linearizable_read", "GET /livez/serializable_read",
 		"GET /readyz?exclude=data_corruption&verbose", "GET /nothing", "GET /", "POST /version")
 	for _, kind := range []pb.AlarmType{pb.AlarmType_NOSPACE, pb.AlarmType_CORRUPT} {
+		twoAlarms = kind == pb.AlarmType_CORRUPT
 		p.same(maintenance+"Alarm", &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 7, Alarm: kind}, &pb.AlarmResponse{})
 		check("GET /health", "GET /health?exclude=NOSPACE", "GET /readyz?verbose", "GET /readyz/data_corruption", "GET /livez")
 	}

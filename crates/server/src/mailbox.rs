@@ -63,21 +63,6 @@ impl<T> Mailbox<T> {
         true
     }
 
-    /// Adds a message that need not be looked at before the next one: nobody is woken. As
-    /// [`Mailbox::send`] otherwise.
-    pub(crate) fn send_quietly(&self, message: T) -> bool {
-        let mut state = self.inner.state.lock();
-        if !state.closed {
-            state.queue.push(message);
-        }
-        !state.closed
-    }
-
-    /// Wakes the reader if there is something to read.
-    pub(crate) fn wake(&self) {
-        self.edit(|_| {});
-    }
-
     /// Takes everything that is there, without waiting.
     pub(crate) fn take_now(&self, into: &mut Vec<T>) {
         std::mem::swap(&mut self.inner.state.lock().queue, into);

@@ -34,8 +34,6 @@ pub(crate) struct Gauges {
     pub(crate) leader: AtomicU64,
     /// This member is the leader.
     pub(crate) leads: AtomicBool,
-    /// Reads wait for something to be applied.
-    pub(crate) reads_wait: AtomicBool,
     /// What is applied here is all that was ever acknowledged, so reads need not ask anyone.
     pub(crate) may_read: AtomicBool,
     pub(crate) db_size: AtomicU64,
@@ -73,7 +71,7 @@ pub(crate) struct Shared {
     pub(crate) inbound: Inbound,
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
-    /// Raft with its callers, for whichever thread has something for it; see [`Shared::drive`].
+    /// Raft with its callers; the core thread's.
     pub(crate) driver: Mutex<Option<CoreDriver>>,
     pub(crate) apply: Mailbox<ApplyEvent>,
     pub(crate) hub: HubQueue,
@@ -152,10 +150,9 @@ impl Shared {
             None => Proposal::Data(data),
         };
         let event = CoreEvent::Propose { id, proposal };
-        // Alone, it is made here and now; with others, they are made together.
-        let is_alone = self.waiters.len() == 1;
-        let is_taken = if is_alone { self.drive(event) } else { self.core.send(event) };
-        if !is_taken && let Some(waiting) = self.waiters.take(id) {
+        if !self.core.send(event)
+            && let Some(waiting) = self.waiters.take(id)
+        {
             waiting.fail(&self.metrics, Error::Stopped);
         }
     }

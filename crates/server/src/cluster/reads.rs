@@ -52,11 +52,6 @@ impl Reads {
         self.fresh.push(Waiting { deadline, read });
     }
 
-    /// Whether any read waits.
-    pub(crate) fn are_waiting(&self) -> bool {
-        self.count > 0
-    }
-
     /// Whether a round should be asked now.
     pub(crate) fn wants_round(&self) -> bool {
         !self.fresh.is_empty() && self.rounds.len() < ROUNDS_MAX

@@ -12,7 +12,7 @@ use net::rpc::{Code, Responder, Status};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseCheckpointRequest, LeaseRevokeRequest};
-use proto::raftpb::{ConfChange, Entry, Snapshot};
+use proto::raftpb::{Entry, Snapshot};
 use replica::{Applier, Fault};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -253,7 +253,7 @@ impl ApplyDriver {
         let gauges = &shared.gauges;
         gauges.applied.store(index, Ordering::SeqCst);
         gauges.applied_term.store(applied.term, Ordering::Relaxed);
-        tell_core(&shared, index, conf_changes);
+        shared.core.send(CoreEvent::Applied { index, conf_changes });
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(applied.outcomes.len());
         for mut outcome in applied.outcomes {
@@ -269,7 +269,7 @@ impl ApplyDriver {
         }
         if !changes.is_empty() {
             // Watchers are on their way before the writer knows that it has written.
-            shared.hub.publish(changes, applied.term, &gauges.watchers);
+            shared.hub.publish(changes, applied.term);
         }
         self.publish_alarms();
         gauges.leases.store(self.applier.machine.lessor.len() as u64, Ordering::Relaxed);
@@ -500,16 +500,5 @@ impl ApplyDriver {
             let request = LeaseCheckpointRequest { checkpoints }.encode_to_vec();
             self.shared.propose_as_leader(Kind::LeaseCheckpoint, &request, self.term());
         }
-    }
-}
-
-/// Tells the core how far the applier is. It need not wake up for that alone: nothing waits for it
-/// but changes of the members, and reads.
-fn tell_core(shared: &Shared, index: u64, conf_changes: Vec<ConfChange>) {
-    let is_urgent = !conf_changes.is_empty();
-    shared.core.send_quietly(CoreEvent::Applied { index, conf_changes });
-    // Looked at after the message is there: whoever begins to wait then finds it.
-    if is_urgent || shared.gauges.reads_wait.load(Ordering::SeqCst) {
-        shared.core.wake();
     }
 }

@@ -20,9 +20,6 @@ const BATCH_MAX: usize = 4096;
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// The core with its callers. It never touches a disk or a log sink.
-///
-/// Whoever has something for it may lend it a thread: see [`Shared::drive`]. The core's own thread
-/// does what is left, and lets time pass.
 pub(crate) struct CoreDriver {
     core: Core,
     log: Mailbox<LogEvent>,
@@ -31,7 +28,6 @@ pub(crate) struct CoreDriver {
     batch: Vec<(u64, Bytes)>,
     batch_bytes: usize,
     reads: Reads,
-    events: Vec<CoreEvent>,
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
     leader: u64,
@@ -82,20 +78,6 @@ pub(crate) fn run(shared: &Arc<Shared>, tick: Duration) {
     }
 }
 
-impl Shared {
-    /// Has the core take up an event: on this thread where no other is at it, and otherwise soon.
-    /// Spares the core's own thread a wake-up, which matters when little is under way.
-    pub(crate) fn drive(&self, event: CoreEvent) -> bool {
-        if let Some(mut slot) = self.driver.try_lock()
-            && let Some(driver) = slot.as_mut()
-        {
-            driver.turn(self, event);
-            return true;
-        }
-        self.core.send(event)
-    }
-}
-
 impl CoreDriver {
     /// A core with nothing to do yet.
     pub(crate) fn new(core: Core, log: Mailbox<LogEvent>, pace: Pace) -> CoreDriver {
@@ -106,7 +88,6 @@ impl CoreDriver {
             batch: Vec::new(),
             batch_bytes: 0,
             reads: Reads::default(),
-            events: Vec::new(),
             commands: Vec::new(),
             leader: 0,
             pace,
@@ -134,16 +115,6 @@ impl CoreDriver {
                 "initialized peer connections; fast-forwarding election ticks"
             );
         }
-    }
-
-    /// Takes up what waits, and then an event.
-    fn turn(&mut self, shared: &Shared, event: CoreEvent) {
-        let mut events = std::mem::take(&mut self.events);
-        shared.core.take_now(&mut events);
-        events.push(event);
-        events.drain(..).for_each(|event| self.handle(shared, event));
-        self.events = events;
-        self.work(shared);
     }
 
     /// Everything that follows from the events so far.
@@ -368,9 +339,6 @@ impl CoreDriver {
     }
 
     fn serve_reads(&mut self, shared: &Shared) {
-        // First that they wait, then what is applied: the applier does it the other way round, so one
-        // of the two sees the other.
-        shared.gauges.reads_wait.store(self.reads.are_waiting(), Ordering::SeqCst);
         let applied = shared.gauges.applied.load(Ordering::SeqCst);
         let served = self.reads.served_by(applied);
         if !served.is_empty() {

@@ -6,13 +6,11 @@
 use crate::mailbox::{Mailbox, Woken};
 use ::apply::mvcc::Change;
 use replica::watch::Hub;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Bytes of changes that may wait, those included that the watch thread works on.
 const CHANGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The watch thread is woken for this many bytes of changes although nobody watches.
-const LAZY_BYTES_MAX: usize = 256 * 1024;
 /// What a change and what an event in it take, beside keys and values.
 const CHANGE_BYTES: usize = 64;
 const EVENT_BYTES: usize = 128;
@@ -53,17 +51,12 @@ impl HubQueue {
     }
 
     /// Has changes published, or passed over where too many wait.
-    /// Without watchers nobody hurries: the watch thread is woken when some have gathered.
-    pub(crate) fn publish(&self, changes: Vec<Change>, term: u64, watchers: &AtomicI64) {
+    pub(crate) fn publish(&self, changes: Vec<Change>, term: u64) {
         let Some(revision) = changes.last().map(|change| change.revision) else { return };
         let bytes = changes.iter().map(size).sum();
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if waiting <= self.bytes_max {
-            self.mailbox.send_quietly(HubEvent::Changes(Changes { changes, term, bytes }));
-            // Looked at after the changes are there: a watcher that begins then finds them.
-            if waiting >= LAZY_BYTES_MAX || watchers.load(Ordering::Acquire) != 0 {
-                self.mailbox.wake();
-            }
+            self.mailbox.send(HubEvent::Changes(Changes { changes, term, bytes }));
             return;
         }
         let mut dropped = bytes;
@@ -122,8 +115,6 @@ mod tests {
     use super::*;
     use ::apply::mvcc::ChangeEvent;
 
-    static SOME: AtomicI64 = AtomicI64::new(1);
-
     fn change(revision: i64) -> Vec<Change> {
         let kv = vec![0; 1000].into();
         let event = ChangeEvent { key: "k".into(), kv, is_tombstone: false, is_create: false };
@@ -143,7 +134,7 @@ mod tests {
     fn what_waits_has_a_limit() {
         let queue = HubQueue::with_limit(100_000);
         for revision in 2..100_000 {
-            queue.publish(change(revision), 1, &SOME);
+            queue.publish(change(revision), 1);
             assert!(queue.bytes.load(Ordering::Relaxed) <= 100_000);
         }
         let mut events = Vec::new();
@@ -157,12 +148,12 @@ mod tests {
     fn an_overrun_stands_before_the_requests_that_came_after_what_it_replaces() {
         let queue = HubQueue::with_limit(2_500);
         queue.on_hub(|_| {});
-        queue.publish(change(2), 1, &SOME);
+        queue.publish(change(2), 1);
         queue.on_hub(|_| {});
-        queue.publish(change(3), 1, &SOME);
-        queue.publish(change(4), 2, &SOME);
+        queue.publish(change(3), 1);
+        queue.publish(change(4), 2);
         queue.on_hub(|_| {});
-        queue.publish(change(5), 2, &SOME);
+        queue.publish(change(5), 2);
         let mut events = Vec::new();
         queue.drain(&mut events, None);
         assert_eq!(names(&events), ["do", "overrun 4 2", "do", "do", "changes 5"]);
@@ -172,27 +163,18 @@ mod tests {
     fn what_the_hub_works_on_counts_until_it_is_done() {
         let queue = HubQueue::with_limit(2_500);
         let mut events = Vec::new();
-        queue.publish(change(2), 1, &SOME);
-        queue.publish(change(3), 1, &SOME);
+        queue.publish(change(2), 1);
+        queue.publish(change(3), 1);
         queue.drain(&mut events, None);
-        queue.publish(change(4), 1, &SOME);
-        queue.publish(change(5), 1, &SOME);
+        queue.publish(change(4), 1);
+        queue.publish(change(5), 1);
         for event in events.drain(..) {
             if let HubEvent::Changes(changes) = event {
                 queue.done(&changes);
             }
         }
-        queue.publish(change(6), 1, &SOME);
+        queue.publish(change(6), 1);
         queue.drain(&mut events, None);
         assert_eq!(names(&events), ["overrun 5 1", "changes 6"]);
-    }
-
-    #[test]
-    fn without_watchers_nobody_is_woken_for_a_change() {
-        let (queue, nobody) = (HubQueue::new(), AtomicI64::new(0));
-        queue.publish(change(2), 1, &nobody);
-        let mut taken = Vec::new();
-        assert_eq!(queue.drain(&mut taken, Some(Instant::now())), Woken::Messages);
-        assert_eq!(names(&taken).len(), 1);
     }
 }

@@ -39,7 +39,7 @@ fn work(shared: &Shared, log: &mut LogWriter, events: &mut Vec<LogEvent>) -> Res
     if !batches.is_empty() {
         let done = log.persist(&batches)?;
         if done.number > 0 {
-            shared.drive(CoreEvent::Persisted { number: done.number });
+            shared.core.send(CoreEvent::Persisted { number: done.number });
         }
         log.prepare()?;
     }
