@@ -60,7 +60,10 @@ func differ(t testing.TB, want, got []string) {
 		if i < len(got) {
 			b = got[i]
 		}
-		if a != b {
+		// A read that waits for a majority ends by the server's time or by its client's, whichever
+		// is first on a busy machine.
+		timedOut := strings.HasSuffix(a, "DeadlineExceeded: too late") && strings.HasSuffix(b, "request timed out")
+		if a != b && !timedOut {
 			t.Errorf("line %d\netcd: %s\nours: %s", i+1, a, b)
 		}
 	}
