@@ -2,7 +2,6 @@ package interop
 
 import (
 	"math/rand"
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -39,9 +38,7 @@ func TestMembersFail(t *testing.T) {
 			}
 			c.start()
 			a.progress(20)
-			if os.Getenv("HOLDFAST_SOAK") != "" {
-				killRandomly(c, a, 10*time.Second)
-			}
+			killRandomly(c, a, 10*time.Second)
 			a.finish()
 			c.sameState()
 		})

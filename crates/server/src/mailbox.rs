@@ -1,6 +1,6 @@
 //! A queue between two threads that is emptied in batches and wakes its reader once per batch.
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,11 +63,6 @@ impl<T> Mailbox<T> {
         true
     }
 
-    /// Takes everything that is there, without waiting.
-    pub(crate) fn take_now(&self, into: &mut Vec<T>) {
-        std::mem::swap(&mut self.inner.state.lock().queue, into);
-    }
-
     /// Changes what waits, and may add to it; not where the mailbox is closed.
     pub(crate) fn edit(&self, act: impl FnOnce(&mut Vec<T>)) {
         let mut state = self.inner.state.lock();
@@ -85,23 +80,10 @@ impl<T> Mailbox<T> {
     /// Takes everything, waiting until `deadline` (or for ever) for the first message.
     /// `into` must be empty; its storage is reused.
     pub(crate) fn drain(&self, into: &mut Vec<T>, deadline: Option<Instant>) -> Woken {
-        let (mut state, woken) = self.wait_for_message(deadline);
-        if woken == Woken::Messages {
-            std::mem::swap(&mut state.queue, into);
-        }
-        woken
-    }
-
-    /// Waits as [`Mailbox::drain`] does, and takes nothing.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Woken {
-        self.wait_for_message(deadline).1
-    }
-
-    fn wait_for_message(&self, deadline: Option<Instant>) -> (MutexGuard<'_, State<T>>, Woken) {
         let mut state = self.inner.state.lock();
         while state.queue.is_empty() {
             if state.closed {
-                return (state, Woken::Closed);
+                return Woken::Closed;
             }
             state.reader_waits = true;
             let timed_out = match deadline {
@@ -113,10 +95,11 @@ impl<T> Mailbox<T> {
             };
             if timed_out && state.queue.is_empty() {
                 state.reader_waits = false;
-                return (state, Woken::Deadline);
+                return Woken::Deadline;
             }
         }
-        (state, Woken::Messages)
+        std::mem::swap(&mut state.queue, into);
+        Woken::Messages
     }
 
     /// Takes the first message, for readers that share the work; waits for ever.

@@ -20,7 +20,7 @@ use disk::Disk;
 use net::Server as NetServer;
 use net::http::HttpService;
 use net::rpc::GrpcService;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use peer::Transport;
 use prost::Message;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
@@ -179,9 +179,9 @@ impl Member {
             election_ticks: config.replica.election_ticks,
             advances: config.advance_first_election,
         };
-        *self.shared.driver.lock() = Some(CoreDriver::new(parts.core, log.clone(), pace));
+        let core = CoreDriver::new(parts.core, log.clone(), pace);
         let shared = Arc::clone(&self.shared);
-        self.spawn("core", move || run_core(&shared, pace.tick))?;
+        self.spawn("core", move || run_core(&shared, core))?;
         let shared = Arc::clone(&self.shared);
         self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
         self.spawn("apply", move || driver.run())?;
@@ -441,7 +441,6 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
         roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
         waiters: Waiters::new(),
         core: Mailbox::new(),
-        driver: Mutex::new(None),
         apply: Mailbox::new(),
         hub: HubQueue::new(),
         answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),

@@ -2,7 +2,7 @@
 
 use crate::answers::Answers;
 use crate::cluster::{Inbound, LedStreams, Proposal, Roster};
-use crate::drive::{ApplyEvent, CoreDriver, CoreEvent, HubQueue, Job, Waiter, Waiting};
+use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
@@ -14,7 +14,7 @@ use apply::quota::Quota;
 use apply::{Header, backend, mvcc};
 use bytes::Bytes;
 use net::rpc::Responder;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use proto::etcdserverpb::RequestHeader;
 use proto::raftpb::ConfChange;
 use std::sync::Arc;
@@ -71,8 +71,6 @@ pub(crate) struct Shared {
     pub(crate) inbound: Inbound,
     pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
-    /// Raft with its callers; the core thread's.
-    pub(crate) driver: Mutex<Option<CoreDriver>>,
     pub(crate) apply: Mailbox<ApplyEvent>,
     pub(crate) hub: HubQueue,
     pub(crate) pool: Mailbox<Job>,

@@ -53,25 +53,17 @@ pub(crate) struct Pace {
 const ADVANCE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs until the mailbox is closed.
-pub(crate) fn run(shared: &Arc<Shared>, tick: Duration) {
+pub(crate) fn run(shared: &Arc<Shared>, mut driver: CoreDriver) {
     let mut events = Vec::new();
     let mut next_tick = Instant::now();
-    loop {
-        let woken = shared.core.wait(Some(next_tick));
-        // First the core, then its events: whoever has the core takes them in their order.
-        let mut slot = shared.driver.lock();
-        let Some(driver) = slot.as_mut().filter(|_| woken != Woken::Closed) else {
-            *slot = None;
-            return;
-        };
-        shared.core.take_now(&mut events);
+    while shared.core.drain(&mut events, Some(next_tick)) != Woken::Closed {
         events.drain(..).for_each(|event| driver.handle(shared, event));
         let now = Instant::now();
         if now >= next_tick {
             driver.core.tick();
             driver.advance(shared, now);
             // A thread that slept too long does not hurry after lost ticks.
-            next_tick = now + tick;
+            next_tick = now + driver.pace.tick;
             driver.expire(shared, now);
         }
         driver.work(shared);
