@@ -178,6 +178,11 @@ impl<S: Storage> Log<S> {
         !held_up && self.applying < self.max_appliable(unstable)
     }
 
+    /// Whether entries wait until more of those handed out are applied.
+    pub(crate) fn is_applying_held_up(&self) -> bool {
+        self.applying_paused && self.applying < self.committed
+    }
+
     /// Hands out entries to apply, as many as fit.
     pub(crate) fn take_committed(&mut self, unstable: bool) -> Vec<Entry> {
         if !self.has_next_committed(unstable) {

@@ -306,6 +306,11 @@ impl<S: Storage> Node<S> {
         raft.role == Role::Leader && raft.log.term(raft.log.applied) == Ok(raft.term)
     }
 
+    /// Whether committed entries are handed out only once more of the earlier ones are applied.
+    pub fn is_applying_held_up(&self) -> bool {
+        self.raft.log.is_applying_held_up()
+    }
+
     /// The term of an entry of the log, or of the one before its first; `None` where it is not there.
     pub fn term_of(&self, index: u64) -> Option<u64> {
         self.raft.log.term(index).ok()

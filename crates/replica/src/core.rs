@@ -274,6 +274,15 @@ impl Core {
         self.shorten_log();
     }
 
+    /// Whether something goes on here only once [`Core::applied`] is told: otherwise the news may wait
+    /// for the next event.
+    pub fn awaits_applied(&self) -> bool {
+        let leads = self.node.basic_status().role == Role::Leader;
+        self.node.is_applying_held_up()
+            || self.node.is_conf_change_pending()
+            || leads && !self.node.has_applied_own_term()
+    }
+
     fn is_alone(&self) -> bool {
         self.node.is_sole_voter() && self.node.conf_state().learners.is_empty()
     }

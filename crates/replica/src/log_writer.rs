@@ -24,6 +24,14 @@ pub struct Persist {
     pub sync: bool,
 }
 
+impl Persist {
+    /// Whether it holds a commit index and nothing else: after a crash the next leader tells it again,
+    /// so it may be written with what comes next.
+    pub fn can_wait(&self) -> bool {
+        self.number == 0 && !self.sync && self.entries.is_empty() && self.snapshot.is_none()
+    }
+}
+
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Persisted {

@@ -152,6 +152,7 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mailbox::Heed;
 
     fn counting(count: &Arc<AtomicUsize>) -> Turn {
         let count = Arc::clone(count);
@@ -162,7 +163,7 @@ mod tests {
 
     fn run_pool(pool: &Mailbox<Job>) {
         let mut jobs: Vec<Job> = Vec::new();
-        pool.drain(&mut jobs, Some(Instant::now()));
+        pool.drain(&mut jobs, Some(Instant::now()), Heed::All);
         for job in jobs {
             job();
         }

@@ -1,4 +1,7 @@
 //! A queue between two threads that is emptied in batches and wakes its reader once per batch.
+//!
+//! A wake-up costs more than most messages, so what nobody waits for may be sent lazily: a reader that
+//! heeds only what is urgent finds it with what comes next, at its deadline, or when it is nudged.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -15,10 +18,31 @@ pub(crate) enum Woken {
     Closed,
 }
 
+/// What a waiting reader is woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heed {
+    /// Every message.
+    All,
+    /// All but those that were sent lazily.
+    Urgent,
+}
+
 struct State<T> {
     queue: Vec<T>,
     closed: bool,
-    reader_waits: bool,
+    /// A reader waits, and for this.
+    waits: Option<Heed>,
+}
+
+impl<T> State<T> {
+    /// Whether the reader must be woken; it is then taken to be awake.
+    fn wakes(&mut self, heeds: impl FnOnce(Heed) -> bool) -> bool {
+        let wakes = !self.queue.is_empty() && self.waits.is_some_and(heeds);
+        if wakes {
+            self.waits = None;
+        }
+        wakes
+    }
 }
 
 struct Inner<T> {
@@ -44,48 +68,53 @@ impl<T> Clone for Mailbox<T> {
 impl<T> Mailbox<T> {
     /// An empty, open mailbox.
     pub(crate) fn new() -> Mailbox<T> {
-        let state = State { queue: Vec::new(), closed: false, reader_waits: false };
+        let state = State { queue: Vec::new(), closed: false, waits: None };
         Mailbox { inner: Arc::new(Inner { state: Mutex::new(state), ready: Condvar::new() }) }
     }
 
     /// Adds a message; `false` where the mailbox is closed and the message is lost.
     pub(crate) fn send(&self, message: T) -> bool {
+        self.add(|queue| queue.push(message), |_| true)
+    }
+
+    /// Adds a message that can wait, as [`Mailbox::send`].
+    pub(crate) fn send_lazily(&self, message: T) -> bool {
+        self.add(|queue| queue.push(message), |heed| heed == Heed::All)
+    }
+
+    /// Changes what waits, and may add to it; not where the mailbox is closed.
+    pub(crate) fn edit(&self, act: impl FnOnce(&mut Vec<T>)) {
+        self.add(act, |_| true);
+    }
+
+    /// Has the reader take what was sent lazily.
+    pub(crate) fn nudge(&self) {
+        self.add(|_| {}, |_| true);
+    }
+
+    fn add(&self, act: impl FnOnce(&mut Vec<T>), heeds: impl FnOnce(Heed) -> bool) -> bool {
         let mut state = self.inner.state.lock();
         if state.closed {
             return false;
         }
-        state.queue.push(message);
-        let wake = std::mem::take(&mut state.reader_waits);
+        act(&mut state.queue);
+        let wakes = state.wakes(heeds);
         drop(state);
-        if wake {
+        if wakes {
             self.inner.ready.notify_one();
         }
         true
     }
 
-    /// Changes what waits, and may add to it; not where the mailbox is closed.
-    pub(crate) fn edit(&self, act: impl FnOnce(&mut Vec<T>)) {
-        let mut state = self.inner.state.lock();
-        if state.closed {
-            return;
-        }
-        act(&mut state.queue);
-        let wake = !state.queue.is_empty() && std::mem::take(&mut state.reader_waits);
-        drop(state);
-        if wake {
-            self.inner.ready.notify_one();
-        }
-    }
-
-    /// Takes everything, waiting until `deadline` (or for ever) for the first message.
+    /// Takes everything, waiting until `deadline` (or for ever) for the first message that is heeded.
     /// `into` must be empty; its storage is reused.
-    pub(crate) fn drain(&self, into: &mut Vec<T>, deadline: Option<Instant>) -> Woken {
+    pub(crate) fn drain(&self, into: &mut Vec<T>, deadline: Option<Instant>, heed: Heed) -> Woken {
         let mut state = self.inner.state.lock();
         while state.queue.is_empty() {
             if state.closed {
                 return Woken::Closed;
             }
-            state.reader_waits = true;
+            state.waits = Some(heed);
             let timed_out = match deadline {
                 Some(at) => self.inner.ready.wait_until(&mut state, at).timed_out(),
                 None => {
@@ -94,10 +123,11 @@ impl<T> Mailbox<T> {
                 }
             };
             if timed_out && state.queue.is_empty() {
-                state.reader_waits = false;
+                state.waits = None;
                 return Woken::Deadline;
             }
         }
+        state.waits = None;
         std::mem::swap(&mut state.queue, into);
         Woken::Messages
     }
@@ -109,12 +139,12 @@ impl<T> Mailbox<T> {
             if state.closed {
                 return Woken::Closed;
             }
-            state.reader_waits = true;
+            state.waits = Some(Heed::All);
             self.inner.ready.wait(&mut state);
         }
         into.push(state.queue.remove(0));
         // Others may wait as well.
-        state.reader_waits = true;
+        state.waits = Some(Heed::All);
         Woken::Messages
     }
 
@@ -137,17 +167,42 @@ mod tests {
             assert!(mailbox.send(n));
         }
         let mut got = Vec::new();
-        assert_eq!(mailbox.drain(&mut got, None), Woken::Messages);
+        assert_eq!(mailbox.drain(&mut got, None, Heed::All), Woken::Messages);
         assert_eq!(got, [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_lazy_waits_for_what_is_urgent_or_a_nudge() {
+        let mailbox = Mailbox::new();
+        let reader_waits = |heed| mailbox.inner.state.lock().waits = Some(heed);
+        let is_woken = || mailbox.inner.state.lock().waits.is_none();
+        let acts: [(fn(&Mailbox<u8>), bool, bool); 3] = [
+            (|mailbox| assert!(mailbox.send_lazily(1)), true, false),
+            (|mailbox| assert!(mailbox.send(2)), true, true),
+            (Mailbox::nudge, true, true),
+        ];
+        for (act, for_all, for_urgent) in acts {
+            for (heed, expected) in [(Heed::All, for_all), (Heed::Urgent, for_urgent)] {
+                reader_waits(heed);
+                act(&mailbox);
+                assert_eq!(is_woken(), expected, "{heed:?}");
+            }
+        }
+        let mut got = Vec::new();
+        assert_eq!(mailbox.drain(&mut got, None, Heed::Urgent), Woken::Messages);
+        assert_eq!(got, [1, 1, 2, 2]);
+        reader_waits(Heed::Urgent);
+        mailbox.nudge();
+        assert!(!is_woken(), "there is nothing to take");
     }
 
     #[test]
     fn deadlines_and_closing_wake_the_reader() {
         let mailbox = Mailbox::<u8>::new();
         let soon = Instant::now() + Duration::from_millis(1);
-        assert_eq!(mailbox.drain(&mut Vec::new(), Some(soon)), Woken::Deadline);
+        assert_eq!(mailbox.drain(&mut Vec::new(), Some(soon), Heed::All), Woken::Deadline);
         let reader = mailbox.clone();
-        let thread = std::thread::spawn(move || reader.drain(&mut Vec::new(), None));
+        let thread = std::thread::spawn(move || reader.drain(&mut Vec::new(), None, Heed::All));
         mailbox.close();
         assert_eq!(thread.join().expect("the reader does not panic"), Woken::Closed);
         assert!(!mailbox.send(1));

@@ -3,7 +3,7 @@
 use super::{decide, versions};
 use crate::VERSION;
 use crate::drive::Waiter;
-use crate::mailbox::{Mailbox, Woken};
+use crate::mailbox::{Heed, Mailbox, Woken};
 use crate::shared::Shared;
 use crate::web::Promise;
 use apply::Kind;
@@ -21,7 +21,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Runs until the mailbox is closed.
 pub(crate) fn run(shared: &Arc<Shared>, stop: &Mailbox<()>) {
     let mut nothing = Vec::new();
-    while stop.drain(&mut nothing, Some(Instant::now() + INTERVAL)) != Woken::Closed {
+    while stop.drain(&mut nothing, Some(Instant::now() + INTERVAL), Heed::All) != Woken::Closed {
         nothing.clear();
         if shared.gauges.leads.load(Ordering::Acquire) {
             look(shared);

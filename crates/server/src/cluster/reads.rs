@@ -71,6 +71,11 @@ impl Reads {
         self.confirmed.push_back((index, reads));
     }
 
+    /// Whether a confirmed read waits for more to be applied.
+    pub(crate) fn awaits_applied(&self) -> bool {
+        !self.confirmed.is_empty()
+    }
+
     /// Takes what may be served with this applied.
     pub(crate) fn served_by(&mut self, applied: u64) -> Vec<Read> {
         let mut served = Vec::new();

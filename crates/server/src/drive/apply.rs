@@ -2,7 +2,7 @@
 //! for: commits, compaction, leases.
 
 use super::{ApplyEvent, CoreEvent, Failed, LogEvent, Waiter, for_client};
-use crate::mailbox::{Mailbox, Woken};
+use crate::mailbox::{Heed, Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
 use ::apply::backend::DefragResult;
@@ -105,7 +105,7 @@ impl ApplyDriver {
         loop {
             events.clear();
             let deadline = self.deadline();
-            let woken = self.shared.apply.clone().drain(&mut events, Some(deadline));
+            let woken = self.shared.apply.clone().drain(&mut events, Some(deadline), Heed::All);
             let result = match woken {
                 Woken::Closed => {
                     if let Err(fault) = self.commit_last() {
@@ -253,7 +253,13 @@ impl ApplyDriver {
         let gauges = &shared.gauges;
         gauges.applied.store(index, Ordering::SeqCst);
         gauges.applied_term.store(applied.term, Ordering::Relaxed);
-        shared.core.send(CoreEvent::Applied { index, conf_changes });
+        let is_urgent = !conf_changes.is_empty();
+        let event = CoreEvent::Applied { index, conf_changes };
+        if is_urgent {
+            shared.core.send(event);
+        } else {
+            shared.core.send_lazily(event);
+        }
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(applied.outcomes.len());
         for mut outcome in applied.outcomes {

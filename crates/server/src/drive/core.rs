@@ -2,7 +2,7 @@
 
 use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
 use crate::cluster::{Held, Lateness, Proposal, Reads};
-use crate::mailbox::{Mailbox, Woken};
+use crate::mailbox::{Heed, Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -56,11 +56,12 @@ const ADVANCE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) fn run(shared: &Arc<Shared>, mut driver: CoreDriver) {
     let mut events = Vec::new();
     let mut next_tick = Instant::now();
-    while shared.core.drain(&mut events, Some(next_tick)) != Woken::Closed {
+    while shared.core.drain(&mut events, Some(next_tick), driver.heed()) != Woken::Closed {
         events.drain(..).for_each(|event| driver.handle(shared, event));
         let now = Instant::now();
         if now >= next_tick {
             driver.core.tick();
+            driver.log.nudge();
             driver.advance(shared, now);
             // A thread that slept too long does not hurry after lost ticks.
             next_tick = now + driver.pace.tick;
@@ -107,6 +108,12 @@ impl CoreDriver {
                 "initialized peer connections; fast-forwarding election ticks"
             );
         }
+    }
+
+    /// Whether news of what was applied is worth waking up for.
+    fn heed(&self) -> Heed {
+        let awaited = self.core.awaits_applied() || self.reads.awaits_applied();
+        if awaited { Heed::All } else { Heed::Urgent }
     }
 
     /// Everything that follows from the events so far.
@@ -297,6 +304,10 @@ impl CoreDriver {
 
     fn dispatch(&mut self, shared: &Shared, command: Command) {
         match command {
+            // A commit index alone is written with what comes next, or at the next tick.
+            Command::Persist(persist) if persist.can_wait() => {
+                self.log.send_lazily(LogEvent::Persist(persist));
+            }
             Command::Persist(persist) => {
                 self.log.send(LogEvent::Persist(persist));
             }

@@ -1,7 +1,7 @@
 //! The watch thread: the hub, its catch-up, its clock.
 
 use super::hub_queue::HubEvent;
-use crate::mailbox::Woken;
+use crate::mailbox::{Heed, Woken};
 use crate::shared::Shared;
 use apply::mvcc::Change;
 use replica::watch::Hub;
@@ -20,7 +20,8 @@ pub(crate) fn run(shared: &Arc<Shared>, mut hub: Hub) {
         events.clear();
         // With watchers to bring on there is no waiting, only looking.
         let deadline = if more { Instant::now() } else { next_tick };
-        if shared.hub.drain(&mut events, Some(deadline)) == Woken::Closed {
+        let heed = if hub.watchers().0 > 0 { Heed::All } else { Heed::Urgent };
+        if shared.hub.drain(&mut events, Some(deadline), heed) == Woken::Closed {
             return;
         }
         for event in events.drain(..) {

@@ -3,7 +3,7 @@
 //! Changes come as fast as they are applied. Where more of them wait than may, they are dropped and
 //! the hub is told to which revision: its watchers then read them from history.
 
-use crate::mailbox::{Mailbox, Woken};
+use crate::mailbox::{Heed, Mailbox, Woken};
 use ::apply::mvcc::Change;
 use replica::watch::Hub;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +56,8 @@ impl HubQueue {
         let bytes = changes.iter().map(size).sum();
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if waiting <= self.bytes_max {
-            self.mailbox.send(HubEvent::Changes(Changes { changes, term, bytes }));
+            // Without watchers the hub only notes how far the store is.
+            self.mailbox.send_lazily(HubEvent::Changes(Changes { changes, term, bytes }));
             return;
         }
         let mut dropped = bytes;
@@ -69,9 +70,14 @@ impl HubQueue {
         self.mailbox.send(HubEvent::Do(Box::new(act)));
     }
 
-    /// As [`Mailbox::drain`].
-    pub(crate) fn drain(&self, into: &mut Vec<HubEvent>, deadline: Option<Instant>) -> Woken {
-        self.mailbox.drain(into, deadline)
+    /// As [`Mailbox::drain`]; changes are lazy.
+    pub(crate) fn drain(
+        &self,
+        into: &mut Vec<HubEvent>,
+        deadline: Option<Instant>,
+        heed: Heed,
+    ) -> Woken {
+        self.mailbox.drain(into, deadline, heed)
     }
 
     /// Changes that were taken out are published.
@@ -138,7 +144,7 @@ mod tests {
             assert!(queue.bytes.load(Ordering::Relaxed) <= 100_000);
         }
         let mut events = Vec::new();
-        queue.drain(&mut events, None);
+        queue.drain(&mut events, None, Heed::All);
         assert!(events.len() <= 100);
         let last = names(&events).pop().unwrap();
         assert!(last.starts_with("changes 99999") || last.starts_with("overrun 99999"), "{last}");
@@ -155,7 +161,7 @@ mod tests {
         queue.on_hub(|_| {});
         queue.publish(change(5), 2);
         let mut events = Vec::new();
-        queue.drain(&mut events, None);
+        queue.drain(&mut events, None, Heed::All);
         assert_eq!(names(&events), ["do", "overrun 4 2", "do", "do", "changes 5"]);
     }
 
@@ -165,7 +171,7 @@ mod tests {
         let mut events = Vec::new();
         queue.publish(change(2), 1);
         queue.publish(change(3), 1);
-        queue.drain(&mut events, None);
+        queue.drain(&mut events, None, Heed::All);
         queue.publish(change(4), 1);
         queue.publish(change(5), 1);
         for event in events.drain(..) {
@@ -174,7 +180,7 @@ mod tests {
             }
         }
         queue.publish(change(6), 1);
-        queue.drain(&mut events, None);
+        queue.drain(&mut events, None, Heed::All);
         assert_eq!(names(&events), ["overrun 5 1", "changes 6"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The log thread: everything waiting goes to the disk in one write with one sync.
 
 use super::{CoreEvent, Failed, LogEvent};
-use crate::mailbox::{Mailbox, Woken};
+use crate::mailbox::{Heed, Mailbox, Woken};
 use crate::shared::Shared;
 use replica::{Fault, LogWriter, Persist};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) fn run(
     let mut events = Vec::new();
     loop {
         events.clear();
-        if mailbox.drain(&mut events, None) == Woken::Closed {
+        if mailbox.drain(&mut events, None, Heed::Urgent) == Woken::Closed {
             return;
         }
         if let Err(fault) = work(shared, &mut log, &mut events) {
