@@ -49,7 +49,7 @@ impl Transport {
         then: impl FnOnce(Result<Page, String>) + Send + 'static,
     ) {
         let shared = Arc::clone(self.shared());
-        self.shared().runtime.spawn(async move {
+        self.shared().bulk.spawn(async move {
             then(ask(&shared.dialer, &question).await);
         });
     }

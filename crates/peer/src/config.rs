@@ -37,7 +37,7 @@ impl Config {
             local_urls: Vec::new(),
             snap_dir,
             election_timeout: Duration::from_secs(1),
-            threads: 2,
+            threads: 1,
             limits: Limits::default(),
         }
     }

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinSet;
 
@@ -67,10 +68,10 @@ impl Peer {
         Arc::new(peer)
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static, on: &Handle) {
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn_on(task, &self.shared.runtime);
+        tasks.spawn_on(task, on);
     }
 
     fn start_pipeline(&self, queue: mpsc::Receiver<Message>) {
@@ -82,7 +83,7 @@ impl Peer {
             queue: AsyncMutex::new(queue),
         });
         for _ in 0..self.shared.config.limits.pipeline_workers {
-            self.spawn(Arc::clone(&pipeline).work());
+            self.spawn(Arc::clone(&pipeline).work(), &self.shared.bulk);
         }
     }
 
@@ -96,7 +97,7 @@ impl Peer {
                 status: Arc::clone(&self.status),
                 is_open: AtomicBool::new(false),
             };
-            self.spawn(reader.run());
+            self.spawn(reader.run(), &self.shared.streams);
         }
     }
 
@@ -110,7 +111,7 @@ impl Peer {
                 kept: None,
                 smoothed: None,
             };
-            self.spawn(prober.run());
+            self.spawn(prober.run(), &self.shared.bulk);
         }
     }
 
@@ -157,7 +158,8 @@ impl Peer {
         reader: Box<dyn Read + Send>,
     ) {
         let sender = SnapshotSender::new(&self.shared, &self.picker, &self.status);
-        self.spawn(sender.run(Database { message, total_bytes, reader }));
+        let task = sender.run(Database { message, total_bytes, reader });
+        self.spawn(task, &self.shared.bulk);
     }
 
     pub(crate) fn stats(&self) -> PeerStats {

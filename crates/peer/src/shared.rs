@@ -20,7 +20,10 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) dialer: Dialer,
-    pub(crate) runtime: Handle,
+    /// Runs what brings messages and takes them away.
+    pub(crate) streams: Handle,
+    /// Runs what may take long.
+    pub(crate) bulk: Handle,
 }
 
 /// Why a message was not handed to the member; the texts are etcd's.

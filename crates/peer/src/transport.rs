@@ -15,7 +15,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::AbortHandle;
 
 /// How long a stopping transport waits for handlers that block.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -24,12 +25,16 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// one of a runtime's own; nothing but [`Transport::stop`] waits for the network.
 pub struct Transport {
     runtime: Mutex<Option<Runtime>>,
+    accepting: Mutex<Vec<AbortHandle>>,
     shared: Arc<Shared>,
     peers: Arc<Peers>,
 }
 
 impl Transport {
-    /// Begins to serve on `listeners`, which are bound already. There are no peers yet.
+    /// Begins to serve on `listeners`, which are bound already. There are no peers yet. Connections
+    /// that are accepted and streams that are read belong to the runtime `streams` if it is given: then
+    /// it calls the handler for their messages, and whoever ends it ends them. All else has threads of
+    /// its own.
     ///
     /// # Errors
     /// Those of making threads and registering sockets; `InvalidInput` for a version that is none.
@@ -37,6 +42,7 @@ impl Transport {
         config: Config,
         listeners: Vec<std::net::TcpListener>,
         handler: Arc<dyn Handler>,
+        streams: Option<Handle>,
     ) -> io::Result<Transport> {
         let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "no version or no URL");
         let identity = Identity::new(&config).ok_or_else(malformed)?;
@@ -46,17 +52,21 @@ impl Transport {
             .enable_all()
             .build()?;
         let dialer = Dialer::new(&config);
-        let handle = runtime.handle().clone();
-        let shared = Arc::new(Shared { config, identity, handler, dialer, runtime: handle });
+        let bulk = runtime.handle().clone();
+        let streams = streams.unwrap_or_else(|| bulk.clone());
+        let shared = Arc::new(Shared { config, identity, handler, dialer, streams, bulk });
         let peers = Arc::new(Peers::default());
         let served = Arc::new(Served::new(Arc::clone(&shared), Arc::clone(&peers)));
+        let mut accepting = Vec::new();
         for listener in listeners {
             listener.set_nonblocking(true)?;
-            let _inside = runtime.enter();
+            let _inside = shared.streams.enter();
             let listener = TcpListener::from_std(listener)?;
-            runtime.spawn(server::accept(listener, Arc::clone(&served)));
+            let task = shared.streams.spawn(server::accept(listener, Arc::clone(&served)));
+            accepting.push(task.abort_handle());
         }
-        Ok(Transport { runtime: Mutex::new(Some(runtime)), shared, peers })
+        let (runtime, accepting) = (Mutex::new(Some(runtime)), Mutex::new(accepting));
+        Ok(Transport { runtime, accepting, shared, peers })
     }
 
     /// Sends each message to the member it is for. What cannot be queued at once is dropped and
@@ -138,9 +148,14 @@ impl Transport {
         &self.shared
     }
 
+    fn end_tasks(&self) {
+        self.accepting.lock().drain(..).for_each(|task| task.abort());
+        self.peers.stop();
+    }
+
     /// Ends everything. Waits a moment for handlers that block.
     pub fn stop(&self) {
-        self.peers.stop();
+        self.end_tasks();
         let runtime = self.runtime.lock().take();
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(STOP_GRACE);
@@ -150,7 +165,7 @@ impl Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        self.peers.stop();
+        self.end_tasks();
         if let Some(runtime) = self.runtime.lock().take() {
             runtime.shutdown_background();
         }

@@ -1,10 +1,11 @@
-//! A queue between two threads that is emptied in batches and wakes its reader once per batch.
+//! A queue between threads, or a thread and a task, that is emptied in batches and wakes its reader once per batch.
 //!
 //! A wake-up costs more than most messages, so what nobody waits for may be sent lazily: a reader that
 //! heeds only what is urgent finds it with what comes next, at its deadline, or when it is nudged.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 /// What a reader found.
@@ -32,6 +33,8 @@ struct State<T> {
     closed: bool,
     /// A reader waits, and for this.
     waits: Option<Heed>,
+    /// The reader, if it is a task and waits.
+    task: Option<Waker>,
 }
 
 impl<T> State<T> {
@@ -68,7 +71,7 @@ impl<T> Clone for Mailbox<T> {
 impl<T> Mailbox<T> {
     /// An empty, open mailbox.
     pub(crate) fn new() -> Mailbox<T> {
-        let state = State { queue: Vec::new(), closed: false, waits: None };
+        let state = State { queue: Vec::new(), closed: false, waits: None, task: None };
         Mailbox { inner: Arc::new(Inner { state: Mutex::new(state), ready: Condvar::new() }) }
     }
 
@@ -98,12 +101,42 @@ impl<T> Mailbox<T> {
             return false;
         }
         act(&mut state.queue);
-        let wakes = state.wakes(heeds);
+        if !state.wakes(heeds) {
+            return true;
+        }
+        let task = state.task.take();
         drop(state);
-        if wakes {
-            self.inner.ready.notify_one();
+        match task {
+            Some(task) => task.wake(),
+            None => drop(self.inner.ready.notify_one()),
         }
         true
+    }
+
+    /// As [`Mailbox::drain`], for a reader that is a task; it sees to deadlines itself.
+    pub(crate) fn poll_drain(
+        &self,
+        context: &Context<'_>,
+        into: &mut Vec<T>,
+        heed: Heed,
+    ) -> Poll<Woken> {
+        let mut state = self.inner.state.lock();
+        if state.queue.is_empty() {
+            if state.closed {
+                return Poll::Ready(Woken::Closed);
+            }
+            state.waits = Some(heed);
+            state.task = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        (state.waits, state.task) = (None, None);
+        std::mem::swap(&mut state.queue, into);
+        Poll::Ready(Woken::Messages)
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.state.lock().queue.is_empty()
     }
 
     /// Takes everything, waiting until `deadline` (or for ever) for the first message that is heeded.
@@ -150,8 +183,14 @@ impl<T> Mailbox<T> {
 
     /// Refuses further messages; the reader still gets those that are there.
     pub(crate) fn close(&self) {
-        self.inner.state.lock().closed = true;
+        let mut state = self.inner.state.lock();
+        state.closed = true;
+        let task = state.task.take();
+        drop(state);
         self.inner.ready.notify_all();
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 }
 
@@ -176,18 +215,16 @@ mod tests {
         let mailbox = Mailbox::new();
         let reader_waits = |heed| mailbox.inner.state.lock().waits = Some(heed);
         let is_woken = || mailbox.inner.state.lock().waits.is_none();
-        let acts: [(fn(&Mailbox<u8>), bool, bool); 3] = [
-            (|mailbox| assert!(mailbox.send_lazily(1)), true, false),
-            (|mailbox| assert!(mailbox.send(2)), true, true),
-            (Mailbox::nudge, true, true),
-        ];
-        for (act, for_all, for_urgent) in acts {
-            for (heed, expected) in [(Heed::All, for_all), (Heed::Urgent, for_urgent)] {
+        let try_both = |act: fn(&Mailbox<u8>), wakes_urgent: bool| {
+            for (heed, expected) in [(Heed::All, true), (Heed::Urgent, wakes_urgent)] {
                 reader_waits(heed);
                 act(&mailbox);
                 assert_eq!(is_woken(), expected, "{heed:?}");
             }
-        }
+        };
+        try_both(|mailbox| assert!(mailbox.send_lazily(1)), false);
+        try_both(|mailbox| assert!(mailbox.send(2)), true);
+        try_both(Mailbox::nudge, true);
         let mut got = Vec::new();
         assert_eq!(mailbox.drain(&mut got, None, Heed::Urgent), Woken::Messages);
         assert_eq!(got, [1, 1, 2, 2]);

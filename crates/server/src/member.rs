@@ -32,9 +32,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error as ThisError;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Threads for reads that take their time.
 const POOL_THREADS: usize = 2;
+/// How long a stopping member waits for what the streams of others still do.
+const STREAMS_GRACE: Duration = Duration::from_secs(1);
 /// File descriptors that are kept for the member's own files and for other members.
 const OWN_FDS: u64 = 150;
 /// A watch stream is cut that does not read this many bytes of answers.
@@ -119,6 +122,8 @@ pub struct Member {
     log: Mailbox<LogEvent>,
     threads: Vec<JoinHandle<()>>,
     net: Vec<NetServer>,
+    /// Where the core runs, and the streams of other members with it.
+    streams: Option<Handle>,
     transport: Option<Arc<Transport>>,
     monitor: Mailbox<()>,
     failure: Arc<Promise<Fault>>,
@@ -142,6 +147,7 @@ impl Member {
             log: Mailbox::new(),
             threads: Vec::new(),
             net: Vec::new(),
+            streams: None,
             transport: None,
             monitor: Mailbox::new(),
             failure,
@@ -180,8 +186,14 @@ impl Member {
             advances: config.advance_first_election,
         };
         let core = CoreDriver::new(parts.core, log.clone(), pace);
-        let shared = Arc::clone(&self.shared);
-        self.spawn("core", move || run_core(&shared, core))?;
+        let (shared, runtime) = (Arc::clone(&self.shared), core_runtime()?);
+        self.streams = Some(runtime.handle().clone());
+        self.spawn("core", move || {
+            let core = runtime.spawn(run_core(shared, core));
+            // A task that panicked has said so.
+            let _ = runtime.block_on(core);
+            runtime.shutdown_timeout(STREAMS_GRACE);
+        })?;
         let shared = Arc::clone(&self.shared);
         self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
         self.spawn("apply", move || driver.run())?;
@@ -317,7 +329,8 @@ impl Member {
         };
         let web = PeerWeb { shared: Arc::clone(shared) };
         let handler = PeerHandler { shared: Arc::clone(shared), web };
-        let transport = Transport::start(options, listeners, Arc::new(handler));
+        let streams = self.streams.clone();
+        let transport = Transport::start(options, listeners, Arc::new(handler), streams);
         let transport = Arc::new(
             transport.map_err(|source| StartError::Io { what: "cannot serve peers", source })?,
         );
@@ -388,6 +401,12 @@ impl Member {
             let _ = thread.join();
         }
     }
+}
+
+/// The runtime of the core thread.
+fn core_runtime() -> Result<Runtime, StartError> {
+    let runtime = Builder::new_current_thread().thread_name("peer").enable_all().build();
+    runtime.map_err(|source| StartError::Io { what: "cannot start a thread", source })
 }
 
 fn net_config(

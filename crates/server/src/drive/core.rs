@@ -1,4 +1,7 @@
-//! The core thread: raft, ticks, reads, and the time limits of waiters.
+//! The core: raft, ticks, reads, and the time limits of waiters.
+//!
+//! It is a task, on a thread that it shares with the streams of other members: what they send is handed
+//! over, and what they are sent is written, without waking another thread.
 
 use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
 use crate::cluster::{Held, Lateness, Proposal, Reads};
@@ -9,8 +12,11 @@ use bytes::Bytes;
 use proto::raftpb::{Message, MessageType};
 use replica::raft::{Dropped, ReadState, Role};
 use replica::{Command, Core};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Election timeouts without a leader after which streams end that require one.
@@ -53,21 +59,35 @@ pub(crate) struct Pace {
 const ADVANCE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs until the mailbox is closed.
-pub(crate) fn run(shared: &Arc<Shared>, mut driver: CoreDriver) {
+pub(crate) async fn run(shared: Arc<Shared>, mut driver: CoreDriver) {
     let mut events = Vec::new();
     let mut next_tick = Instant::now();
-    while shared.core.drain(&mut events, Some(next_tick), driver.heed()) != Woken::Closed {
-        events.drain(..).for_each(|event| driver.handle(shared, event));
+    let mut alarm = pin!(tokio::time::sleep_until(next_tick.into()));
+    loop {
+        let heed = driver.heed();
+        let next = poll_fn(|context| match shared.core.poll_drain(context, &mut events, heed) {
+            Poll::Pending => alarm.as_mut().poll(context).map(|()| Woken::Deadline),
+            ready => ready,
+        });
+        if next.await == Woken::Closed {
+            return;
+        }
+        events.drain(..).for_each(|event| driver.handle(&shared, event));
         let now = Instant::now();
         if now >= next_tick {
             driver.core.tick();
             driver.log.nudge();
-            driver.advance(shared, now);
+            driver.advance(&shared, now);
             // A thread that slept too long does not hurry after lost ticks.
             next_tick = now + driver.pace.tick;
-            driver.expire(shared, now);
+            alarm.as_mut().reset(next_tick.into());
+            driver.expire(&shared, now);
         }
-        driver.work(shared);
+        driver.work(&shared);
+        if !shared.core.is_empty() {
+            // What was just given to the streams goes first.
+            tokio::task::yield_now().await;
+        }
     }
 }
 
