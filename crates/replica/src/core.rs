@@ -4,6 +4,9 @@
 //! its disk has written (Raft thesis, section 10.2.1). So a write carries the messages that wait
 //! for it, and [`Core::persisted`] lets them go. A candidate asks for votes when its own is written:
 //! others might elect it before, and after a crash once more in the same term, with another log.
+//!
+//! A commit index alone is worth no write, since the next leader tells it again: it is written with what
+//! comes next, at the latest at the next tick.
 
 use crate::deferred::Deferred;
 use crate::log_writer::Persist;
@@ -85,6 +88,10 @@ pub struct Core {
     /// In the order of their numbers.
     writes: VecDeque<Write>,
     writes_begun: u64,
+    /// A hard state of which only the commit index is new.
+    unwritten: Option<HardState>,
+    /// Time has passed since the last poll.
+    ticked: bool,
     /// What raft hears when entries are applied, with the last of them.
     applies: VecDeque<(u64, Message)>,
     /// To be sent; what waited for a write is among them.
@@ -107,6 +114,8 @@ impl Core {
             node,
             writes: VecDeque::new(),
             writes_begun: 0,
+            unwritten: None,
+            ticked: false,
             applies: VecDeque::new(),
             sends: Vec::new(),
             restores: Vec::new(),
@@ -125,7 +134,7 @@ impl Core {
     /// Lets one heartbeat interval pass.
     pub fn tick(&mut self) {
         self.node.tick();
-        self.ticks += 1;
+        (self.ticks, self.ticked) = (self.ticks + 1, true);
         self.step_aside();
         self.lead_alone();
     }
@@ -274,6 +283,12 @@ impl Core {
         self.shorten_log();
     }
 
+    /// What is still to be written when the core ends.
+    pub fn take_unwritten(&mut self) -> Option<Persist> {
+        let hard_state = Some(self.unwritten.take()?);
+        Some(Persist { hard_state, ..Persist::default() })
+    }
+
     /// Whether something goes on here only once [`Core::applied`] is told: otherwise the news may wait
     /// for the next event.
     pub fn awaits_applied(&self) -> bool {
@@ -283,13 +298,15 @@ impl Core {
             || leads && !self.node.has_applied_own_term()
     }
 
-    fn is_alone(&self) -> bool {
-        self.node.is_sole_voter() && self.node.conf_state().learners.is_empty()
+    /// Whether there are no other members: nobody waits for this one but its clients.
+    pub fn is_alone(&self) -> bool {
+        self.alone_since.is_some()
     }
 
     fn note_company(&mut self) {
+        let is_alone = self.node.is_sole_voter() && self.node.conf_state().learners.is_empty();
         let committed = self.node.basic_status().committed;
-        self.alone_since = self.is_alone().then(|| self.alone_since.unwrap_or(committed));
+        self.alone_since = is_alone.then(|| self.alone_since.unwrap_or(committed));
     }
 
     /// Lets go of applied entries that nobody will ask for, and of more than members that lag
@@ -334,6 +351,9 @@ impl Core {
             }
             self.sends.append(&mut votes);
         }
+        if std::mem::take(&mut self.ticked) {
+            work.extend(self.take_unwritten().map(Command::Persist));
+        }
         // Others are given their work first.
         if !self.sends.is_empty() {
             commands.push(Command::Send(std::mem::take(&mut self.sends)));
@@ -351,8 +371,13 @@ impl Core {
             self.respond(responses);
             return None;
         }
-        // Nothing waits for a commit index alone.
         let is_awaited = !responses.is_empty() || !entries.is_empty() || snapshot.is_some();
+        if !is_awaited && !sync {
+            self.unwritten = hard_state.or(self.unwritten);
+            return None;
+        }
+        let hard_state = hard_state.or(self.unwritten);
+        self.unwritten = None;
         let mut number = 0;
         if is_awaited {
             self.writes_begun += 1;

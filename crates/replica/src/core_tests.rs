@@ -116,8 +116,28 @@ fn nothing_is_committed_before_the_own_disk_has_it() {
     assert_eq!(group.cores[0].status().committed, committed);
     group.persist(0);
     assert_eq!(group.cores[0].status().committed, committed + 1);
+}
+
+#[test]
+fn a_commit_index_is_written_with_what_comes_next_or_at_the_next_tick() {
+    let mut group = Group::led(1);
+    let commit = |write: &Persist| write.hard_state.unwrap().commit();
+    for _ in 0..2 {
+        group.cores[0].propose(Bytes::from_static(b"x")).unwrap();
+        group.poll(0);
+        let before = group.cores[0].status().committed;
+        assert_eq!((group.writes[0].len(), commit(&group.writes[0][0])), (1, before));
+        group.persist(0);
+        group.poll(0);
+        assert_eq!(group.cores[0].status().committed, before + 1);
+        assert!(group.writes[0].is_empty());
+    }
+    group.cores[0].tick();
     group.poll(0);
-    assert_eq!(group.writes[0][0].number, 0, "nobody waits for a commit index");
+    let rest = &group.writes[0][0];
+    assert_eq!((rest.number, rest.sync), (0, false), "nobody waits for it");
+    assert_eq!(commit(rest), group.cores[0].status().committed);
+    assert!(group.cores[0].take_unwritten().is_none());
 }
 
 #[test]

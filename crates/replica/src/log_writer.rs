@@ -24,14 +24,6 @@ pub struct Persist {
     pub sync: bool,
 }
 
-impl Persist {
-    /// Whether it holds a commit index and nothing else: after a crash the next leader tells it again,
-    /// so it may be written with what comes next.
-    pub fn can_wait(&self) -> bool {
-        self.number == 0 && !self.sync && self.entries.is_empty() && self.snapshot.is_none()
-    }
-}
-
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Persisted {
@@ -103,12 +95,17 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Whether [`LogWriter::prepare`] has something to do.
+    pub fn wants_prepare(&self) -> bool {
+        self.wal.wants_prepared()
+    }
+
     /// Makes the next segment ahead where it is time; costs milliseconds, once in a segment.
     ///
     /// # Errors
     /// I/O faults.
     pub fn prepare(&mut self) -> Result<(), Fault> {
-        if self.wal.wants_prepared() {
+        if self.wants_prepare() {
             let prepared = self.wal.preparation()()?;
             self.wal.prepared(prepared);
         }

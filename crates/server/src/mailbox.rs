@@ -1,7 +1,7 @@
 //! A queue between threads, or a thread and a task, that is emptied in batches and wakes its reader once per batch.
 //!
 //! A wake-up costs more than most messages, so what nobody waits for may be sent lazily: a reader that
-//! heeds only what is urgent finds it with what comes next, at its deadline, or when it is nudged.
+//! heeds only what is urgent finds it with what comes next, or at its deadline.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -88,11 +88,6 @@ impl<T> Mailbox<T> {
     /// Changes what waits, and may add to it; not where the mailbox is closed.
     pub(crate) fn edit(&self, act: impl FnOnce(&mut Vec<T>)) {
         self.add(act, |_| true);
-    }
-
-    /// Has the reader take what was sent lazily.
-    pub(crate) fn nudge(&self) {
-        self.add(|_| {}, |_| true);
     }
 
     fn add(&self, act: impl FnOnce(&mut Vec<T>), heeds: impl FnOnce(Heed) -> bool) -> bool {
@@ -211,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lazy_waits_for_what_is_urgent_or_a_nudge() {
+    fn what_is_lazy_waits_for_what_is_urgent() {
         let mailbox = Mailbox::new();
         let reader_waits = |heed| mailbox.inner.state.lock().waits = Some(heed);
         let is_woken = || mailbox.inner.state.lock().waits.is_none();
@@ -224,13 +219,9 @@ mod tests {
         };
         try_both(|mailbox| assert!(mailbox.send_lazily(1)), false);
         try_both(|mailbox| assert!(mailbox.send(2)), true);
-        try_both(Mailbox::nudge, true);
         let mut got = Vec::new();
         assert_eq!(mailbox.drain(&mut got, None, Heed::Urgent), Woken::Messages);
         assert_eq!(got, [1, 1, 2, 2]);
-        reader_waits(Heed::Urgent);
-        mailbox.nudge();
-        assert!(!is_woken(), "there is nothing to take");
     }
 
     #[test]

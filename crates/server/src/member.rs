@@ -4,8 +4,8 @@ use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
 use crate::cluster::{Inbound, PeerHandler, Roster, hand_over, run_monitor};
 use crate::drive::{
-    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogEvent, Pace, Timing, Waiter, run_core,
-    run_hub, run_log,
+    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogDesk, Pace, Timing, Waiter, run_core,
+    run_hub,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
@@ -119,7 +119,6 @@ pub enum StartError {
 /// A running member.
 pub struct Member {
     shared: Arc<Shared>,
-    log: Mailbox<LogEvent>,
     threads: Vec<JoinHandle<()>>,
     net: Vec<NetServer>,
     /// Where the core runs, and the streams of other members with it.
@@ -144,7 +143,6 @@ impl Member {
         let failure = Promise::new();
         let mut member = Member {
             shared,
-            log: Mailbox::new(),
             threads: Vec::new(),
             net: Vec::new(),
             streams: None,
@@ -175,17 +173,16 @@ impl Member {
             batch_interval: config.batch_interval,
             election_timeout: config.election_timeout,
         };
-        let (shared, log) = (Arc::clone(&self.shared), self.log.clone());
-        let driver =
-            ApplyDriver::new(parts.applier, shared, log.clone(), Arc::clone(&failed), timing);
+        let log = LogDesk::new(parts.log_writer, Arc::clone(&failed));
+        let shared = Arc::clone(&self.shared);
+        let driver = ApplyDriver::new(parts.applier, shared, Arc::clone(&log), failed, timing);
         driver.publish_state();
-        let log_writer = parts.log_writer;
         let pace = Pace {
             tick: config.heartbeat_interval,
             election_ticks: config.replica.election_ticks,
             advances: config.advance_first_election,
         };
-        let core = CoreDriver::new(parts.core, log.clone(), pace);
+        let core = CoreDriver::new(parts.core, Arc::clone(&log), pace);
         let (shared, runtime) = (Arc::clone(&self.shared), core_runtime()?);
         self.streams = Some(runtime.handle().clone());
         self.spawn("core", move || {
@@ -195,7 +192,7 @@ impl Member {
             runtime.shutdown_timeout(STREAMS_GRACE);
         })?;
         let shared = Arc::clone(&self.shared);
-        self.spawn("log", move || run_log(&shared, log_writer, &log, &failed))?;
+        self.spawn("log", move || log.run(&shared))?;
         self.spawn("apply", move || driver.run())?;
         let shared = Arc::clone(&self.shared);
         self.spawn("watch", move || run_hub(&shared, hub))
@@ -391,7 +388,6 @@ impl Member {
         }
         self.monitor.close();
         shared.core.close();
-        self.log.close();
         shared.apply.close();
         shared.hub.close();
         shared.file_jobs.close();

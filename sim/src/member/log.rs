@@ -33,7 +33,9 @@ impl Member {
         for batch in batches {
             match self.mistake {
                 Some(Mistake::SkipSync) => batch.sync = false,
-                Some(Mistake::ForgetVote) if batch.entries.is_empty() => batch.hard_state = None,
+                Some(Mistake::ForgetVote) => {
+                    batch.hard_state.iter_mut().for_each(|state| state.vote = None);
+                }
                 _ => {}
             }
         }

@@ -1,8 +1,8 @@
 //! The apply thread: entries into the state machine, replies to their waiters, and what time asks
 //! for: commits, compaction, leases.
 
-use super::{ApplyEvent, CoreEvent, Failed, LogEvent, Waiter, for_client};
-use crate::mailbox::{Heed, Mailbox, Woken};
+use super::{ApplyEvent, CoreEvent, Failed, LogDesk, Waiter, for_client};
+use crate::mailbox::{Heed, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
 use ::apply::backend::DefragResult;
@@ -46,7 +46,7 @@ type AfterCommit = Box<dyn FnOnce(&Arc<Shared>) + Send>;
 pub(crate) struct ApplyDriver {
     pub(crate) applier: Applier,
     pub(crate) shared: Arc<Shared>,
-    log: Mailbox<LogEvent>,
+    log: Arc<LogDesk>,
     failed: Failed,
     timing: Timing,
     next_commit: Instant,
@@ -70,7 +70,7 @@ impl ApplyDriver {
     pub(crate) fn new(
         applier: Applier,
         shared: Arc<Shared>,
-        log: Mailbox<LogEvent>,
+        log: Arc<LogDesk>,
         failed: Failed,
         timing: Timing,
     ) -> ApplyDriver {
@@ -157,7 +157,7 @@ impl ApplyDriver {
             ApplyEvent::Do(act) => act(self),
             ApplyEvent::Committed(done) => {
                 if let Some(due) = self.applier.complete(done?) {
-                    self.log.send(LogEvent::Snapshot(due));
+                    self.log.save_snapshot(due);
                 }
                 self.publish_sizes();
                 for act in std::mem::take(&mut self.after_this_commit) {

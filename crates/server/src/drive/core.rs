@@ -3,15 +3,15 @@
 //! It is a task, on a thread that it shares with the streams of other members: what they send is handed
 //! over, and what they are sent is written, without waking another thread.
 
-use super::{ApplyDriver, ApplyEvent, CoreEvent, LogEvent};
+use super::{ApplyDriver, ApplyEvent, CoreEvent, LogDesk};
 use crate::cluster::{Held, Lateness, Proposal, Reads};
-use crate::mailbox::{Heed, Mailbox, Woken};
+use crate::mailbox::{Heed, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
 use bytes::Bytes;
 use proto::raftpb::{Message, MessageType};
 use replica::raft::{Dropped, ReadState, Role};
-use replica::{Command, Core};
+use replica::{Command, Core, Persist};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// The core with its callers. It never touches a disk or a log sink.
 pub(crate) struct CoreDriver {
     core: Core,
-    log: Mailbox<LogEvent>,
+    log: Arc<LogDesk>,
     held: Held,
     /// Proposals of this turn; they are made together.
     batch: Vec<(u64, Bytes)>,
@@ -55,6 +55,8 @@ pub(crate) struct Pace {
     pub(crate) advances: bool,
 }
 
+/// Entries that a core which is alone writes itself: with more, the next are better collected meanwhile.
+const OWN_WRITE_ENTRIES_MAX: usize = 4;
 /// How long others may take to be reached before the first wait is not shortened any more.
 const ADVANCE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -76,7 +78,6 @@ pub(crate) async fn run(shared: Arc<Shared>, mut driver: CoreDriver) {
         let now = Instant::now();
         if now >= next_tick {
             driver.core.tick();
-            driver.log.nudge();
             driver.advance(&shared, now);
             // A thread that slept too long does not hurry after lost ticks.
             next_tick = now + driver.pace.tick;
@@ -93,7 +94,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut driver: CoreDriver) {
 
 impl CoreDriver {
     /// A core with nothing to do yet.
-    pub(crate) fn new(core: Core, log: Mailbox<LogEvent>, pace: Pace) -> CoreDriver {
+    pub(crate) fn new(core: Core, log: Arc<LogDesk>, pace: Pace) -> CoreDriver {
         CoreDriver {
             core,
             log,
@@ -147,13 +148,19 @@ impl CoreDriver {
             self.core.read_index(id.to_be_bytes().to_vec().into());
         }
         let mut commands = std::mem::take(&mut self.commands);
-        self.core.poll(&mut commands);
-        // Before anyone else hears of it: what this member may read alone depends on it.
-        self.publish(shared);
-        for command in commands.drain(..) {
-            self.dispatch(shared, command);
+        loop {
+            self.core.poll(&mut commands);
+            if commands.is_empty() {
+                break;
+            }
+            // Before anyone else hears of it: what this member may read alone depends on it.
+            self.publish(shared);
+            for command in commands.drain(..) {
+                self.dispatch(shared, command);
+            }
         }
         self.commands = commands;
+        self.publish(shared);
         self.serve_reads(shared);
     }
 
@@ -324,13 +331,7 @@ impl CoreDriver {
 
     fn dispatch(&mut self, shared: &Shared, command: Command) {
         match command {
-            // A commit index alone is written with what comes next, or at the next tick.
-            Command::Persist(persist) if persist.can_wait() => {
-                self.log.send_lazily(LogEvent::Persist(persist));
-            }
-            Command::Persist(persist) => {
-                self.log.send(LogEvent::Persist(persist));
-            }
+            Command::Persist(persist) => self.persist(shared, persist),
             Command::Apply(entries) => {
                 shared.apply.send(ApplyEvent::Entries(entries));
             }
@@ -340,6 +341,19 @@ impl CoreDriver {
             Command::Send(messages) => self.send(shared, messages),
             Command::Readable(states) => states.iter().for_each(|state| self.confirm(state)),
         }
+    }
+
+    fn persist(&mut self, shared: &Shared, persist: Persist) {
+        let is_small = persist.entries.len() <= OWN_WRITE_ENTRIES_MAX;
+        if is_small
+            && self.core.is_alone()
+            && shared.core.is_empty()
+            && let Some(writer) = self.log.idle_writer()
+        {
+            let number = self.log.persist_with(writer, persist);
+            return self.core.persisted(number);
+        }
+        self.log.persist(persist);
     }
 
     /// A snapshot waits for the database that belongs to it; all else goes at once.
@@ -399,6 +413,16 @@ impl CoreDriver {
         if gauges.may_read.swap(status.may_read, Ordering::AcqRel) != status.may_read || changed {
             shared.on_apply(ApplyDriver::follow_leadership);
         }
+    }
+}
+
+/// Nothing is written after what the core has to write.
+impl Drop for CoreDriver {
+    fn drop(&mut self) {
+        if let Some(rest) = self.core.take_unwritten() {
+            self.log.persist(rest);
+        }
+        self.log.close();
     }
 }
 

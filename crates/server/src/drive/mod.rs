@@ -11,7 +11,7 @@ pub(crate) use self::apply::{ApplyDriver, Timing};
 pub(crate) use self::core::{CoreDriver, Pace, run as run_core};
 pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::hub_queue::HubQueue;
-pub(crate) use self::log::run as run_log;
+pub(crate) use self::log::LogDesk;
 
 use crate::cluster::{Proposal, Read};
 use crate::metrics::Metrics;
@@ -57,6 +57,8 @@ pub(crate) enum CoreEvent {
 pub(crate) enum LogEvent {
     Persist(Persist),
     Snapshot(SnapshotDue),
+    /// The next segment is to be made ready.
+    Prepare,
 }
 
 /// For the apply thread.
