@@ -136,11 +136,18 @@ func (a *audit) finish() {
 		}
 		return err
 	})
+	stuck := time.Now().Add(25 * time.Second)
+	text := func() string {
+		if time.Now().Before(stuck) {
+			return ""
+		}
+		return a.c.describe()
+	}
 	poll(a.t, 30*time.Second, func() error {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if a.last < rev {
-			return fmt.Errorf("the watch is at %d, the store at %d", a.last, rev)
+			return fmt.Errorf("the watch is at %d, the store at %d%s", a.last, rev, text())
 		}
 		return nil
 	})
