@@ -142,7 +142,7 @@ fn replica_options(
             learners_max: number(settings, "max-learners")?,
         },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
-        catch_up: catch_up(settings)?,
+        catch_up: catch_up(settings, heartbeat_ms)?,
     })
 }
 
@@ -204,15 +204,20 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
     })
 }
 
-/// None means as many as without the flag.
-fn catch_up(settings: &Settings) -> Result<CatchUp, String> {
+/// How long a member has to catch up with the log when its database was delivered (reference:
+/// `releaseDelayAfterSnapshot`).
+const HELD_MS: u64 = 30_000;
+
+/// No number of entries means as many as without the flag.
+fn catch_up(settings: &Settings, heartbeat_ms: u64) -> Result<CatchUp, String> {
     let usual = CatchUp::default();
     let entries_max = match number(settings, "snapshot-catchup-entries")? {
         0 => usual.entries_max,
         some => some,
     };
     let shorten_entries = usual.shorten_entries.min(entries_max as u64);
-    Ok(CatchUp { entries_max, shorten_entries, ..usual })
+    let held_ticks = HELD_MS.div_ceil(heartbeat_ms);
+    Ok(CatchUp { entries_max, shorten_entries, held_ticks, ..usual })
 }
 
 fn number<N: std::str::FromStr>(settings: &Settings, name: &str) -> Result<N, String> {
