@@ -4,11 +4,14 @@
 //! | compressed u8 | length u32 big-endian | message |
 //! ```
 
+use crate::gzip;
 use crate::rpc::{Code, Status};
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
 pub(crate) const HEADER_LEN: usize = 5;
+/// The first byte before a packed message.
+const PACKED: u8 = 1;
 /// Room made for a message before any of it came: a length alone is no reason to set memory aside.
 const TRUSTED_LEN: usize = 64 * 1024;
 
@@ -21,14 +24,29 @@ pub(crate) struct Deframer {
     header_len: usize,
     body: BytesMut,
     len: usize,
+    /// Whether messages may be packed with gzip.
+    unpacks: bool,
 }
 
 impl Deframer {
+    /// A deframer that unpacks what was packed with gzip.
+    pub(crate) fn unpacking() -> Deframer {
+        Deframer { unpacks: true, ..Deframer::default() }
+    }
+
     /// The next whole message; `input` moves behind what was used.
     ///
     /// # Errors
-    /// The status with which the call ends: the message is compressed, or longer than `max`.
+    /// The status with which the call ends: the message is packed and should not be, or badly, or it
+    /// is longer than `max`.
     pub(crate) fn next(&mut self, input: &mut &[u8], max: usize) -> Result<Option<Bytes>, Status> {
+        match self.whole(input, max)? {
+            Some(packed) if self.header[0] == PACKED => gzip::unpack(&packed, max).map(Some),
+            whole => Ok(whole),
+        }
+    }
+
+    fn whole(&mut self, input: &mut &[u8], max: usize) -> Result<Option<Bytes>, Status> {
         if self.header_len < HEADER_LEN && !self.read_header(input, max)? {
             return Ok(None);
         }
@@ -68,7 +86,7 @@ impl Deframer {
         }
         let [flag, len @ ..] = self.header;
         self.len = u32::from_be_bytes(len) as usize;
-        check(flag, self.len, max)?;
+        check(flag, self.len, max, self.unpacks)?;
         Ok(true)
     }
 
@@ -89,14 +107,15 @@ impl Deframer {
     }
 }
 
-fn check(flag: u8, len: usize, max: usize) -> Result<(), Status> {
+fn check(flag: u8, len: usize, max: usize, unpacks: bool) -> Result<(), Status> {
     if len > max {
         let text = format!("grpc: received message larger than max ({len} vs. {max})");
         return Err(Status::new(Code::ResourceExhausted, text));
     }
     match flag {
         0 => Ok(()),
-        1 => {
+        PACKED if unpacks => Ok(()),
+        PACKED => {
             let text = "grpc: compressed flag set with identity or empty encoding";
             Err(Status::new(Code::Internal, text))
         }
@@ -111,6 +130,12 @@ fn check(flag: u8, len: usize, max: usize) -> Result<(), Status> {
 pub(crate) fn header(len: usize) -> [u8; HEADER_LEN] {
     let len = (len as u32).to_be_bytes();
     [0, len[0], len[1], len[2], len[3]]
+}
+
+/// The five bytes in front of a packed message.
+pub(crate) fn packed_header(len: usize) -> [u8; HEADER_LEN] {
+    let [_, len @ ..] = header(len);
+    [PACKED, len[0], len[1], len[2], len[3]]
 }
 
 /// A status's text as a header carries it.
@@ -195,6 +220,18 @@ mod tests {
             let pieces = wire.chunks(step);
             let got = pieces.flat_map(|piece| fed(&mut deframer, piece, usize::MAX).unwrap());
             assert_eq!(got.collect::<Vec<_>>(), messages, "{step}");
+        }
+    }
+
+    #[test]
+    fn packed_messages_are_unpacked_where_that_was_said() {
+        let packed = gzip::pack([Bytes::from_static(b"message")].iter()).unwrap();
+        let wire = [&packed_header(packed.len())[..], &packed, &header(1), b"x"].concat();
+        for step in [1, wire.len()] {
+            let mut deframer = Deframer::unpacking();
+            let pieces = wire.chunks(step);
+            let got = pieces.flat_map(|piece| fed(&mut deframer, piece, 100).unwrap());
+            assert_eq!(got.collect::<Vec<_>>(), ["message", "x"], "{step}");
         }
     }
 

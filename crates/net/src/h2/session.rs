@@ -81,8 +81,9 @@ impl Session {
         connection: &mut Connection,
         to: &Services,
     ) -> Call {
-        let path = head.path.split('?').next().unwrap_or_default();
-        match to.grpc.lookup(path) {
+        let found = to.grpc.lookup(&head.path);
+        let found = found.and_then(|method| head.packing.refusal().map_or(Ok(method), Err));
+        match found {
             Ok(method) if method.kind == Kind::Unary => Call::Unary(method.id, head),
             Ok(method) => {
                 let queued = Arc::new(AtomicUsize::new(0));
