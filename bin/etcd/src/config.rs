@@ -242,29 +242,8 @@ fn duration(settings: &Settings, name: &str, otherwise: Duration) -> Result<Dura
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
-    if let Ok(nanos) = text.parse::<u64>() {
-        return Some(Duration::from_nanos(nanos));
-    }
-    let mut rest = text;
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let n: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let seconds = match &rest[..unit] {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total += n * seconds;
-        rest = &rest[unit..];
-    }
-    Duration::try_from_secs_f64(total).ok()
+    let nanos = text.parse().ok().map(Duration::from_nanos);
+    nanos.or_else(|| cli::go::parse_duration(text).ok())
 }
 
 fn urls(list: &str) -> Result<Vec<String>, String> {
