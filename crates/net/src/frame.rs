@@ -4,7 +4,6 @@
 //! | compressed u8 | length u32 big-endian | message |
 //! ```
 
-use crate::gzip;
 use crate::rpc::{Code, Status};
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
@@ -24,29 +23,22 @@ pub(crate) struct Deframer {
     header_len: usize,
     body: BytesMut,
     len: usize,
-    /// Whether messages may be packed with gzip.
-    unpacks: bool,
+    /// Whether messages may be packed.
+    may_be_packed: bool,
 }
 
 impl Deframer {
-    /// A deframer that unpacks what was packed with gzip.
-    pub(crate) fn unpacking() -> Deframer {
-        Deframer { unpacks: true, ..Deframer::default() }
+    /// A deframer that lets packed messages pass.
+    pub(crate) fn of_packed() -> Deframer {
+        Deframer { may_be_packed: true, ..Deframer::default() }
     }
 
-    /// The next whole message; `input` moves behind what was used.
+    /// The next whole message, as it came; `input` moves behind what was used.
     ///
     /// # Errors
-    /// The status with which the call ends: the message is packed and should not be, or badly, or it
-    /// is longer than `max`.
+    /// The status with which the call ends: the message is packed and should not be, or it is longer
+    /// than `max`.
     pub(crate) fn next(&mut self, input: &mut &[u8], max: usize) -> Result<Option<Bytes>, Status> {
-        match self.whole(input, max)? {
-            Some(packed) if self.header[0] == PACKED => gzip::unpack(&packed, max).map(Some),
-            whole => Ok(whole),
-        }
-    }
-
-    fn whole(&mut self, input: &mut &[u8], max: usize) -> Result<Option<Bytes>, Status> {
         if self.header_len < HEADER_LEN && !self.read_header(input, max)? {
             return Ok(None);
         }
@@ -59,6 +51,11 @@ impl Deframer {
             return Ok(Some(message));
         }
         Ok(self.gather(input))
+    }
+
+    /// Whether the message that came last is packed.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.header[0] == PACKED
     }
 
     /// Why a call cannot end here: within a message. The texts are those of Go's server.
@@ -86,7 +83,7 @@ impl Deframer {
         }
         let [flag, len @ ..] = self.header;
         self.len = u32::from_be_bytes(len) as usize;
-        check(flag, self.len, max, self.unpacks)?;
+        check(flag, self.len, max, self.may_be_packed)?;
         Ok(true)
     }
 
@@ -107,14 +104,14 @@ impl Deframer {
     }
 }
 
-fn check(flag: u8, len: usize, max: usize, unpacks: bool) -> Result<(), Status> {
+fn check(flag: u8, len: usize, max: usize, may_be_packed: bool) -> Result<(), Status> {
     if len > max {
         let text = format!("grpc: received message larger than max ({len} vs. {max})");
         return Err(Status::new(Code::ResourceExhausted, text));
     }
     match flag {
         0 => Ok(()),
-        PACKED if unpacks => Ok(()),
+        PACKED if may_be_packed => Ok(()),
         PACKED => {
             let text = "grpc: compressed flag set with identity or empty encoding";
             Err(Status::new(Code::Internal, text))
@@ -224,14 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn packed_messages_are_unpacked_where_that_was_said() {
-        let packed = gzip::pack([Bytes::from_static(b"message")].iter()).unwrap();
-        let wire = [&packed_header(packed.len())[..], &packed, &header(1), b"x"].concat();
-        for step in [1, wire.len()] {
-            let mut deframer = Deframer::unpacking();
-            let pieces = wire.chunks(step);
-            let got = pieces.flat_map(|piece| fed(&mut deframer, piece, 100).unwrap());
-            assert_eq!(got.collect::<Vec<_>>(), ["message", "x"], "{step}");
+    fn packed_messages_pass_where_that_was_said() {
+        let wire = [&packed_header(3)[..], b"zip", &header(1), b"x"].concat();
+        let (mut deframer, mut input) = (Deframer::of_packed(), &wire[..]);
+        for (message, is_packed) in [("zip", true), ("x", false)] {
+            assert_eq!(deframer.next(&mut input, 100).unwrap().unwrap(), message);
+            assert_eq!(deframer.is_packed(), is_packed);
         }
     }
 

@@ -57,8 +57,9 @@ pub(crate) struct Limits {
 pub(crate) enum Event {
     /// A gRPC call began.
     Call { stream: u32, slot: u32, head: Arc<Head> },
-    /// A message of a call.
-    Message { stream: u32, slot: u32, body: Bytes },
+    /// A message of a call. Packed ones are unpacked one by one, when it is their turn: many of them
+    /// may come at once, and unpacked they are a thousand times as long.
+    Message { stream: u32, slot: u32, body: Bytes, is_packed: bool },
     /// The client will send no more.
     HalfClose { stream: u32, slot: u32 },
     /// Little of what the handler sent is left.

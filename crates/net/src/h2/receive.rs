@@ -280,7 +280,7 @@ impl Connection {
             Verdict::TooLarge => return Err(Failure::Stream(id, Reason::FrameSize)),
             Verdict::Grpc => match &head.packing {
                 Packing::None => Body::Call(Deframer::default()),
-                Packing::Gzip => Body::Call(Deframer::unpacking()),
+                Packing::Gzip => Body::Call(Deframer::of_packed()),
                 // It is refused, for this or because there is no such method.
                 Packing::Unknown(_) => Body::Ignored,
             },
@@ -393,7 +393,8 @@ impl Connection {
                 while let Some(body) =
                     deframer.next(&mut input, self.limits.recv_max_bytes).map_err(Refusal::Grpc)?
                 {
-                    self.events.push(Event::Message { stream: id, slot, body });
+                    let is_packed = deframer.is_packed();
+                    self.events.push(Event::Message { stream: id, slot, body, is_packed });
                 }
             }
             Body::Plain(_, bytes) if bytes.len() + input.len() > HTTP_BODY_MAX => {
