@@ -4,6 +4,7 @@ go 1.26
 
 require (
 	go.etcd.io/etcd/api/v3 v3.7.1
+	go.etcd.io/raft/v3 v3.7.0
 	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.11
 )

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -221,5 +224,74 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	all, err := s.client.Get(ctx(t), "", clientv3.WithPrefix())
 	if err != nil || len(all.Kvs) != 64 {
 		t.Fatal(err)
+	}
+}
+
+// anonymous is the memory of a server that belongs to no file, in bytes.
+func anonymous(t testing.TB, s *server) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); fields[0] == "RssAnon:" {
+			kib, err := strconv.Atoi(fields[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kib << 10
+		}
+	}
+	t.Fatal("no anonymous memory")
+	return 0
+}
+
+// A large answer takes its own size of memory, also while it is made.
+func TestALargeRangeIsMadeInPieces(t *testing.T) {
+	const keys = 150
+	p, dir := freePorts(t), t.TempDir()+"/data"
+	s := start(t, ours(t), dir, p, "--snapshot-count=1")
+	value := strings.Repeat("x", 1<<20)
+	for i := range keys {
+		if _, err := s.client.Put(ctx(t), fmt.Sprintf("k%03d", i), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Once a snapshot is recorded that covers all, a restart reads hardly any of the log.
+	poll(t, 20*time.Second, func() error {
+		if _, err := s.client.Put(ctx(t), "last", ""); err != nil {
+			return err
+		}
+		if found, _ := filepath.Glob(dir + "/member/snap/*.snap"); len(found) > 0 {
+			_, index, _ := strings.Cut(strings.TrimSuffix(filepath.Base(found[len(found)-1]), ".snap"), "-")
+			if index, err := strconv.ParseUint(index, 16, 64); err == nil && index > keys {
+				return nil
+			}
+		}
+		return errors.New("no snapshot of everything yet")
+	})
+	s.stop()
+	s = start(t, ours(t), dir, p)
+	if _, err := s.client.Get(ctx(t), "k000"); err != nil {
+		t.Fatal(err)
+	}
+	before := anonymous(t, s)
+	c := stalled(t, fmt.Sprintf("127.0.0.1:%d", p.client))
+	defer c.Close()
+	highest, now := 0, 0
+	for begun := time.Now(); time.Since(begun) < 3*time.Second; {
+		now = anonymous(t, s) - before
+		highest = max(highest, now)
+		time.Sleep(2 * time.Millisecond)
+	}
+	t.Logf("%d MB before, %d MB more at most for an answer of %d MB, %d MB in the end",
+		before>>20, highest>>20, keys, now>>20)
+	// A part of it takes room that was given back before.
+	if now < (keys/2)<<20 {
+		t.Errorf("the answer is not there: %d MB", now>>20)
+	}
+	if highest > (keys+keys/4)<<20 {
+		t.Errorf("%d MB for an answer of %d MB", highest>>20, keys)
 	}
 }

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,9 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -74,7 +78,7 @@ func (w *wire) ending() string {
 		}
 		switch f := frame.(type) {
 		case *http2.MetaHeadersFrame:
-			for _, name := range []string{":status", "content-type", "grpc-status", "grpc-message"} {
+			for _, name := range []string{":status", "content-type", "grpc-encoding", "grpc-status", "grpc-message"} {
 				for _, field := range f.Fields {
 					if field.Name == name && field.Value != "" {
 						said = append(said, name+"="+field.Value)
@@ -86,6 +90,9 @@ func (w *wire) ending() string {
 			}
 		case *http2.DataFrame: // its length depends on random ids
 			said = append(said, "data")
+			if len(f.Data()) > 0 && f.Data()[0] != 0 {
+				said = append(said, "packed")
+			}
 		case *http2.RSTStreamFrame:
 			return fmt.Sprint(append(said, "reset "+f.ErrCode.String()))
 		case *http2.GoAwayFrame:
@@ -106,8 +113,21 @@ func call(path string, more ...string) []string {
 // grpcMessage is a message in its frame.
 func grpcMessage(flag byte, m proto.Message) []byte {
 	raw, _ := proto.Marshal(m)
+	return framed(flag, raw)
+}
+
+func framed(flag byte, raw []byte) []byte {
 	n := len(raw)
 	return append([]byte{flag, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, raw...)
+}
+
+// zipped is a message in its frame, packed.
+func zipped(raw []byte) []byte {
+	var packed bytes.Buffer
+	writer := gzip.NewWriter(&packed)
+	_, _ = writer.Write(raw)
+	_ = writer.Close()
+	return framed(1, packed.Bytes())
 }
 
 // TestWire holds together what both servers say to requests that no client library makes.
@@ -141,6 +161,41 @@ func TestWire(t *testing.T) {
 		{"GET", append([]string{":method:GET"}, without(":method")...), get},
 		{"a connection header", call(path, "connection:close"), get},
 		{"upper case", call(path, "Upper:case"), get},
+		{"no path", without(":path"), get},
+		{"an empty path", append([]string{":path:"}, without(":path")...), get},
+		{"a path without a slash", append([]string{":path:" + path[1:]}, without(":path")...), get},
+		{"a path with a query", append([]string{":path:" + path + "?a=b"}, without(":path")...), get},
+		{"no method", without(":method"), get},
+		{"no scheme", without(":scheme"), get},
+		{"no authority", without(":authority"), get},
+		{"two paths", append([]string{":path:/x"}, call(path)...), get},
+		{"a status", append([]string{":status:200"}, call(path)...), get},
+		{"an unknown pseudo header", append([]string{":other:1"}, call(path)...), get},
+		{"a pseudo header behind others", append(without(":path"), ":path:"+path), get},
+		{"two hosts", call(path, "host:a", "host:b"), get},
+		{"no te", without("te"), get},
+		{"another te", append(without("te"), "te:gzip"), get},
+		{"an upgrade", call(path, "upgrade:h3", "keep-alive:1"), get},
+		{"a length that is none", call(path, "content-length:x"), get},
+		{"a length that is not kept", call(path, "content-length:3"), get},
+		{"space around a value", call(path, "x: y "), get},
+		{"a control in a value", call(path, "x:a\x01b"), get},
+		{"binary metadata", call(path, "x-bin:YQ"), get},
+		{"broken binary metadata", call(path, "x-bin:a$=="), get},
+		{"no time", call(path, "grpc-timeout:0S"), get},
+		{"hardly any time", call(path, "grpc-timeout:1n"), get},
+		{"much time", call(path, "grpc-timeout:99999999H"), get},
+		{"gzip", call(path, "grpc-encoding:gzip"), zipped(get[5:])},
+		{"gzip for a plain message", call(path, "grpc-encoding:gzip"), get},
+		{"gzip for an error", call(path, "grpc-encoding:gzip"), zipped(nil)},
+		{"gzip that is none", call(path, "grpc-encoding:gzip"), append([]byte{1}, get[1:]...)},
+		{"gzip that is cut off", call(path, "grpc-encoding:gzip"), framed(1, zipped(get[5:])[5:25])},
+		{"gzip that is too long", call(path, "grpc-encoding:gzip"), zipped(make([]byte, 3<<20))},
+		{"an unknown method packed in an unknown way", call(kvService+"None", "grpc-encoding:none"), get},
+		{"an unknown compression for a plain message", call(path, "grpc-encoding:none"), get},
+		{"proto by name", append(without("content-type"), "content-type:application/grpc+proto"), get},
+		{"another codec", append(without("content-type"), "content-type:application/grpc;x"), get},
+		{"an error with a type", append(without("content-type"), "content-type:application/grpc+proto"), framed(0, nil)},
 	}
 	for _, c := range cases {
 		var said [2]string
@@ -154,6 +209,85 @@ func TestWire(t *testing.T) {
 		}
 		if said[0] != said[1] {
 			t.Errorf("%s\netcd: %s\nours: %s", c.name, said[0], said[1])
+		}
+	}
+}
+
+// TestDeadlines holds together how calls end whose time is up.
+func TestDeadlines(t *testing.T) {
+	p := newPair(t)
+	create, _ := proto.Marshal(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+		CreateRequest: &pb.WatchCreateRequest{Key: []byte("k")}}})
+	cases := []struct {
+		name, path string
+		body       []byte
+	}{
+		{"a watch", "/etcdserverpb.Watch/Watch", framed(0, create)},
+		{"a watch that asks for nothing", "/etcdserverpb.Watch/Watch", nil},
+		{"half a put", kvService + "Put", framed(0, []byte{10, 1, 'k'})[:6]},
+	}
+	for _, c := range cases {
+		for i, s := range p.both {
+			w := dialWire(t, s)
+			begun := time.Now()
+			w.headers(1, false, call(c.path, "grpc-timeout:300m")...)
+			if c.body != nil {
+				w.must(w.framer.WriteData(1, false, c.body))
+			}
+			said, took := w.ending(), time.Since(begun)
+			t.Logf("%s, %d: %s after %v", c.name, i, said, took)
+			// What etcd says first is a matter of chance there.
+			if !strings.HasSuffix(said, "reset CANCEL]") && !strings.Contains(said, "grpc-status=4") {
+				t.Errorf("%s, %d: %s", c.name, i, said)
+			}
+			if took < 300*time.Millisecond || took > 5*time.Second {
+				t.Errorf("%s, %d: ended after %v", c.name, i, took)
+			}
+		}
+	}
+}
+
+// TestCompressedCalls has a client that packs everything, with everything that it packs.
+func TestCompressedCalls(t *testing.T) {
+	p := newPair(t)
+	for _, s := range p.both {
+		conn, err := grpc.NewClient(strings.TrimPrefix(s.url, "http://"),
+			grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultCallOptions(grpc.UseCompressor("gzip"), grpc.MaxCallRecvMsgSize(16<<20)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		kv, watch := pb.NewKVClient(conn), pb.NewWatchClient(conn)
+		stream, err := watch.Watch(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		create := &pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l")}
+		if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		var size int
+		for i := range 10 {
+			value := bytes.Repeat([]byte{byte(i)}, 200_000)
+			if _, err := kv.Put(short(t), &pb.PutRequest{Key: fmt.Appendf(nil, "k%d", i), Value: value}); err != nil {
+				t.Fatal(err)
+			}
+			for got := 0; got == 0; {
+				r, err := stream.Recv()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = len(r.Events)
+			}
+			size += len(value)
+		}
+		all, err := kv.Range(short(t), &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")})
+		if err != nil || proto.Size(all) < size {
+			t.Fatalf("%d bytes of %d, %v", proto.Size(all), size, err)
 		}
 	}
 }

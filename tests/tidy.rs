@@ -26,7 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("server", &["apply", "mvcc", "net", "peer", "proto", "replica"]),
     ("peer", &["net", "proto"]),
     ("client", &["proto"]),
-    ("etcd", &["client", "proto", "server"]),
+    ("etcd", &["cli", "client", "proto", "server"]),
     ("cli", &[]),
     ("etcdctl", &["cli", "client", "proto"]),
     ("etcdutl", &["backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"]),

@@ -142,7 +142,7 @@ fn replica_options(
             learners_max: number(settings, "max-learners")?,
         },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
-        catch_up: catch_up(settings)?,
+        catch_up: catch_up(settings, heartbeat_ms)?,
     })
 }
 
@@ -204,15 +204,20 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
     })
 }
 
-/// None means as many as without the flag.
-fn catch_up(settings: &Settings) -> Result<CatchUp, String> {
+/// How long a member has to catch up with the log when its database was delivered (reference:
+/// `releaseDelayAfterSnapshot`).
+const HELD_MS: u64 = 30_000;
+
+/// No number of entries means as many as without the flag.
+fn catch_up(settings: &Settings, heartbeat_ms: u64) -> Result<CatchUp, String> {
     let usual = CatchUp::default();
     let entries_max = match number(settings, "snapshot-catchup-entries")? {
         0 => usual.entries_max,
         some => some,
     };
     let shorten_entries = usual.shorten_entries.min(entries_max as u64);
-    Ok(CatchUp { entries_max, shorten_entries, ..usual })
+    let held_ticks = HELD_MS.div_ceil(heartbeat_ms);
+    Ok(CatchUp { entries_max, shorten_entries, held_ticks, ..usual })
 }
 
 fn number<N: std::str::FromStr>(settings: &Settings, name: &str) -> Result<N, String> {
@@ -237,29 +242,8 @@ fn duration(settings: &Settings, name: &str, otherwise: Duration) -> Result<Dura
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
-    if let Ok(nanos) = text.parse::<u64>() {
-        return Some(Duration::from_nanos(nanos));
-    }
-    let mut rest = text;
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let n: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let seconds = match &rest[..unit] {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total += n * seconds;
-        rest = &rest[unit..];
-    }
-    Duration::try_from_secs_f64(total).ok()
+    let nanos = text.parse().ok().map(Duration::from_nanos);
+    nanos.or_else(|| cli::go::parse_duration(text).ok())
 }
 
 fn urls(list: &str) -> Result<Vec<String>, String> {

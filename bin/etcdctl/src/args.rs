@@ -4,25 +4,18 @@ use crate::exit::Exit;
 use crate::go;
 use crate::log;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Subcommand};
 pub(crate) use cli::args::parse_line;
 use cli::args::{innermost, like_the_reference};
 use std::ffi::OsString;
 use std::time::Duration;
 
 /// A whole command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "etcdctl",
-    about = "A simple command line client for etcd3.",
-    infer_subcommands = true,
-    disable_version_flag = true
-)]
-pub(crate) struct Invocation {
-    #[command(flatten)]
-    pub(crate) global: Global,
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+pub(crate) type Invocation = cli::args::Invocation<Global, Command>;
+
+/// What may be typed, for clap.
+pub(crate) fn program() -> clap::Command {
+    cli::args::program::<Invocation>("etcdctl", "A simple command line client for etcd3.")
 }
 
 /// The flags of every command; each is also read from `ETCDCTL_` and its name.
@@ -432,7 +425,7 @@ pub(crate) enum Downgrade {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Exit> {
-    let matches = cli::args::matches(Invocation::command(), words)?;
+    let matches = cli::args::matches(program(), words)?;
     check_environment(&matches)?;
     let mut invocation = Invocation::from_arg_matches(&matches).map_err(Exit::error)?;
     let source = innermost(&matches).value_source("command_timeout");
@@ -443,7 +436,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocat
 /// A flag given on the command line and in the environment is refused; an unknown variable is
 /// warned of.
 fn check_environment(matches: &ArgMatches) -> Result<(), Exit> {
-    let mut command = like_the_reference(Invocation::command());
+    let mut command = like_the_reference(program());
     command.build();
     let inner = innermost(matches);
     let name = |arg: &Arg| Some((arg.get_env()?.to_str()?.to_owned(), arg.get_id().to_string()));

@@ -1,6 +1,6 @@
 //! What may be typed.
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Subcommand};
 use cli::exit::Exit;
 use cli::go;
 use std::ffi::OsString;
@@ -8,18 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// A whole command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "etcdutl",
-    about = "An administrative command line tool for etcd3.",
-    infer_subcommands = true,
-    disable_version_flag = true
-)]
-pub(crate) struct Invocation {
-    #[command(flatten)]
-    pub(crate) global: Global,
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+pub(crate) type Invocation = cli::args::Invocation<Global, Command>;
+
+/// What may be typed, for clap.
+pub(crate) fn program() -> clap::Command {
+    cli::args::program::<Invocation>("etcdutl", "An administrative command line tool for etcd3.")
 }
 
 /// The flags of every command.
@@ -156,13 +149,13 @@ pub(crate) struct Migrate {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Exit> {
-    let matches = cli::args::matches(Invocation::command(), words)?;
+    let matches = cli::args::matches(program(), words)?;
     Ok(Invocation::from_arg_matches(&matches)?)
 }
 
 /// Refuses a command, and says how it is used.
 pub(crate) fn misused(name: &str, message: impl ToString) -> Exit {
-    let mut command = Invocation::command();
+    let mut command = program();
     command.build();
     let used = command.find_subcommand_mut(name).map(|command| command.render_usage().to_string());
     Exit::usage(message, used.unwrap_or_default())

@@ -1,8 +1,9 @@
 //! Which command does what.
 
-use crate::args::{Command, Defrag, Global, HashKv, Invocation, Migrate, SnapshotCommand, misused};
+use crate::args::{
+    Command, Defrag, Global, HashKv, Invocation, Migrate, SnapshotCommand, misused, program,
+};
 use crate::{defrag, files, hash_kv, migrate, output, restore, status};
-use clap::CommandFactory;
 use clap_complete::Shell;
 use cli::exit::Exit;
 use cli::output::{Format, print};
@@ -18,7 +19,7 @@ const API_VERSION: &str = "3.7";
 /// How it ended, if not well.
 pub(crate) fn run(invocation: Invocation) -> Result<(), Exit> {
     let Some(command) = invocation.command else {
-        return Ok(Invocation::command().print_help()?);
+        return Ok(program().print_help()?);
     };
     let global = &invocation.global;
     match command {
@@ -38,7 +39,7 @@ pub(crate) fn run(invocation: Invocation) -> Result<(), Exit> {
 }
 
 fn help_of(name: &str) -> Result<(), Exit> {
-    let mut command = Invocation::command();
+    let mut command = program();
     command.build();
     Ok(command.find_subcommand_mut(name).map_or(Ok(()), clap::Command::print_help)?)
 }
@@ -103,7 +104,7 @@ fn completion(args: &[String]) -> Result<(), Exit> {
         }
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Invocation::command(), "etcdutl", &mut script);
+    clap_complete::generate(shell, &mut program(), "etcdutl", &mut script);
     print(script)
 }
 

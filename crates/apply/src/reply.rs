@@ -146,29 +146,47 @@ impl Reply {
     }
 }
 
-/// A range's response, written while its keys are read.
+/// A range's response, written while its keys are read, in pieces: it never moves as it grows.
 pub struct RangeWriter {
+    /// Full pieces.
+    full: Vec<Bytes>,
     out: BytesMut,
 }
+
+/// A piece is full before it is longer than this, unless a single key-value is.
+const PIECE_BYTES_MAX: usize = 256 * 1024;
 
 impl RangeWriter {
     /// Begins with the header.
     pub fn new(header: &Header) -> RangeWriter {
         let mut out = BytesMut::with_capacity(512);
         write_header(header, &mut out);
-        RangeWriter { out }
+        RangeWriter { full: Vec::new(), out }
     }
 
     /// Adds a stored key-value.
     pub fn push(&mut self, stored: &[u8]) {
+        let len = field_len(stored.len());
+        if self.out.len() + len > PIECE_BYTES_MAX {
+            // The room grew by doubling up to the first full piece; the next ones have theirs at once.
+            let next = BytesMut::with_capacity(len.max(PIECE_BYTES_MAX));
+            let piece = std::mem::replace(&mut self.out, next).freeze();
+            self.full.push(piece);
+        }
         write_bytes(2, stored, &mut self.out);
     }
 
-    /// Ends the response.
-    pub fn finish(mut self, more: bool, count: i64) -> Bytes {
+    /// Ends the response: its first piece, and those that follow. Short ones are one piece.
+    pub fn finish(mut self, more: bool, count: i64) -> (Bytes, Vec<Bytes>) {
         write_bool(3, more, &mut self.out);
         write_int(4, count, &mut self.out);
-        self.out.freeze()
+        let last = self.out.freeze();
+        if self.full.is_empty() {
+            return (last, Vec::new());
+        }
+        self.full.push(last);
+        let first = self.full.remove(0);
+        (first, self.full)
     }
 }
 
@@ -255,5 +273,33 @@ fn write_bool(field: u32, value: bool, out: &mut BytesMut) {
     if value {
         out.put_u8((field << 3) as u8);
         out.put_u8(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_the_message() {
+        for len in [0, 1, 1000, PIECE_BYTES_MAX / 2, PIECE_BYTES_MAX, 3 * PIECE_BYTES_MAX] {
+            let kv = pb_kv(len);
+            let header = Header { cluster_id: 1, member_id: 2, revision: 3, term: 4 };
+            let mut writer = RangeWriter::new(&header);
+            (0..5).for_each(|_| writer.push(&kv));
+            let (first, rest) = writer.finish(true, 5);
+            let longest = rest.iter().chain([&first]).map(Bytes::len).max().unwrap_or(0);
+            assert!(longest <= PIECE_BYTES_MAX.max(kv.len() + 20), "{len}: {longest}");
+            assert_eq!(rest.is_empty(), len <= 1000, "{len}");
+            let whole = [first.as_ref(), &rest.concat()].concat();
+            let response = pb::RangeResponse::decode(&whole[..]).unwrap();
+            assert_eq!((response.kvs.len(), response.more, response.count), (5, true, 5));
+            assert!(response.kvs.iter().all(|kv| kv.value.len() == len));
+        }
+    }
+
+    fn pb_kv(len: usize) -> Vec<u8> {
+        let value = vec![7; len].into();
+        proto::mvccpb::KeyValue { value, ..Default::default() }.encode_to_vec()
     }
 }

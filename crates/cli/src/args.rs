@@ -3,8 +3,27 @@
 use crate::exit::Exit;
 use crate::go;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+};
 use std::ffi::OsString;
+
+/// A whole command line: flags that every command has, and a command. Without a name; see [`program`].
+#[derive(Debug, Parser)]
+#[command(infer_subcommands = true, disable_version_flag = true)]
+pub struct Invocation<G: Args, C: Subcommand> {
+    /// The flags of every command.
+    #[command(flatten)]
+    pub global: G,
+    /// The command, if one was given.
+    #[command(subcommand)]
+    pub command: Option<C>,
+}
+
+/// What a program of this name, which does this, may be called with.
+pub fn program<I: CommandFactory>(name: &'static str, about: &'static str) -> Command {
+    I::command().name(name).about(about)
+}
 
 /// Reads a command line with the reference's habits. Where help was asked for it is printed, and
 /// the program ends.

@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
 pub(crate) const HEADER_LEN: usize = 5;
+/// The first byte before a packed message.
+const PACKED: u8 = 1;
 /// Room made for a message before any of it came: a length alone is no reason to set memory aside.
 const TRUSTED_LEN: usize = 64 * 1024;
 
@@ -21,13 +23,21 @@ pub(crate) struct Deframer {
     header_len: usize,
     body: BytesMut,
     len: usize,
+    /// Whether messages may be packed.
+    may_be_packed: bool,
 }
 
 impl Deframer {
-    /// The next whole message; `input` moves behind what was used.
+    /// A deframer that lets packed messages pass.
+    pub(crate) fn of_packed() -> Deframer {
+        Deframer { may_be_packed: true, ..Deframer::default() }
+    }
+
+    /// The next whole message, as it came; `input` moves behind what was used.
     ///
     /// # Errors
-    /// The status with which the call ends: the message is compressed, or longer than `max`.
+    /// The status with which the call ends: the message is packed and should not be, or it is longer
+    /// than `max`.
     pub(crate) fn next(&mut self, input: &mut &[u8], max: usize) -> Result<Option<Bytes>, Status> {
         if self.header_len < HEADER_LEN && !self.read_header(input, max)? {
             return Ok(None);
@@ -41,6 +51,11 @@ impl Deframer {
             return Ok(Some(message));
         }
         Ok(self.gather(input))
+    }
+
+    /// Whether the message that came last is packed.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.header[0] == PACKED
     }
 
     /// Why a call cannot end here: within a message. The texts are those of Go's server.
@@ -68,7 +83,7 @@ impl Deframer {
         }
         let [flag, len @ ..] = self.header;
         self.len = u32::from_be_bytes(len) as usize;
-        check(flag, self.len, max)?;
+        check(flag, self.len, max, self.may_be_packed)?;
         Ok(true)
     }
 
@@ -89,14 +104,15 @@ impl Deframer {
     }
 }
 
-fn check(flag: u8, len: usize, max: usize) -> Result<(), Status> {
+fn check(flag: u8, len: usize, max: usize, may_be_packed: bool) -> Result<(), Status> {
     if len > max {
         let text = format!("grpc: received message larger than max ({len} vs. {max})");
         return Err(Status::new(Code::ResourceExhausted, text));
     }
     match flag {
         0 => Ok(()),
-        1 => {
+        PACKED if may_be_packed => Ok(()),
+        PACKED => {
             let text = "grpc: compressed flag set with identity or empty encoding";
             Err(Status::new(Code::Internal, text))
         }
@@ -111,6 +127,12 @@ fn check(flag: u8, len: usize, max: usize) -> Result<(), Status> {
 pub(crate) fn header(len: usize) -> [u8; HEADER_LEN] {
     let len = (len as u32).to_be_bytes();
     [0, len[0], len[1], len[2], len[3]]
+}
+
+/// The five bytes in front of a packed message.
+pub(crate) fn packed_header(len: usize) -> [u8; HEADER_LEN] {
+    let [_, len @ ..] = header(len);
+    [PACKED, len[0], len[1], len[2], len[3]]
 }
 
 /// A status's text as a header carries it.
@@ -195,6 +217,16 @@ mod tests {
             let pieces = wire.chunks(step);
             let got = pieces.flat_map(|piece| fed(&mut deframer, piece, usize::MAX).unwrap());
             assert_eq!(got.collect::<Vec<_>>(), messages, "{step}");
+        }
+    }
+
+    #[test]
+    fn packed_messages_pass_where_that_was_said() {
+        let wire = [&packed_header(3)[..], b"zip", &header(1), b"x"].concat();
+        let (mut deframer, mut input) = (Deframer::of_packed(), &wire[..]);
+        for (message, is_packed) in [("zip", true), ("x", false)] {
+            assert_eq!(deframer.next(&mut input, 100).unwrap().unwrap(), message);
+            assert_eq!(deframer.is_packed(), is_packed);
         }
     }
 

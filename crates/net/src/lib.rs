@@ -5,6 +5,7 @@
 //! HTTP/1.1, which only people and probes speak, is hyper's.
 
 mod frame;
+mod gzip;
 mod h2;
 pub mod http;
 mod places;

@@ -179,6 +179,10 @@ pub trait StreamHandler: Send {
 pub trait ReplySink: Send + Sync {
     /// The reply to a unary call.
     fn reply(&self, id: u64, result: Result<Bytes, Status>);
+    /// The reply to a unary call, in pieces.
+    fn reply_pieces(&self, id: u64, pieces: Vec<Bytes>) {
+        self.reply(id, Ok(pieces.concat().into()));
+    }
     /// A message on a stream, in pieces.
     fn message(&self, id: u64, pieces: Vec<Bytes>);
     /// The end of a stream.
@@ -225,6 +229,13 @@ impl Responder {
         self.answer(Ok(message));
     }
 
+    /// Answers with a message that lies in pieces.
+    pub fn reply_pieces(mut self, pieces: Vec<Bytes>) {
+        let Some(sink) = self.sink.take() else { return };
+        self.meter(Code::Ok, pieces.iter().map(Bytes::len).sum());
+        sink.reply_pieces(self.id, pieces);
+    }
+
     /// Answers with a status.
     pub fn fail(self, status: impl Into<Status>) {
         self.answer(Err(status.into()));
@@ -236,11 +247,15 @@ impl Responder {
 
     fn give(&mut self, result: Result<Bytes, Status>) {
         let Some(sink) = self.sink.take() else { return };
-        if let Some(Metered { meter, number, begun }) = self.metered.take() {
-            let code = result.as_ref().map_or_else(|status| status.code, |_| Code::Ok);
-            meter.ended(number, begun, code, result.as_ref().map_or(0, Bytes::len));
-        }
+        let code = result.as_ref().map_or_else(|status| status.code, |_| Code::Ok);
+        self.meter(code, result.as_ref().map_or(0, Bytes::len));
         sink.reply(self.id, result);
+    }
+
+    fn meter(&mut self, code: Code, bytes: usize) {
+        if let Some(Metered { meter, number, begun }) = self.metered.take() {
+            meter.ended(number, begun, code, bytes);
+        }
     }
 }
 

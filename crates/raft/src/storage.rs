@@ -67,6 +67,8 @@ pub struct MemoryStorage {
     /// Index and term of the entry before the first.
     before: (u64, u64),
     entries: VecDeque<Entry>,
+    /// What the entries carry.
+    bytes: usize,
 }
 
 impl MemoryStorage {
@@ -89,7 +91,8 @@ impl MemoryStorage {
             term: Some(before.1),
         };
         let snapshot = Snapshot { data: None, metadata: Some(metadata) };
-        MemoryStorage { hard_state, conf_state, snapshot, before, entries: entries.into() }
+        let bytes = entries.iter().map(data_len).sum();
+        MemoryStorage { hard_state, conf_state, snapshot, before, entries: entries.into(), bytes }
     }
 
     fn place(&self, index: u64) -> usize {
@@ -115,6 +118,7 @@ impl MemoryStorage {
         self.conf_state = metadata.conf_state.unwrap_or_default();
         self.snapshot = snapshot;
         self.entries.clear();
+        self.bytes = 0;
         Ok(())
     }
 
@@ -148,16 +152,20 @@ impl MemoryStorage {
             return Err(StorageError::Compacted);
         }
         let term = self.term(index).expect("only what is here can be let go");
-        self.entries.drain(..=self.place(index));
+        let place = self.place(index);
+        self.bytes -= self.entries.drain(..=place).map(|entry| data_len(&entry)).sum::<usize>();
         self.before = (index, term);
         Ok(())
     }
 
     /// The last entry to let go of, so that at most so many entries with so many bytes stay.
     pub fn excess(&self, entries_max: usize, bytes_max: usize) -> u64 {
+        if self.entries.len() <= entries_max && self.bytes <= bytes_max {
+            return self.before.0;
+        }
         let mut bytes = 0;
         let fits = |entry: &&Entry| {
-            bytes += entry.data.as_ref().map_or(0, Bytes::len);
+            bytes += data_len(entry);
             bytes <= bytes_max
         };
         let kept = self.entries.iter().rev().take(entries_max).take_while(fits).count();
@@ -173,9 +181,15 @@ impl MemoryStorage {
         }
         let first = first + known as u64;
         assert!(first <= self.last_index() + 1, "entries before {first} are missing");
-        self.entries.truncate(self.place(first));
+        let place = self.place(first);
+        self.bytes -= self.entries.drain(place..).map(|entry| data_len(&entry)).sum::<usize>();
+        self.bytes += entries[known..].iter().map(data_len).sum::<usize>();
         self.entries.extend(entries.drain(known..));
     }
+}
+
+fn data_len(entry: &Entry) -> usize {
+    entry.data.as_ref().map_or(0, Bytes::len)
 }
 
 impl Storage for MemoryStorage {
@@ -255,6 +269,22 @@ mod tests {
         assert_eq!((storage.last_index(), storage.term(4)), (4, Ok(7)));
         storage.append(vec![entry(5, 7)]);
         assert_eq!(storage.last_index(), 5);
+    }
+
+    #[test]
+    fn the_excess_is_what_lies_before_the_last_that_fit() {
+        let with = |index, len: usize| Entry { data: Some(vec![0; len].into()), ..entry(index, 6) };
+        let mut storage = storage();
+        storage.append(vec![with(6, 10), with(7, 20), with(8, 30)]);
+        for (entries_max, bytes_max, excess) in
+            [(5, 60, 3), (5, 59, 6), (4, 60, 4), (2, 60, 6), (5, 29, 8)]
+        {
+            assert_eq!(storage.excess(entries_max, bytes_max), excess, "{entries_max} {bytes_max}");
+        }
+        storage.append(vec![with(8, 1)]);
+        storage.compact(6).unwrap();
+        assert_eq!((storage.excess(5, 21), storage.excess(5, 20)), (6, 7));
+        assert_eq!(storage.bytes, 21);
     }
 
     #[test]

@@ -10,9 +10,11 @@
 
 use crate::deferred::Deferred;
 use crate::log_writer::Persist;
+use crate::sending::Sending;
 use bytes::Bytes;
 use proto::raftpb::{
     ConfChange, ConfChangeV2, ConfState, Entry, HardState, Message, MessageType, Snapshot,
+    SnapshotMetadata,
 };
 use raft::{Dropped, MemoryStorage, Node, ReadState, Role, StepError};
 use std::collections::VecDeque;
@@ -26,11 +28,24 @@ pub struct CatchUp {
     pub bytes_max: usize,
     /// Applied entries between two times that the log is shortened.
     pub shorten_entries: u64,
+    /// Applied entries that are kept while a member is sent a database.
+    pub held_entries_max: usize,
+    /// Bytes of them.
+    pub held_bytes_max: usize,
+    /// Ticks that a member has to catch up when its database was delivered.
+    pub held_ticks: u64,
 }
 
 impl Default for CatchUp {
     fn default() -> CatchUp {
-        CatchUp { entries_max: 5_000, bytes_max: 64 << 20, shorten_entries: 1_000 }
+        CatchUp {
+            entries_max: 5_000,
+            bytes_max: 64 << 20,
+            shorten_entries: 1_000,
+            held_entries_max: 2_000_000,
+            held_bytes_max: 512 << 20,
+            held_ticks: 300,
+        }
     }
 }
 
@@ -99,6 +114,7 @@ pub struct Core {
     restores: Vec<Snapshot>,
     catch_up: CatchUp,
     shortened_at: u64,
+    sending: Sending,
     ticks: u64,
     /// A leader whose disk does not answer for so many ticks makes room for another.
     stall_ticks: u64,
@@ -121,6 +137,7 @@ impl Core {
             restores: Vec::new(),
             catch_up,
             shortened_at: 0,
+            sending: Sending::default(),
             ticks: 0,
             stall_ticks: u64::from(stall_ticks),
             deferred: Deferred::default(),
@@ -238,6 +255,7 @@ impl Core {
 
     /// A snapshot was delivered to this member, or not.
     pub fn report_snapshot(&mut self, id: u64, delivered: bool) {
+        self.sending.end(id, delivered.then(|| self.ticks + self.catch_up.held_ticks));
         self.node.report_snapshot(id, delivered);
     }
 
@@ -322,10 +340,22 @@ impl Core {
         let storage = self.node.storage_mut();
         // Without anything applied since, there is nothing to let go of.
         if storage.create_snapshot(applied, conf_state, None).is_ok() {
-            let CatchUp { entries_max, bytes_max, .. } = self.catch_up;
-            let excess = storage.excess(entries_max, bytes_max);
-            let _ = storage.compact(if alone { applied } else { excess.min(applied) });
+            let last = if alone { applied } else { self.excess().min(applied) };
+            let _ = self.node.storage_mut().compact(last);
         }
+    }
+
+    /// The last entry that other members do not need, or that costs too much to keep for them.
+    fn excess(&mut self) -> u64 {
+        let conf_state = self.node.conf_state();
+        let is_member = |id| conf_state.voters.contains(&id) || conf_state.learners.contains(&id);
+        self.sending.expire(self.ticks, is_member);
+        let storage = self.node.storage();
+        let CatchUp { entries_max, bytes_max, held_entries_max, held_bytes_max, .. } =
+            self.catch_up;
+        let usual = storage.excess(entries_max, bytes_max);
+        let Some(oldest) = self.sending.oldest() else { return usual };
+        usual.min(oldest).max(storage.excess(held_entries_max, held_bytes_max))
     }
 
     /// What follows from everything so far; to be called when a batch of events was handed in.
@@ -346,6 +376,7 @@ impl Core {
                         work.extend(self.begin_write(message, ready.must_sync));
                     }
                     MessageType::MsgStorageApply => work.push(self.begin_apply(message)),
+                    MessageType::MsgSnap => self.begin_sending(message),
                     _ => self.sends.push(message),
                 }
             }
@@ -360,6 +391,12 @@ impl Core {
         }
         commands.extend(self.restores.drain(..).map(Command::Restore));
         commands.append(&mut work);
+    }
+
+    fn begin_sending(&mut self, message: Message) {
+        let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+        self.sending.begin(message.to(), metadata.map_or(0, SnapshotMetadata::index));
+        self.sends.push(message);
     }
 
     /// Hands a write to the log writer; what only waits for earlier writes is no write.

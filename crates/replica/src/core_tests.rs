@@ -12,7 +12,7 @@ struct Group {
 }
 
 impl Group {
-    fn new(count: u64) -> Group {
+    fn new(count: u64, catch_up: CatchUp) -> Group {
         let conf_state = ConfState { voters: (1..=count).collect(), ..ConfState::default() };
         let core = |id| {
             let config = Config {
@@ -26,7 +26,7 @@ impl Group {
             let hard_state = HardState { term: Some(1), vote: Some(0), commit: Some(1) };
             let storage =
                 MemoryStorage::restored(hard_state, conf_state.clone(), (1, 1), Vec::new());
-            Core::new(Node::new(config, storage).unwrap(), CatchUp::default(), 10)
+            Core::new(Node::new(config, storage).unwrap(), catch_up, 10)
         };
         Group {
             cores: (1..=count).map(core).collect(),
@@ -82,7 +82,11 @@ impl Group {
 
     /// Member 1 leads.
     fn led(count: u64) -> Group {
-        let mut group = Group::new(count);
+        Group::led_with(count, CatchUp::default())
+    }
+
+    fn led_with(count: u64, catch_up: CatchUp) -> Group {
+        let mut group = Group::new(count, catch_up);
         group.cores[0].node.campaign();
         group.settle();
         assert_eq!(group.cores[0].status().role, Role::Leader);
@@ -92,7 +96,7 @@ impl Group {
 
 #[test]
 fn the_only_voter_leads_as_soon_as_its_vote_is_written() {
-    let mut group = Group::new(1);
+    let mut group = Group::new(1, CatchUp::default());
     group.cores[0].tick();
     group.poll(0);
     assert!(group.writes[0][0].sync && group.writes[0][0].hard_state.unwrap().term() == 2);
@@ -190,7 +194,7 @@ fn a_leader_whose_disk_hangs_makes_room_for_another() {
 
 #[test]
 fn nobody_is_asked_for_a_vote_before_the_own_one_is_written() {
-    let mut group = Group::new(3);
+    let mut group = Group::new(3, CatchUp::default());
     group.cores[0].node.campaign();
     let is_vote = |message: &Message| message.r#type() == MessageType::MsgVote;
     let campaign = |group: &mut Group| {
@@ -265,7 +269,7 @@ fn a_member_left_alone_reads_when_all_is_applied_that_others_may_have_acknowledg
 /// What it acknowledged before a crash may be committed further than it noted.
 #[test]
 fn the_only_voter_answers_reads_when_an_entry_of_its_term_is_committed() {
-    let mut group = Group::new(1);
+    let mut group = Group::new(1, CatchUp::default());
     group.cores[0].node.campaign();
     group.poll(0);
     group.persist(0);
@@ -322,6 +326,83 @@ fn a_log_that_grew_long_is_shortened_and_who_lags_gets_a_snapshot() {
     group.cores[0].tick();
     group.settle();
     assert_eq!(group.cores[2].status().committed, group.cores[0].status().committed);
+}
+
+impl Group {
+    /// The first member commits so many entries with the second; the third hears nothing.
+    fn lead_without_third(&mut self, entries: u64) {
+        for _ in 0..entries {
+            self.cores[0].propose(Bytes::from_static(b"x")).unwrap();
+            for _ in 0..3 {
+                for at in 0..2 {
+                    self.poll(at);
+                    self.persist(at);
+                    self.poll(at);
+                }
+                for message in std::mem::take(&mut self.sent) {
+                    if message.to() != 3 {
+                        self.cores[message.to() as usize - 1].step(message).unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    fn first_index(&self) -> u64 {
+        raft::Storage::first_index(self.cores[0].node.storage())
+    }
+
+    /// The third member has taken up a snapshot; the first does not know yet whether it was delivered.
+    /// What the snapshot covers comes back.
+    fn with_snapshot_under_way() -> (Group, u64) {
+        let catch_up = CatchUp {
+            entries_max: 10,
+            shorten_entries: 5,
+            held_entries_max: 200,
+            held_ticks: 4,
+            ..CatchUp::default()
+        };
+        let mut group = Group::led_with(3, catch_up);
+        group.lead_without_third(30);
+        assert!(group.first_index() > 10);
+        group.cores[0].tick();
+        group.settle();
+        let index = raft::Storage::first_index(group.cores[2].node.storage()) - 1;
+        assert!(index > 10, "a snapshot was sent");
+        (group, index)
+    }
+}
+
+#[test]
+fn the_log_is_not_shortened_behind_a_snapshot_that_is_being_sent() {
+    let (mut group, index) = Group::with_snapshot_under_way();
+    group.lead_without_third(100);
+    assert!(group.first_index() <= index + 1);
+    group.cores[0].report_snapshot(3, true);
+    group.lead_without_third(20);
+    assert!(group.first_index() <= index + 1, "the member has time to catch up");
+    (0..4).for_each(|_| group.cores[0].tick());
+    group.lead_without_third(20);
+    assert!(group.first_index() > index + 100);
+}
+
+#[test]
+fn a_snapshot_that_was_not_delivered_holds_nothing_up() {
+    let (mut group, index) = Group::with_snapshot_under_way();
+    group.lead_without_third(50);
+    group.cores[0].report_snapshot(3, false);
+    group.lead_without_third(10);
+    assert!(group.first_index() > index + 40);
+}
+
+#[test]
+fn what_is_kept_for_a_snapshot_is_bounded() {
+    let (mut group, index) = Group::with_snapshot_under_way();
+    group.lead_without_third(300);
+    assert!(group.first_index() > index + 90);
+    let storage = group.cores[0].node.storage();
+    let kept = raft::Storage::last_index(storage) + 1 - raft::Storage::first_index(storage);
+    assert!((200..210).contains(&kept), "{kept} entries are kept");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod force;
 mod install;
 mod log_writer;
 mod open;
+mod sending;
 
 pub use applier::{Applied, Applier, SnapshotDue};
 pub use core::{CatchUp, Command, Core, Status};

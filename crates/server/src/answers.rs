@@ -90,6 +90,14 @@ impl Answers {
         Bytes::from_owner(Held { answer, answers: Arc::clone(self) })
     }
 
+    /// Counts the pieces of an answer, each until it is sent.
+    pub(crate) fn hold_pieces(
+        self: &Arc<Self>,
+        (first, rest): (Bytes, Vec<Bytes>),
+    ) -> (Bytes, Vec<Bytes>) {
+        (self.hold(first), rest.into_iter().map(|piece| self.hold(piece)).collect())
+    }
+
     /// Refuses those who have waited too long.
     pub(crate) fn expire(&self, now: Instant) {
         let mut late = Vec::new();

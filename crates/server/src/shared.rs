@@ -231,4 +231,16 @@ impl Shared {
             Err(error) => reply.fail(error),
         }
     }
+
+    /// Answers, or fails, a call whose answer may lie in several pieces.
+    pub(crate) fn answer_in_pieces(reply: Responder, result: Result<(Bytes, Vec<Bytes>), Error>) {
+        match result {
+            Ok((message, rest)) if rest.is_empty() => reply.reply(message),
+            Ok((first, mut rest)) => {
+                rest.insert(0, first);
+                reply.reply_pieces(rest);
+            }
+            Err(error) => reply.fail(error),
+        }
+    }
 }

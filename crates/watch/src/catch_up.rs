@@ -189,7 +189,9 @@ impl Hub {
         if !portion.fields.is_empty() {
             watcher.is_busy = true;
             let fragment = watcher.fragment.then_some(fragment_bytes);
+            let sent = portion.fields.len() as u64;
             send_events(sink, header, id.1, fragment, portion.fields);
+            self.events_sent += sent;
         }
         self.move_to(id, if is_synced { Target::Index } else { Target::Queue });
     }

@@ -64,6 +64,8 @@ pub struct Hub {
     pub(crate) queue: Queue,
     waiting: usize,
     watchers: usize,
+    /// Events handed to streams, one for each watcher that one went to.
+    pub(crate) events_sent: u64,
     /// Streams to which progress is owed, by the revision it waits for.
     pub(crate) progress_due: BTreeSet<(i64, StreamId)>,
     pub(crate) now_ms: u64,
@@ -84,6 +86,7 @@ impl Hub {
             queue: Queue::default(),
             waiting: 0,
             watchers: 0,
+            events_sent: 0,
             progress_due: BTreeSet::new(),
             now_ms: 0,
         }
@@ -97,6 +100,11 @@ impl Hub {
     /// How many watchers there are, and how many of them catch up.
     pub fn watchers(&self) -> (usize, usize) {
         (self.watchers, self.queue.len() + self.waiting)
+    }
+
+    /// How many events were handed to streams so far; one that two watchers want is two.
+    pub fn events_sent(&self) -> u64 {
+        self.events_sent
     }
 
     /// How many streams there are.

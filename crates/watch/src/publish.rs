@@ -65,6 +65,7 @@ impl Hub {
         watcher.next = revision + 1;
         watcher.is_busy = true;
         let (prev_kv, fragment) = (watcher.prev_kv, watcher.fragment);
+        self.events_sent += wanted.len() as u64;
         let fields = wanted.into_iter().map(|place| events[place].field(prev_kv, read)).collect();
         send_events(&mut *open.sink, header, id.1, fragment.then_some(fragment_bytes), fields);
     }

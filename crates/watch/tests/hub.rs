@@ -155,3 +155,20 @@ fn no_fragment_is_longer_than_its_limit_with_its_header() {
         }
     }
 }
+
+#[test]
+fn events_count_for_every_watcher_that_gets_them() {
+    let mut world = World::new();
+    world.write(&[put("a", "1"), put("b", "1")]);
+    let wire = Wire::default();
+    world.hub.open(1, Box::new(wire.clone()));
+    world.hub.create(1, &request("a", "", 0));
+    world.hub.create(1, &request("a", "z", 0));
+    assert_eq!(world.hub.events_sent(), 0);
+    world.write(&[put("a", "2"), put("c", "2"), put("zz", "2")]);
+    world.settle();
+    assert_eq!(world.hub.events_sent(), 3);
+    world.hub.create(1, &request("a", "z", 1));
+    world.settle();
+    assert_eq!(world.hub.events_sent(), 3 + 4);
+}

@@ -11,7 +11,6 @@ mod watch;
 use crate::args::{Command, Global, Invocation};
 use crate::exit::Exit;
 use crate::output::{Output, print};
-use clap::CommandFactory;
 use client::{Client, Config, Credentials, Deadline};
 use std::io::BufRead;
 
@@ -101,7 +100,7 @@ fn is_serializable(consistency: &str) -> Result<bool, Exit> {
 /// Runs a command.
 pub(crate) async fn run(invocation: Invocation) -> Result<(), Exit> {
     let Some(command) = invocation.command else {
-        return Ok(crate::args::Invocation::command().print_help()?);
+        return Ok(crate::args::program().print_help()?);
     };
     let global = invocation.global;
     check(&global)?;

@@ -10,6 +10,7 @@
 //! [`Connection`] in files of their own.
 
 use super::blocks::{OpenBlock, Requests};
+use super::deadlines::Deadlines;
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{self, Failure, Reason, flag, setting};
 use super::head::{Head, LIST_BYTES_MAX};
@@ -56,8 +57,9 @@ pub(crate) struct Limits {
 pub(crate) enum Event {
     /// A gRPC call began.
     Call { stream: u32, slot: u32, head: Arc<Head> },
-    /// A message of a call.
-    Message { stream: u32, slot: u32, body: Bytes },
+    /// A message of a call. Packed ones are unpacked one by one, when it is their turn: many of them
+    /// may come at once, and unpacked they are a thousand times as long.
+    Message { stream: u32, slot: u32, body: Bytes, is_packed: bool },
     /// The client will send no more.
     HalfClose { stream: u32, slot: u32 },
     /// Little of what the handler sent is left.
@@ -121,6 +123,9 @@ pub(crate) struct Connection {
     pub(super) resets: Bucket,
     keepalive: Keepalive,
     began_ms: u64,
+    /// When something came last.
+    pub(super) now_ms: u64,
+    pub(super) deadlines: Deadlines,
 }
 
 impl Connection {
@@ -150,6 +155,8 @@ impl Connection {
             resets: Bucket::new(RESETS_BURST, RESETS_PER_SECOND),
             keepalive,
             began_ms: now_ms,
+            now_ms,
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -159,6 +166,7 @@ impl Connection {
             return Protocol::Http2;
         }
         self.keepalive.heard(now_ms);
+        self.now_ms = now_ms;
         if self.input.is_empty() {
             let Some(used) = self.read(bytes, now_ms) else {
                 self.input.extend_from_slice(bytes);
@@ -232,6 +240,30 @@ impl Connection {
                 true
             }
             Pulse::Dead => false,
+        }
+    }
+
+    /// When [`Connection::expire`] is to be called next, at the earliest.
+    pub(crate) fn due_ms(&self) -> u64 {
+        self.deadlines.next_ms()
+    }
+
+    /// Ends the calls whose time is up, as Go's server does: with a reset, for their clients have given
+    /// up as well.
+    pub(crate) fn expire(&mut self, now_ms: u64) {
+        if !self.deadlines.look(now_ms, self.streams.len()) {
+            return;
+        }
+        let mut over = Vec::new();
+        for (_, stream) in self.streams.iter_mut() {
+            if stream.due_ms <= now_ms {
+                over.push((stream.id, stream.answered));
+            } else {
+                self.deadlines.add(stream.due_ms);
+            }
+        }
+        for (stream, answered) in over {
+            self.reset(stream, if answered { Reason::NoError } else { Reason::Cancel });
         }
     }
 

@@ -1,6 +1,7 @@
 //! One loop: its sockets, their connections, and the order of work in a wake-up.
 
 use super::connection::{Connection, Event, Limits, Protocol};
+use super::deadlines::Deadlines;
 use super::inbox::{ConnectionSink, Inbox, Note};
 use super::peers::{Peer, Peers};
 use super::session::{Services, Session};
@@ -56,6 +57,8 @@ struct State {
     events: Vec<Event>,
     accept_at_ms: Option<u64>,
     sweep_at_ms: u64,
+    /// Of the calls on all connections.
+    deadlines: Deadlines,
     draining: bool,
     stopped: bool,
 }
@@ -73,6 +76,7 @@ impl State {
             events: Vec::new(),
             accept_at_ms: None,
             sweep_at_ms: 0,
+            deadlines: Deadlines::default(),
             draining: false,
             stopped: false,
         }
@@ -132,7 +136,8 @@ impl EventLoop {
         }
         let accept = state.accept_at_ms;
         let sweep = (state.peers.len() > 0).then_some(state.sweep_at_ms);
-        let next = accept.into_iter().chain(sweep).min()?;
+        let due = Some(state.deadlines.next_ms()).filter(|due| *due < u64::MAX);
+        let next = accept.into_iter().chain(sweep).chain(due).min()?;
         let now_ms = state.began.elapsed().as_millis() as u64;
         Some(Duration::from_millis(next.saturating_sub(now_ms)))
     }
@@ -232,6 +237,7 @@ impl EventLoop {
                     // Less than asked for was all there is.
                     peer.readable = to_end || n == READ_BYTES;
                     let readable = peer.readable;
+                    state.deadlines.add(peer.connection.due_ms());
                     self.dispatch(slot);
                     self.state.peers.touch(slot);
                     if !readable {
@@ -361,8 +367,31 @@ impl EventLoop {
         }
     }
 
+    /// Ends calls whose time is up.
+    fn expire(&mut self) {
+        let now_ms = self.state.now_ms;
+        let count = self.state.peers.len();
+        // A connection costs more to look at than a stream.
+        if !self.state.deadlines.look(now_ms, 20 * count) {
+            return;
+        }
+        for slot in self.state.peers.slots() {
+            let Some(peer) = self.state.peers.get(slot) else { continue };
+            let is_due = peer.connection.due_ms() <= now_ms;
+            if is_due {
+                peer.connection.expire(now_ms);
+            }
+            self.state.deadlines.add(peer.connection.due_ms());
+            if is_due {
+                self.dispatch(slot);
+                self.state.peers.touch(slot);
+            }
+        }
+    }
+
     /// What depends on time.
     fn sweep(&mut self) {
+        self.expire();
         let now_ms = self.state.now_ms;
         if self.state.accept_at_ms.is_some_and(|at| at <= now_ms) {
             self.state.accept_at_ms = None;

@@ -163,6 +163,11 @@ impl ReplySink for ConnectionSink {
         self.inbox.reply(Note::Reply(self.address, id as u32, result));
     }
 
+    fn reply_pieces(&self, id: u64, pieces: Vec<Bytes>) {
+        self.inbox.send(Note::Message(self.address, id as u32, pieces));
+        self.inbox.send(Note::Finish(self.address, id as u32, Status::OK));
+    }
+
     fn message(&self, _id: u64, _pieces: Vec<Bytes>) {}
 
     fn finish(&self, _id: u64, _status: Status) {}

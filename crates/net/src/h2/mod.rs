@@ -11,6 +11,7 @@
 
 mod blocks;
 mod connection;
+mod deadlines;
 mod engine;
 mod event_loop;
 mod flow;

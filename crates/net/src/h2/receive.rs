@@ -4,7 +4,8 @@ use super::blocks::OpenBlock;
 use super::connection::{Connection, Event, Phase};
 use super::flow::SendWindow;
 use super::frame::{self, Failure, Header, PREFACE, Reason, be32, flag, kind, setting};
-use super::head::{Head, Verdict};
+use super::head::{Head, Packing, Verdict};
+use super::policy::millis;
 use super::stream::{Body, Stream};
 use crate::frame::Deframer;
 use crate::rpc::Status;
@@ -277,15 +278,27 @@ impl Connection {
         let body = match &head.verdict {
             Verdict::Malformed => return Err(Failure::Stream(id, Reason::Protocol)),
             Verdict::TooLarge => return Err(Failure::Stream(id, Reason::FrameSize)),
-            Verdict::Grpc => Body::Call(Deframer::default()),
+            Verdict::Grpc => match &head.packing {
+                Packing::None => Body::Call(Deframer::default()),
+                Packing::Gzip => Body::Call(Deframer::of_packed()),
+                // It is refused, for this or because there is no such method.
+                Packing::Unknown(_) => Body::Ignored,
+            },
             Verdict::Plain => Body::Plain(Arc::clone(head), BytesMut::new()),
             Verdict::Abort(..) => Body::Ignored,
         };
         let mut stream = Stream::new(id, SendWindow::new(self.peer.window), body);
         stream.promised = head.content_length;
+        if head.is_unusual() {
+            stream.unusual = Some(Arc::clone(head));
+        }
         let slot = self.streams.insert(stream);
         match &head.verdict {
             Verdict::Grpc => {
+                if let Some(timeout) = head.call.timeout {
+                    // Never before the client's own clock says so.
+                    self.limit(slot, millis(timeout).saturating_add(1));
+                }
                 self.events.push(Event::Call { stream: id, slot, head: Arc::clone(head) });
             }
             Verdict::Abort(http, status) => {
@@ -296,6 +309,13 @@ impl Connection {
             _ => {}
         }
         if end_stream { self.client_done(slot) } else { Ok(()) }
+    }
+
+    /// Gives a stream so much time from now on.
+    pub(super) fn limit(&mut self, slot: u32, time_ms: u64) {
+        let due_ms = self.now_ms.saturating_add(time_ms);
+        self.streams.at(slot).due_ms = due_ms;
+        self.deadlines.add(due_ms);
     }
 
     fn data(&mut self, header: Header, payload: &[u8], now_ms: u64) -> Result<(), Failure> {
@@ -373,7 +393,8 @@ impl Connection {
                 while let Some(body) =
                     deframer.next(&mut input, self.limits.recv_max_bytes).map_err(Refusal::Grpc)?
                 {
-                    self.events.push(Event::Message { stream: id, slot, body });
+                    let is_packed = deframer.is_packed();
+                    self.events.push(Event::Message { stream: id, slot, body, is_packed });
                 }
             }
             Body::Plain(_, bytes) if bytes.len() + input.len() > HTTP_BODY_MAX => {
@@ -392,6 +413,10 @@ impl Connection {
         let id = stream.id;
         if stream.promised.is_some_and(|left| left > 0) {
             return Err(Failure::Stream(id, Reason::Protocol));
+        }
+        if stream.answered {
+            self.close(slot, false);
+            return Ok(());
         }
         self.held_bytes -= stream.held();
         let body = std::mem::replace(&mut stream.body, Body::Ignored);

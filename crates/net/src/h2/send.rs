@@ -2,20 +2,26 @@
 
 use super::connection::{Connection, Event};
 use super::frame::{self, flag, kind};
+use super::head::Packing;
 use super::hpack::{ResponseEncoder, literal};
-use super::stream::{End, Stream};
-use crate::frame::{HEADER_LEN, header, percent_encode};
+use super::stream::{Body, End, Stream};
+use crate::frame::{HEADER_LEN, header, packed_header, percent_encode};
+use crate::gzip;
 use crate::http::HttpResponse;
 use crate::rpc::{Code, Status};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Data is framed only while less than this waits for the socket; the rest stays with its stream,
 /// where handlers see it.
 const OUTPUT_BYTES_TARGET: usize = 256 * 1024;
 /// Below this many queued bytes a stream's handler hears that it may send again.
 const LOW_WATER_BYTES: usize = 256 * 1024;
+
+/// How long a client may go on sending after its plain request was refused. Some clients forget the
+/// answer when the stream is reset at once.
+const REFUSED_MS: u64 = 5_000;
 
 /// A header block that is being written, begun at this offset of the output.
 struct Begun(usize);
@@ -51,7 +57,28 @@ impl Connection {
             return;
         }
         self.send_headers(slot);
-        self.enqueue(slot, pieces);
+        let before: usize = pieces.iter().map(Bytes::len).sum();
+        let after = self.enqueue(slot, pieces);
+        if after != before {
+            self.requeue(slot, before, after);
+        }
+    }
+
+    /// A message became another one on its way: what its handler sees follows.
+    fn requeue(&mut self, slot: u32, before: usize, after: usize) {
+        let stream = self.streams.at(slot);
+        let Some(queued) = &stream.queued else { return };
+        queued.fetch_add(after, Ordering::Relaxed);
+        if let Some(change) = stream.unqueue(before) {
+            self.note_room(slot, change);
+        }
+    }
+
+    /// Tells a handler that it may send again, where there was too much and is not now.
+    fn note_room(&mut self, slot: u32, (before, after): (usize, usize)) {
+        if before >= LOW_WATER_BYTES && after < LOW_WATER_BYTES {
+            self.events.push(Event::Writable { slot });
+        }
     }
 
     /// The end of a stream, once what is queued is sent.
@@ -129,10 +156,13 @@ impl Connection {
         let stream = self.streams.at(slot).id;
         let begun = self.begin_headers(stream);
         if http == 200 {
-            self.encoder.grpc_headers(self.out.tail());
+            self.put_call_headers(slot, false);
         } else {
             self.encoder.status(self.out.tail(), http);
-            literal(self.out.tail(), b"content-type", b"application/grpc");
+            let unusual = self.streams.at(slot).unusual.as_ref();
+            let content_type = unusual.map(|head| head.content_type());
+            let content_type = content_type.as_deref().unwrap_or(b"application/grpc");
+            literal(self.out.tail(), b"content-type", content_type);
         }
         put_status(self.out.tail(), status);
         self.end_headers(&begun, flag::END_STREAM, stream);
@@ -145,7 +175,14 @@ impl Connection {
         let begun = self.begin_headers(stream);
         self.encoder.status(self.out.tail(), http);
         self.end_headers(&begun, flag::END_STREAM, stream);
-        self.close_own_side(slot);
+        let stream = self.streams.at(slot);
+        if stream.client_done {
+            return self.close_own_side(slot);
+        }
+        stream.answered = true;
+        self.held_bytes -= stream.held();
+        stream.body = Body::Ignored;
+        self.limit(slot, REFUSED_MS);
     }
 
     /// Whether a message can go out whole and now.
@@ -153,7 +190,10 @@ impl Connection {
         let room = self.send.room().min(self.peer.frame_max);
         self.out.len() < OUTPUT_BYTES_TARGET && len <= room && {
             let stream = self.streams.at(slot);
-            len <= stream.send.room() && stream.pending_bytes == 0 && !stream.sent_headers
+            len <= stream.send.room()
+                && stream.pending_bytes == 0
+                && !stream.sent_headers
+                && stream.unusual.is_none()
         }
     }
 
@@ -194,17 +234,53 @@ impl Connection {
 
     fn send_headers(&mut self, slot: u32) {
         let stream = self.streams.at(slot);
-        if !std::mem::replace(&mut stream.sent_headers, true) {
-            let id = stream.id;
+        if std::mem::replace(&mut stream.sent_headers, true) {
+            return;
+        }
+        let id = stream.id;
+        if stream.unusual.is_none() {
             self.put_block(id, flag::END_HEADERS, ResponseEncoder::grpc_headers);
-            self.pings.forgive();
+        } else {
+            let begun = self.begin_headers(id);
+            self.put_call_headers(slot, true);
+            self.end_headers(&begun, 0, id);
+        }
+        self.pings.forgive();
+    }
+
+    /// The fields that begin an answer, in a block that is begun; with messages behind it, how they
+    /// are packed.
+    fn put_call_headers(&mut self, slot: u32, with_messages: bool) {
+        let Some(head) = &self.streams.at(slot).unusual else {
+            return self.encoder.grpc_headers(self.out.tail());
+        };
+        let head = Arc::clone(head);
+        let out = self.out.tail();
+        self.encoder.status(out, 200);
+        literal(out, b"content-type", &head.content_type());
+        if with_messages && head.packing == Packing::Gzip {
+            literal(out, b"grpc-encoding", b"gzip");
         }
     }
 
-    fn enqueue(&mut self, slot: u32, pieces: impl IntoIterator<Item = Bytes> + AsRef<[Bytes]>) {
+    /// Adds a message that lies in pieces to what waits; how long it became.
+    fn enqueue(
+        &mut self,
+        slot: u32,
+        pieces: impl IntoIterator<Item = Bytes> + AsRef<[Bytes]>,
+    ) -> usize {
+        if self.streams.at(slot).packs()
+            && let Some(packed) = gzip::pack(pieces.as_ref().iter())
+        {
+            let len = packed.len();
+            let prefix = Bytes::copy_from_slice(&packed_header(len));
+            self.hold(slot, [prefix, packed]);
+            return len;
+        }
         let len = pieces.as_ref().iter().map(Bytes::len).sum();
         let prefix = Bytes::copy_from_slice(&header(len));
         self.hold(slot, std::iter::once(prefix).chain(pieces));
+        len
     }
 
     fn hold(&mut self, slot: u32, pieces: impl IntoIterator<Item = Bytes>) {
@@ -241,11 +317,8 @@ impl Connection {
             frame::put_window_update(self.out.tail(), stream.id, more);
         }
         self.pings.forgive();
-        if let Some((before, after)) = stream.unqueue(len)
-            && before >= LOW_WATER_BYTES
-            && after < LOW_WATER_BYTES
-        {
-            self.events.push(Event::Writable { slot });
+        if let Some(change) = stream.unqueue(len) {
+            self.note_room(slot, change);
         }
         if is_last { self.sent_all(slot) } else { self.make_ready(slot) }
     }
@@ -264,7 +337,7 @@ impl Connection {
         let (id, sent_headers) = (stream.id, stream.sent_headers);
         let begun = self.begin_headers(id);
         if !sent_headers {
-            self.encoder.grpc_headers(self.out.tail());
+            self.put_call_headers(slot, false);
         }
         if status.code == Code::Ok && sent_headers {
             self.encoder.grpc_ok(self.out.tail());

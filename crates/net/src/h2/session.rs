@@ -3,6 +3,7 @@
 use super::connection::{Connection, Event};
 use super::head::Head;
 use super::inbox::{ConnectionSink, StreamSink};
+use crate::gzip;
 use crate::http::{HttpRequest, Method};
 use crate::rpc::{
     Code, GrpcService, Kind, ReplySink, Responder, Status, StreamHandler, StreamSender,
@@ -46,7 +47,15 @@ impl Session {
                 let call = self.begin(stream, head, connection, to);
                 self.put(slot, call);
             }
-            Event::Message { stream, slot, body } => self.message(stream, slot, body, to),
+            Event::Message { stream, slot, body, is_packed: false } => {
+                self.message(stream, slot, body, to);
+            }
+            Event::Message { stream, slot, body, is_packed: true } => {
+                match gzip::unpack(&body, connection.limits.recv_max_bytes) {
+                    Ok(body) => self.message(stream, slot, body, to),
+                    Err(status) => self.give_up(stream, slot, connection, &status),
+                }
+            }
             Event::HalfClose { stream, slot } => self.half_close(stream, slot, connection),
             Event::Writable { slot } => {
                 if let Call::Stream(handler) = self.at(slot) {
@@ -81,8 +90,9 @@ impl Session {
         connection: &mut Connection,
         to: &Services,
     ) -> Call {
-        let path = head.path.split('?').next().unwrap_or_default();
-        match to.grpc.lookup(path) {
+        let found = to.grpc.lookup(&head.path);
+        let found = found.and_then(|method| head.packing.refusal().map_or(Ok(method), Err));
+        match found {
             Ok(method) if method.kind == Kind::Unary => Call::Unary(method.id, head),
             Ok(method) => {
                 let queued = Arc::new(AtomicUsize::new(0));
@@ -115,6 +125,14 @@ impl Session {
             let reply = Responder::new(sink, u64::from(stream));
             to.grpc.unary(method, &head.call, body, reply);
         }
+    }
+
+    /// Ends a call whose message cannot be read; nothing that came behind it is heard by a unary one.
+    fn give_up(&mut self, stream: u32, slot: u32, connection: &mut Connection, why: &Status) {
+        if let call @ Call::Unary(..) = self.at(slot) {
+            *call = Call::Idle;
+        }
+        connection.finish(stream, why);
     }
 
     fn half_close(&mut self, stream: u32, slot: u32, connection: &mut Connection) {

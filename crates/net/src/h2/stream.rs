@@ -1,7 +1,7 @@
 //! Streams of one connection: what has come, what waits to go.
 
 use super::flow::{ReceiveWindow, SendWindow};
-use super::head::Head;
+use super::head::{Head, Packing};
 use crate::frame::Deframer;
 use crate::rpc::Status;
 use bytes::{Bytes, BytesMut};
@@ -45,6 +45,12 @@ pub(crate) struct Stream {
     pub(crate) body: Body,
     /// Bytes of the body that its content-length still promises.
     pub(crate) promised: Option<u64>,
+    /// What the answer's headers depend on, where it is not the usual.
+    pub(crate) unusual: Option<Arc<Head>>,
+    /// When time is up for it, in milliseconds of the engine's clock.
+    pub(crate) due_ms: u64,
+    /// Everything is said; it stays for what the client is still sending.
+    pub(crate) answered: bool,
     /// The client has sent everything.
     pub(crate) client_done: bool,
     pub(crate) sent_headers: bool,
@@ -66,6 +72,9 @@ impl Stream {
             send,
             body,
             promised: None,
+            unusual: None,
+            due_ms: u64::MAX,
+            answered: false,
             client_done: false,
             sent_headers: false,
             pending: VecDeque::new(),
@@ -101,6 +110,11 @@ impl Stream {
             Body::Plain(_, bytes) => bytes.len(),
             Body::Ignored => 0,
         }
+    }
+
+    /// Whether messages to the client are packed.
+    pub(crate) fn packs(&self) -> bool {
+        self.unusual.as_ref().is_some_and(|head| head.packing == Packing::Gzip)
     }
 
     /// `bytes` left the handler's queue: how much was in it before, and is now.

@@ -56,13 +56,13 @@ fn handle(shared: &Shared, hub: &mut Hub, event: HubEvent) {
 
 fn publish(shared: &Shared, hub: &mut Hub, changes: &[Change], term: u64) {
     hub.set_term(term);
-    let begun = Instant::now();
+    let (begun, sent) = (Instant::now(), hub.events_sent());
     for change in changes {
         hub.publish(change);
     }
     // Without watchers nothing was sent.
     if hub.watchers().0 > 0 {
-        shared.metrics.watchers.published(changes, begun.elapsed());
+        shared.metrics.watchers.published(hub.events_sent() - sent, begun.elapsed());
     }
 }
 
@@ -78,5 +78,6 @@ fn publish_counts(shared: &Shared, hub: &Hub) {
     let (all, slow) = hub.watchers();
     shared.gauges.watchers.store(all as i64, Ordering::Relaxed);
     shared.gauges.slow_watchers.store(slow as i64, Ordering::Relaxed);
+    shared.metrics.watchers.sent(hub.events_sent());
     shared.gauges.watch_streams.store(hub.streams() as i64, Ordering::Relaxed);
 }

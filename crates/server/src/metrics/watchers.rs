@@ -2,7 +2,6 @@
 
 use super::families::{Families, MS_TO_8S};
 use crate::shared::Shared;
-use apply::mvcc::Change;
 use prometheus::{Histogram, IntCounter, IntGauge};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -65,12 +64,15 @@ impl WatchMetrics {
         }
     }
 
-    /// These changes went to all watchers that want them.
-    pub(crate) fn published(&self, changes: &[Change], took: Duration) {
-        let events: usize = changes.iter().map(|change| change.events.len()).sum();
-        self.events.inc_by(events as u64);
+    /// Changes went to all watchers that want them, as so many events.
+    pub(crate) fn published(&self, events: u64, took: Duration) {
         self.events_loop.observe(took.as_secs_f64());
         self.per_event.observe(took.as_secs_f64() / events.max(1) as f64);
+    }
+
+    /// So many events went to watchers since the start.
+    pub(crate) fn sent(&self, events: u64) {
+        self.events.inc_by(events.saturating_sub(self.events.get()));
     }
 
     pub(super) fn refresh(&self, shared: &Shared) {

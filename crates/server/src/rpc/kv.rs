@@ -44,6 +44,9 @@ pub(super) fn range(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
     Ok(())
 }
 
+/// A message: its first piece and those that follow.
+type Pieces = (Bytes, Vec<Bytes>);
+
 /// Reads at once, or when there is room for a large answer.
 fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
     let may_go_at_once = if request.range_end.is_empty() {
@@ -52,7 +55,7 @@ fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
         (1..=SHORT_RANGE_KEYS).contains(&request.limit) && !shared.answers.are_full()
     };
     if may_go_at_once {
-        Shared::answer(reply, read(shared, &request));
+        Shared::answer_in_pieces(reply, read(shared, &request));
     } else {
         let inner = Arc::clone(shared);
         read_in_turn(shared, reply, move || read(&inner, &request));
@@ -63,16 +66,18 @@ fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
 fn read_in_turn(
     shared: &Arc<Shared>,
     reply: Responder,
-    read: impl FnOnce() -> Result<Bytes, Error> + Send + 'static,
+    read: impl FnOnce() -> Result<Pieces, Error> + Send + 'static,
 ) {
     let inner = Arc::clone(shared);
     shared.in_pool(move || {
-        let turn = |room: Result<(), Error>| Shared::answer(reply, room.and_then(|()| read()));
+        let turn = |room: Result<(), Error>| {
+            Shared::answer_in_pieces(reply, room.and_then(|()| read()));
+        };
         inner.answers.enter(Instant::now(), Box::new(turn));
     });
 }
 
-fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
+fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Pieces, Error> {
     let begun = Instant::now();
     let result = read_now(shared, request);
     shared.metrics.keys.count_reads(1);
@@ -80,7 +85,7 @@ fn read(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
     result
 }
 
-fn read_now(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error> {
+fn read_now(shared: &Shared, request: &pb::RangeRequest) -> Result<Pieces, Error> {
     let options = apply::range_options(request);
     // A compaction that passes while this reads makes it begin anew, at the revision it left.
     shared
@@ -88,7 +93,7 @@ fn read_now(shared: &Shared, request: &pb::RangeRequest) -> Result<Bytes, Error>
         .read_with(|read| {
             let mut response = RangeWriter::new(&shared.header(read.revision()));
             let found = read.range_with(&options, &mut |stored| response.push(stored))?;
-            Ok(shared.answers.hold(response.finish(found.more, found.count)))
+            Ok(shared.answers.hold_pieces(response.finish(found.more, found.count)))
         })
         .map_err(|refusal: mvcc::Refusal| Error::from(refusal))
 }
@@ -142,13 +147,13 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
     Ok(())
 }
 
-fn read_txn(shared: &Shared, request: &pb::TxnRequest) -> Result<Bytes, Error> {
+fn read_txn(shared: &Shared, request: &pb::TxnRequest) -> Result<Pieces, Error> {
     let begun = Instant::now();
     let result = apply::read_txn(&shared.reader.read(), request);
     let ranges = result.as_ref().map_or(0, |txn| txn.responses.len()) + request.compare.len();
     shared.metrics.keys.count_reads(ranges as u64);
     shared.metrics.requests.read(Read::Txn, result.is_ok(), begun.elapsed());
-    Ok(shared.answers.hold(encode_txn(shared, result?)))
+    Ok((shared.answers.hold(encode_txn(shared, result?)), Vec::new()))
 }
 
 fn encode_txn(shared: &Shared, txn: TxnReply) -> Bytes {

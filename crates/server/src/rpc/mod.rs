@@ -282,7 +282,8 @@ impl GrpcService for Service {
         if let Some(method) = self.by_path.get(path) {
             return Ok(*method);
         }
-        let Some((service, method)) = path.trim_start_matches('/').rsplit_once('/') else {
+        let parts = path.strip_prefix('/').and_then(|path| path.rsplit_once('/'));
+        let Some((service, method)) = parts else {
             let text = format!("malformed method name: {path:?}");
             return Err(Status::new(Code::Unimplemented, text));
         };

@@ -12,7 +12,7 @@ use proto::etcdserverpb as pb;
 use proto::leasepb;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 const PROTOBUF: &str = "application/protobuf";
 const LEASE_NOT_FOUND: &str = "lease not found\n";
@@ -140,31 +140,14 @@ fn only(
 
 /// That the member is there, and its clock: members tell each other how far theirs are apart.
 fn probe(now: SystemTime) -> Bytes {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (year, month, day) = civil((since.as_secs() / 86_400) as i64);
-    let second = since.as_secs() % 86_400;
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let nanos = since.subsec_nanos();
-    let time =
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z");
+    let time = humantime::format_rfc3339_nanos(now);
     format!("{{\"OK\":true,\"Now\":\"{time}\"}}\n").into()
-}
-
-/// A day since 1970 as a date (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn a_probe_tells_the_time_as_go_does() {

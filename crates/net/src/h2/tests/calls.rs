@@ -1,6 +1,8 @@
 //! Calls as they should be, either way and within windows.
 
 use super::*;
+use crate::frame::{HEADER_LEN as HEADER_LEN_OF_MESSAGE, packed_header};
+use crate::gzip;
 use crate::h2::frame::setting::{HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE};
 use crate::http::HttpResponse;
 use crate::rpc::{Code, Status};
@@ -21,7 +23,8 @@ fn a_unary_call() {
     let slot = pair.call(1);
     pair.send(&message(1, b"ask", flag::END_STREAM));
     let events = pair.events();
-    let [Event::Message { stream: 1, slot: at, body }, Event::HalfClose { .. }] = &events[..]
+    let [Event::Message { stream: 1, slot: at, body, is_packed: false }, Event::HalfClose { .. }] =
+        &events[..]
     else {
         panic!("{events:?}")
     };
@@ -278,4 +281,85 @@ fn a_client_that_does_not_answer_is_left_all_the_same() {
     pair.server.drain(0);
     assert!(pair.server.tick(4_999) && !pair.server.is_over());
     assert!(pair.server.tick(5_000) && pair.server.is_over());
+}
+
+#[test]
+fn a_packed_call_is_answered_packed() {
+    let mut pair = Pair::open();
+    let fields = [CALL, &[("grpc-encoding", "gzip")]].concat();
+    pair.send(&request(1, &fields, 0));
+    let packed = gzip::pack([Bytes::from_static(b"ask")].iter()).unwrap();
+    let body = [&packed_header(packed.len())[..], &packed].concat();
+    pair.send(&raw(kind::DATA, flag::END_STREAM, 1, &body));
+    let events = pair.events();
+    let [Event::Call { .. }, Event::Message { body, is_packed, .. }, Event::HalfClose { .. }] =
+        &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert!(*is_packed && gzip::unpack(body, 3).unwrap() == "ask");
+    pair.server.reply(1, Ok(Bytes::from_static(b"answer")));
+    let got = pair.got();
+    let [begin, Got::Data { bytes, .. }, end] = &got[..] else { panic!("{got:?}") };
+    let fields = format!("{GRPC_HEADERS}grpc-encoding=gzip;");
+    assert_eq!(*begin, headers(1, &fields, false));
+    assert_eq!(*end, headers(1, "grpc-status=0;", true));
+    let (prefix, packed) = bytes.split_at(HEADER_LEN_OF_MESSAGE);
+    assert_eq!(prefix, packed_header(packed.len()));
+    assert_eq!(gzip::unpack(packed, 6).unwrap(), "answer");
+}
+
+#[test]
+fn what_waits_is_counted_as_it_goes() {
+    let mut pair = Pair::open();
+    let fields = [CALL, &[("grpc-encoding", "gzip")]].concat();
+    pair.send(&request(1, &fields, 0));
+    pair.events();
+    let message = Bytes::from(vec![b'x'; 200_000]);
+    let queued = Arc::new(AtomicUsize::new(2 * (message.len() + HEADER_LEN_OF_MESSAGE)));
+    assert!(pair.server.attach(1, Arc::clone(&queued)));
+    pair.server.message(1, vec![message.clone()]);
+    let events = pair.events();
+    assert!(matches!(events[..], [Event::Writable { .. }]), "{events:?}");
+    pair.server.message(1, vec![message]);
+    pair.got();
+    assert_eq!(queued.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn the_answer_has_the_type_of_the_call() {
+    for (asked, said) in [("+proto", "+proto"), (";proto", "+proto"), ("+", "")] {
+        let mut pair = Pair::open();
+        let value = format!("application/grpc{asked}");
+        let fields = [&CALL[..3], &[("content-type", value.as_str())]].concat();
+        for stream in [1, 3] {
+            pair.send(&request(stream, &fields, flag::END_STREAM));
+        }
+        let fields = format!(":status=200;content-type=application/grpc{said};");
+        pair.server.reply(1, Ok(Bytes::new()));
+        assert_eq!(pair.got()[0], headers(1, &fields, false));
+        pair.server.reply(3, Err(Status::new(Code::NotFound, "")));
+        assert_eq!(pair.got(), [headers(3, &format!("{fields}grpc-status=5;"), true)]);
+    }
+}
+
+#[test]
+fn calls_end_when_their_time_is_up() {
+    let mut pair = Pair::open();
+    let timed = |timeout| [CALL, &[("grpc-timeout", timeout)]].concat();
+    for (stream, timeout) in [(1, "100m"), (3, "200m"), (5, "1H")] {
+        pair.send(&request(stream, &timed(timeout), 0));
+    }
+    pair.events();
+    let cancel = |stream| Got::Reset(stream, Reason::Cancel as u32);
+    assert_eq!(pair.server.due_ms(), 101);
+    pair.server.expire(100);
+    assert_eq!(pair.got(), []);
+    pair.server.expire(101);
+    assert_eq!(pair.got(), [cancel(1)]);
+    assert!(matches!(pair.events()[..], [Event::Closed { slot: 0 }]));
+    pair.server.reply(3, Ok(Bytes::new()));
+    pair.got();
+    pair.server.expire(300);
+    assert_eq!((pair.got(), pair.server.due_ms()), (Vec::new(), 3_600_001));
 }
