@@ -61,7 +61,11 @@ func TestRollingReplacementByMembership(t *testing.T) {
 // remove takes a member out of the cluster; its process must end by itself.
 func (c *cluster) remove(n *node) {
 	c.t.Helper()
-	id := c.id(n)
+	c.removeID(n, c.id(n))
+}
+
+func (c *cluster) removeID(n *node, id uint64) {
+	c.t.Helper()
 	var rest []*node
 	for _, other := range c.nodes {
 		if other != n {

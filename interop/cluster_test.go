@@ -15,6 +15,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 )
 
 // node is one member of a cluster: where it lives, what runs there, and whether it does.
@@ -30,6 +31,9 @@ type node struct {
 	cmd           *exec.Cmd
 	exited        chan struct{}
 	startedBefore bool
+	// number is that of its network namespace, if there are any.
+	number int
+	netns  *netns
 }
 
 // cluster is several members that know each other.
@@ -42,6 +46,8 @@ type cluster struct {
 	nodes []*node
 	// behindProxies tells whether members reach each other through proxies.
 	network *network
+	// netns has a namespace for each member.
+	netns *netns
 }
 
 var clusters atomic.Int64
@@ -71,6 +77,11 @@ func (c *cluster) newNode(bin string) *node {
 		t: c.t, bin: bin, name: name, dir: filepath.Join(c.dir, name),
 		client: url(20000 + c.made), peer: url(21000 + c.made), args: c.args,
 	}
+	if c.netns != nil {
+		n.netns, n.number = c.netns, c.netns.add()
+		n.client = fmt.Sprintf("http://%s:2379", netnsAddress(n.number))
+		n.peer = fmt.Sprintf("http://%s:2380", netnsAddress(n.number))
+	}
 	n.listenPeer = n.peer
 	if c.network != nil {
 		n.peer = c.network.proxy(fmt.Sprintf("%s:%d", c.host, 22000+c.made), n.listenPeer)
@@ -89,12 +100,12 @@ func (c *cluster) initial() string {
 // launch starts the process and does not wait for it.
 func (n *node) launch() {
 	n.t.Helper()
-	cmd := exec.Command(n.bin, append([]string{
+	cmd := n.command(append([]string{
 		"--name=" + n.name, "--data-dir=" + n.dir,
 		"--listen-client-urls=" + n.client, "--advertise-client-urls=" + n.client,
 		"--listen-peer-urls=" + n.listenPeer, "--initial-advertise-peer-urls=" + n.peer,
 		"--initial-cluster=" + n.initial, "--initial-cluster-state=" + n.state,
-	}, n.args...)...)
+	}, n.args...))
 	log, err := os.OpenFile(n.dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		n.t.Fatal(err)
@@ -113,6 +124,14 @@ func (n *node) launch() {
 	}
 }
 
+// command starts the program where the member lives.
+func (n *node) command(args []string) *exec.Cmd {
+	if n.netns == nil {
+		return exec.Command(n.bin, args...)
+	}
+	return exec.Command("ip", append([]string{"netns", "exec", n.netns.name(n.number), n.bin}, args...)...)
+}
+
 // start starts the process and waits until it is healthy.
 func (n *node) start() {
 	n.t.Helper()
@@ -122,11 +141,12 @@ func (n *node) start() {
 
 func (n *node) await() {
 	n.t.Helper()
+	web := n.web()
 	poll(n.t, 40*time.Second, func() error {
 		if !n.runs() {
 			return fatal{fmt.Errorf("%s (%s) ended by itself: %s", n.name, n.bin, n.tail())}
 		}
-		resp, err := http.Get(n.client + "/health")
+		resp, err := web.Get(n.client + "/health")
 		if err != nil {
 			return err
 		}
@@ -136,6 +156,14 @@ func (n *node) await() {
 		}
 		return nil
 	})
+}
+
+// web is an HTTP client that reaches the member.
+func (n *node) web() *http.Client {
+	if n.netns == nil {
+		return http.DefaultClient
+	}
+	return n.netns.web()
 }
 
 // tail is the end of the member's log.
@@ -211,9 +239,11 @@ func (c *cluster) dial(nodes ...*node) *clientv3.Client {
 	for _, n := range nodes {
 		endpoints = append(endpoints, n.client)
 	}
-	client, err := clientv3.New(clientv3.Config{
-		Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
-	})
+	config := clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
+	if c.netns != nil {
+		config.DialOptions = []grpc.DialOption{grpc.WithContextDialer(c.netns.dial)}
+	}
+	client, err := clientv3.New(config)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -2,13 +2,15 @@
 
 use crate::Transport;
 use crate::failure::Failure;
+use crate::idle::{Asking, Idle};
 use crate::link::Dialer;
 use crate::urls::PeerUrl;
 use crate::{Config, body};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::path::PathBuf;
@@ -50,7 +52,7 @@ impl Transport {
     ) {
         let shared = Arc::clone(self.shared());
         self.shared().bulk.spawn(async move {
-            then(ask(&shared.dialer, &question).await);
+            then(ask(&shared.dialer, &shared.idle, &question).await);
         });
     }
 }
@@ -63,10 +65,10 @@ pub fn ask_and_wait(question: &Question) -> Result<Page, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let dialer = Dialer::new(&Config::new(0, 0, PathBuf::new()));
-    runtime.block_on(ask(&dialer, question))
+    runtime.block_on(ask(&dialer, &Idle::default(), question))
 }
 
-async fn ask(dialer: &Dialer, question: &Question) -> Result<Page, String> {
+async fn ask(dialer: &Dialer, idle: &Idle, question: &Question) -> Result<Page, String> {
     let mut why = "there is nobody to ask".to_owned();
     for url in &question.urls {
         let parsed = match PeerUrl::parse_all(&[url]) {
@@ -76,7 +78,7 @@ async fn ask(dialer: &Dialer, question: &Question) -> Result<Page, String> {
                 continue;
             }
         };
-        match timeout(question.limit, ask_one(dialer, &parsed, question)).await {
+        match timeout(question.limit, ask_one(dialer, idle, &parsed, question)).await {
             Ok(Ok(page)) => return Ok(page),
             Ok(Err(failure)) => why = failure.to_string(),
             Err(_) => why = format!("{url}: timed out waiting for an answer"),
@@ -85,13 +87,35 @@ async fn ask(dialer: &Dialer, question: &Question) -> Result<Page, String> {
     Err(why)
 }
 
-async fn ask_one(dialer: &Dialer, url: &PeerUrl, question: &Question) -> Result<Page, Failure> {
+/// Asks over a connection that is open, or over a fresh one.
+async fn ask_one(
+    dialer: &Dialer,
+    idle: &Idle,
+    url: &PeerUrl,
+    question: &Question,
+) -> Result<Page, Failure> {
+    let mut request = request(url, question)?;
+    if let Some(mut connection) = idle.take(&url.address).await {
+        match connection.try_send_request(request).await {
+            Ok(response) => return read(idle, url, question, connection, response).await,
+            // It was closed at the other end before anything went out: nobody was asked.
+            Err(mut error) => match error.take_message() {
+                Some(unsent) => request = unsent,
+                None => return Err(error.into_error().into()),
+            },
+        }
+    }
     let link = dialer.connect(url).await?;
     let (mut connection, driver) = http1::handshake(TokioIo::new(link)).await?;
     // It ends with the connection; what breaks it shows in the answer.
     tokio::spawn(async move {
         let _ = driver.await;
     });
+    let response = connection.send_request(request).await?;
+    read(idle, url, question, connection, response).await
+}
+
+fn request(url: &PeerUrl, question: &Question) -> Result<Request<Full<Bytes>>, Failure> {
     let method = if question.posted.is_some() { Method::POST } else { Method::GET };
     let request = Request::builder()
         .method(method)
@@ -100,8 +124,18 @@ async fn ask_one(dialer: &Dialer, url: &PeerUrl, question: &Question) -> Result<
         .header(CONTENT_TYPE, "application/protobuf")
         .body(Full::new(question.posted.clone().unwrap_or_default()))
         .map_err(|error| std::io::Error::other(error.to_string()))?;
-    let response = connection.send_request(request).await?;
+    Ok(request)
+}
+
+async fn read(
+    idle: &Idle,
+    url: &PeerUrl,
+    question: &Question,
+    connection: Asking,
+    response: Response<Incoming>,
+) -> Result<Page, Failure> {
     let (head, incoming) = response.into_parts();
     let body = body::answer(incoming, question.limit).await?;
+    idle.keep(&url.address, connection);
     Ok(Page { status: head.status.as_u16(), headers: head.headers, body })
 }

@@ -24,6 +24,7 @@ mod config;
 mod failure;
 mod handler;
 mod headers;
+mod idle;
 mod link;
 mod peer;
 mod pipeline;

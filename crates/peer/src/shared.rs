@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::handler::Handler;
 use crate::headers::Identity;
+use crate::idle::Idle;
 use crate::link::Dialer;
 use crate::urls::PeerUrl;
 use hyper::body::Body;
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) dialer: Dialer,
+    pub(crate) idle: Idle,
     /// Runs what brings messages and takes them away.
     pub(crate) streams: Handle,
     /// Runs what may take long.

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::headers::Identity;
+use crate::idle::Idle;
 use crate::link::Dialer;
 use crate::peer::Peers;
 use crate::server::{self, Served};
@@ -54,7 +55,8 @@ impl Transport {
         let dialer = Dialer::new(&config);
         let bulk = runtime.handle().clone();
         let streams = streams.unwrap_or_else(|| bulk.clone());
-        let shared = Arc::new(Shared { config, identity, handler, dialer, streams, bulk });
+        let idle = Idle::default();
+        let shared = Arc::new(Shared { config, identity, handler, dialer, idle, streams, bulk });
         let peers = Arc::new(Peers::default());
         let served = Arc::new(Served::new(Arc::clone(&shared), Arc::clone(&peers)));
         let mut accepting = Vec::new();

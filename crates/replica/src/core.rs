@@ -118,6 +118,8 @@ pub struct Core {
     ticks: u64,
     /// A leader whose disk does not answer for so many ticks makes room for another.
     stall_ticks: u64,
+    /// The tick from which a leader that makes room asks again.
+    asks_again: u64,
     deferred: Deferred,
     /// What was committed when the others went; `None` while there are others.
     alone_since: Option<u64>,
@@ -140,6 +142,7 @@ impl Core {
             sending: Sending::default(),
             ticks: 0,
             stall_ticks: u64::from(stall_ticks),
+            asks_again: 0,
             deferred: Deferred::default(),
             alone_since: None,
         };
@@ -161,8 +164,8 @@ impl Core {
     /// #13527). So it asks the follower that is closest to take over, and again until it does.
     fn step_aside(&mut self) {
         let Some(oldest) = self.writes.front() else { return };
-        let waited = self.ticks - oldest.begun;
-        if waited < self.stall_ticks || !waited.is_multiple_of(self.stall_ticks) {
+        let due = (oldest.begun + self.stall_ticks).max(self.asks_again);
+        if self.ticks < due {
             return;
         }
         let status = self.node.status();
@@ -170,9 +173,10 @@ impl Core {
         let able = status.progress.0.iter().filter(|(id, progress)| {
             **id != own_id && !progress.is_learner && progress.recent_active
         });
-        // Empty unless this member leads.
+        // Empty unless this member leads, and just after it forgot whom it has heard.
         if let Some((id, _)) = able.max_by_key(|(_, progress)| progress.matched) {
             let id = *id;
+            self.asks_again = self.ticks + self.stall_ticks;
             self.node.transfer_leader(id);
         }
     }

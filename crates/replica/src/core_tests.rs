@@ -193,6 +193,24 @@ fn a_leader_whose_disk_hangs_makes_room_for_another() {
 }
 
 #[test]
+fn it_makes_room_whenever_its_disk_begins_to_hang() {
+    // Once in an election timeout, a leader forgets whom it has heard.
+    for ticks_before in 0..20 {
+        let mut group = Group::led(3);
+        for _ in 0..ticks_before {
+            group.cores[0].tick();
+            group.settle();
+        }
+        group.cores[0].propose(Bytes::from_static(b"x")).unwrap();
+        for _ in 0..12 {
+            group.cores[0].tick();
+            group.settle_while_hung(Some(0));
+        }
+        assert_ne!(group.cores[0].status().leader, 1, "after {ticks_before} ticks");
+    }
+}
+
+#[test]
 fn nobody_is_asked_for_a_vote_before_the_own_one_is_written() {
     let mut group = Group::new(3, CatchUp::default());
     group.cores[0].node.campaign();

@@ -1,10 +1,13 @@
 //! What strangers, the slow and the broken may do to a member: little, and not for long.
 
-use crate::common::{Event, Member, message, read_answer, request, snapshot};
+use crate::common::{Event, Member, PATIENCE, message, read_answer, request, snapshot};
+use peer::Question;
 use prost::Message as _;
 use proto::raftpb::MessageType;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -185,4 +188,34 @@ fn other_requests_are_the_members() {
     let body = bytes::Bytes::from_static(b"body");
     two.await_event(&Event::Http("/lease/internal".to_owned(), body));
     assert_eq!(status(&two.ask("GET /raft/other", b"")), "404");
+}
+
+#[test]
+fn questions_share_a_connection_while_it_is_open() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = thread::spawn(move || {
+        for answers in [&["", "Connection: close\r\n"][..], &[""][..]] {
+            let (mut socket, _) = listener.accept().unwrap();
+            for header in answers {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    socket.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                let answer = format!("HTTP/1.1 200 OK\r\n{header}Content-Length: 2\r\n\r\nok");
+                socket.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    });
+    let one = Member::start(1);
+    for _ in 0..3 {
+        let (told, heard) = mpsc::channel();
+        let (urls, path) = (vec![url.clone()], "/version".to_owned());
+        let question = Question { urls, path, posted: None, limit: PATIENCE };
+        one.transport.ask(question, move |page| told.send(page).unwrap());
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap().unwrap().body, "ok");
+    }
+    asked.join().unwrap();
 }

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! asked ------> in a round ------> confirmed at an index ------> served
-//!   all that came together share one round; an unanswered round is asked again under a new id
+//!   all that came together share one round; while no answer comes, a new round asks for all before it
 //! ```
 //! A round's id is never used twice, or an answer that was late would confirm reads that came after
-//! it (etcd #20418).
+//! it (etcd #20418). A late answer does confirm its own round and those before it: where a round
+//! takes longer than the time until the next one, there are only late ones.
 
 use crate::rpc::Error;
 use std::collections::VecDeque;
@@ -14,9 +15,10 @@ use std::time::{Duration, Instant};
 
 /// Reads that may wait at once.
 const READS_MAX: usize = 100_000;
-/// Rounds that may be under way at once; what comes meanwhile shares the next one.
+/// Rounds that may be under way at once; what comes meanwhile shares the next one. Those that ask
+/// again come on top, as many as fit into the time that a read may wait.
 const ROUNDS_MAX: usize = 4;
-/// After how long an unanswered round is asked again.
+/// How long after the last round another asks for all that are unanswered.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// What is done once everything acknowledged before is applied here, or why it is not done.
@@ -37,7 +39,10 @@ struct Round {
 #[derive(Default)]
 pub(crate) struct Reads {
     fresh: Vec<Waiting>,
+    /// In the order in which they were asked; there are reads in the first.
     rounds: VecDeque<Round>,
+    /// The last round was asked long ago.
+    is_late: bool,
     confirmed: VecDeque<(u64, Vec<Waiting>)>,
     count: usize,
 }
@@ -54,11 +59,12 @@ impl Reads {
 
     /// Whether a round should be asked now.
     pub(crate) fn wants_round(&self) -> bool {
-        !self.fresh.is_empty() && self.rounds.len() < ROUNDS_MAX
+        self.is_late || !self.fresh.is_empty() && self.rounds.len() < ROUNDS_MAX
     }
 
     /// All that came since the last round are in one of this id now.
     pub(crate) fn begin_round(&mut self, id: u64, now: Instant) {
+        self.is_late = false;
         let reads = std::mem::take(&mut self.fresh);
         self.rounds.push_back(Round { id, asked_at: now, reads });
     }
@@ -68,6 +74,7 @@ impl Reads {
     pub(crate) fn confirm(&mut self, id: u64, index: u64) {
         let Some(place) = self.rounds.iter().position(|round| round.id == id) else { return };
         let reads = self.rounds.drain(..=place).flat_map(|round| round.reads).collect();
+        self.forget_empty_rounds();
         self.confirmed.push_back((index, reads));
     }
 
@@ -90,14 +97,9 @@ impl Reads {
         served
     }
 
-    /// Lets time pass: those whose time is over come back, and rounds without an answer are asked
-    /// again with what is fresh.
+    /// Lets time pass: those whose time is over come back, and another round is wanted if those
+    /// under way are not answered.
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<Read> {
-        while self.rounds.front().is_some_and(|round| now >= round.asked_at + RETRY) {
-            let mut stale = self.rounds.pop_front().expect("there is a front").reads;
-            stale.append(&mut self.fresh);
-            self.fresh = stale;
-        }
         let mut expired = Vec::new();
         let groups = std::iter::once(&mut self.fresh)
             .chain(self.rounds.iter_mut().map(|round| &mut round.reads))
@@ -107,11 +109,20 @@ impl Reads {
             expired.extend(group.extract_if(.., over).map(|waiting| waiting.read));
         }
         self.count -= expired.len();
+        self.forget_empty_rounds();
+        self.is_late = self.rounds.back().is_some_and(|round| now >= round.asked_at + RETRY);
         expired
+    }
+
+    /// Nobody waits for a round without reads, unless there are some in one before it.
+    fn forget_empty_rounds(&mut self) {
+        while self.rounds.pop_front_if(|round| round.reads.is_empty()).is_some() {}
+        self.is_late &= !self.rounds.is_empty();
     }
 
     /// Who leads has changed: rounds under way may never be answered.
     pub(crate) fn leader_changed(&mut self) {
+        self.is_late = false;
         let stale = self.rounds.drain(..).flat_map(|round| round.reads);
         let mut all: Vec<Waiting> = stale.collect();
         all.append(&mut self.fresh);
@@ -157,12 +168,55 @@ mod tests {
         reads.push(read(&sent, 1), now + Duration::from_secs(9));
         reads.begin_round(7, now);
         assert!(reads.tick(now + RETRY).is_empty() && reads.wants_round());
-        reads.confirm(7, 1);
-        assert!(reads.served_by(9).is_empty(), "an answer that is late confirms nothing");
-        reads.begin_round(8, now);
+        reads.begin_round(8, now + RETRY);
+        assert!(!reads.wants_round());
+        reads.confirm(8, 1);
+        assert_eq!(reads.served_by(9).len(), 1, "a later round is as good");
+        reads.push(read(&sent, 2), now + Duration::from_secs(9));
+        reads.begin_round(9, now);
         reads.leader_changed();
         assert!(reads.wants_round());
+        reads.confirm(9, 1);
+        assert!(reads.served_by(9).is_empty(), "a round of another leader confirms nothing");
         assert_eq!(reads.tick(now + Duration::from_secs(9)).len(), 1);
         assert_eq!(reads.count, 0);
+    }
+
+    #[test]
+    fn answers_that_take_longer_than_a_retry_confirm() {
+        let (sent, _served) = mpsc::channel();
+        let (mut reads, now) = (Reads::default(), Instant::now());
+        let later = now + Duration::from_secs(9);
+        reads.push(read(&sent, 1), later);
+        reads.begin_round(1, now);
+        let mut served = 0;
+        // A read comes with each round, and each answer three rounds late.
+        for id in 2..20 {
+            let now = now + u32::try_from(id).expect("small") * RETRY;
+            reads.push(read(&sent, 2), later + 20 * RETRY);
+            reads.tick(now);
+            assert!(reads.wants_round());
+            reads.begin_round(id, now);
+            assert!(!reads.wants_round());
+            reads.confirm(id.saturating_sub(3), 1);
+            served += reads.served_by(1).len();
+        }
+        assert_eq!((served, reads.count), (16, 3));
+    }
+
+    #[test]
+    fn rounds_that_are_never_answered_do_not_pile_up() {
+        let (sent, _served) = mpsc::channel();
+        let (mut reads, now) = (Reads::default(), Instant::now());
+        for id in 0..100 {
+            let now = now + u32::try_from(id).expect("small") * RETRY;
+            reads.push(read(&sent, 1), now + 7 * RETRY);
+            reads.tick(now);
+            assert!(reads.wants_round());
+            reads.begin_round(id, now);
+            assert!(reads.rounds.len() <= 8);
+        }
+        reads.tick(now + 200 * RETRY);
+        assert!(reads.rounds.is_empty() && !reads.wants_round() && reads.count == 0);
     }
 }

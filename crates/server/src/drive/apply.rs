@@ -1,6 +1,7 @@
 //! The apply thread: entries into the state machine, replies to their waiters, and what time asks
 //! for: commits, compaction, leases.
 
+use super::awaiting::Awaiting;
 use super::{ApplyEvent, CoreEvent, Failed, LogDesk, Waiter, for_client};
 use crate::mailbox::{Heed, Woken};
 use crate::rpc::Error;
@@ -14,7 +15,7 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseCheckpointRequest, LeaseRevokeRequest};
 use proto::raftpb::{Entry, Snapshot};
 use replica::{Applier, Fault};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ pub(crate) struct ApplyDriver {
     pub(super) restoring: Option<Snapshot>,
     /// Lease -> when its revocation was proposed.
     revoking: HashMap<i64, u64>,
+    pub(super) awaiting: VecDeque<Awaiting>,
 }
 
 impl ApplyDriver {
@@ -91,6 +93,7 @@ impl ApplyDriver {
             held: Vec::new(),
             restoring: None,
             revoking: HashMap::new(),
+            awaiting: VecDeque::new(),
         }
     }
 
@@ -146,6 +149,7 @@ impl ApplyDriver {
         self.restore_if_ready()?;
         self.commit_if_due();
         self.apply_held()?;
+        self.resume_awaiting();
         self.scan_leases();
         Ok(())
     }

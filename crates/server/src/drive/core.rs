@@ -407,7 +407,7 @@ impl CoreDriver {
         let gauges = &shared.gauges;
         gauges.term.store(status.term, Ordering::Relaxed);
         gauges.leader.store(status.leader, Ordering::Relaxed);
-        gauges.committed.store(status.committed, Ordering::Relaxed);
+        gauges.committed.store(status.committed, Ordering::Release);
         let leads = status.role == Role::Leader;
         let changed = gauges.leads.swap(leads, Ordering::AcqRel) != leads;
         if gauges.may_read.swap(status.may_read, Ordering::AcqRel) != status.may_read || changed {

@@ -1,6 +1,7 @@
 //! The driver threads: they give the replica's parts time, disk and company.
 
 mod apply;
+mod awaiting;
 mod core;
 mod hub;
 mod hub_queue;

@@ -69,7 +69,7 @@ pub(crate) fn time_to_live_here(
     request: pb::LeaseTimeToLiveRequest,
     then: TimeToLive,
 ) {
-    shared.on_apply(move |driver| {
+    let look = move |driver: &mut ApplyDriver| {
         let shared = Arc::clone(&driver.shared);
         let now_ms = shared.now_ms();
         let found = driver.machine().lessor.time_to_live(request.id, now_ms, request.keys);
@@ -84,7 +84,8 @@ pub(crate) fn time_to_live_here(
             None => pb::LeaseTimeToLiveResponse { id: request.id, ttl: -1, ..Default::default() },
         };
         then(Ok(response));
-    });
+    };
+    shared.on_apply(|driver| driver.when_applied(look));
 }
 
 /// `Lease.LeaseLeases`.
@@ -194,8 +195,18 @@ impl StreamHandler for KeepAlive {
     }
 }
 
-/// Renews a lease and answers; after the log has heard of it, where it must.
+/// Renews a lease and answers; the leader when it knows what others may know of the lease.
 fn renew(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
+    driver.follow_leadership();
+    if driver.machine().lessor.is_primary() {
+        driver.when_applied(move |driver| renew_now(driver, line, id));
+    } else {
+        renew_now(driver, line, id);
+    }
+}
+
+/// Renews a lease and answers; after the log has heard of it, where it must.
+fn renew_now(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
     driver.follow_leadership();
     let shared = Arc::clone(&driver.shared);
     // The header first: its revision must not be newer than the renewal.
@@ -226,7 +237,7 @@ fn renew(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
 
 /// Renews a lease for another member, as the leader.
 pub(crate) fn renew_here(shared: &Arc<Shared>, id: i64, then: forward::Renewed) {
-    shared.on_apply(move |driver| {
+    let renew = move |driver: &mut ApplyDriver| {
         driver.follow_leadership();
         let shared = Arc::clone(&driver.shared);
         let now_ms = shared.now_ms();
@@ -248,7 +259,8 @@ pub(crate) fn renew_here(shared: &Arc<Shared>, id: i64, then: forward::Renewed) 
             }
             Err(_) => then(Ok(0)),
         }
-    });
+    };
+    shared.on_apply(|driver| driver.when_applied(renew));
 }
 
 fn propose_cleared_checkpoint(
