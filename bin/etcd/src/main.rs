@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         }
     };
     logs::init(&config.log_level);
+    end_with_any_thread();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -51,4 +52,15 @@ fn main() -> ExitCode {
     };
     logs::flush();
     code
+}
+
+/// A thread that panics takes the member with it: without it the member would go on as if it lived.
+fn end_with_any_thread() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        tracing::error!(panic = %info, "a thread failed");
+        logs::flush();
+        std::process::abort();
+    }));
 }

@@ -101,8 +101,8 @@ impl Hub {
         behind
     }
 
-    /// The member's state was replaced by a leader's snapshot, that `reader` reads and that holds
-    /// everything up to `revision`. Watchers go on from where they were: what the snapshot brought
+    /// The member's state was replaced by a leader's snapshot, that held everything up to `revision`
+    /// when `reader` was made; what follows is published, even if the reader shows it already. Watchers go on from where they were: what the snapshot brought
     /// comes from its history, nothing comes twice, and a watcher of a revision yet to come waits
     /// for it.
     pub fn snapshot_installed(&mut self, reader: Reader, revision: i64) {

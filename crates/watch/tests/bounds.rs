@@ -195,6 +195,23 @@ fn a_snapshot_takes_nobody_back_and_cancels_who_has_lost_history() {
 }
 
 #[test]
+fn what_is_applied_before_the_hub_hears_of_a_snapshot_comes_after_it() {
+    let mut world = World::new();
+    let wire = world.stream(1);
+    world.hub.create(1, &request("k", "", 0));
+    world.begin_lag();
+    world.write(&[put("k", "in the snapshot")]);
+    let snapshot = world.replace_store();
+    world.begin_lag();
+    world.write(&[put("k", "applied since")]);
+    world.hub.snapshot_installed(snapshot.0, snapshot.1);
+    world.settle();
+    world.end_lag();
+    let revisions: Vec<_> = events(&wire.take()).iter().map(|event| event.0).collect();
+    assert_eq!(revisions, [2, 3]);
+}
+
+#[test]
 fn who_asks_and_does_not_read_is_cut_off() {
     let mut world = World::new();
     let wire = world.stream(1);

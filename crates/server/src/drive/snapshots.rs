@@ -57,9 +57,9 @@ impl ApplyDriver {
         gauges.applied.store(applied.index, Ordering::Release);
         gauges.applied_term.store(applied.term, Ordering::Relaxed);
         gauges.leases.store(machine.lessor.len() as u64, Ordering::Relaxed);
-        let reader = machine.store.reader();
+        // Not what the reader shows when the hub comes to it: what is applied by then is published to it.
+        let (reader, revision) = (machine.store.reader(), machine.store.revision());
         shared.hub.on_hub(move |hub| {
-            let revision = reader.revision();
             hub.snapshot_installed(reader, revision);
         });
         shared.core.send(CoreEvent::Applied { index: applied.index, conf_changes: Vec::new() });

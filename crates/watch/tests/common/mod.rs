@@ -4,7 +4,7 @@
 use backend::{Backend, EntryId, Options};
 use bytes::Bytes;
 use disk::sim::SimDisk;
-use mvcc::{Change, Progress, Store};
+use mvcc::{Change, Progress, Reader, Store};
 use prost::Message;
 use proto::etcdserverpb::{WatchCreateRequest, WatchResponse};
 use std::path::Path;
@@ -171,9 +171,15 @@ impl World {
 
     /// The store is replaced by another one, that holds what the hub has not heard of.
     pub(crate) fn install_snapshot(&mut self) {
+        let (reader, revision) = self.replace_store();
+        self.hub.snapshot_installed(reader, revision);
+    }
+
+    /// The same, before the hub hears of it: what it will be told.
+    pub(crate) fn replace_store(&mut self) -> (Reader, i64) {
         self.lag = None;
         (self.store, _) = Store::open(&self.backend).unwrap();
-        self.hub.snapshot_installed(self.store.reader(), self.store.revision());
+        (self.store.reader(), self.store.revision())
     }
 
     pub(crate) fn compact(&mut self, revision: i64) {
