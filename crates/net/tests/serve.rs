@@ -140,7 +140,7 @@ fn start() -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let config = Config {
-        listeners: vec![listener],
+        listeners: vec![listener.into()],
         threads: 2,
         connections_max: 100,
         recv_max_bytes: 1 << 20,

@@ -47,6 +47,13 @@ impl Source for Origin {
         }
     }
 
+    fn domain(&self) -> Option<&str> {
+        match &self.way {
+            Way::Srv(srv) => Some(&srv.domain),
+            Way::Listed(_) | Way::Discovery(_) => None,
+        }
+    }
+
     fn discovers(&self) -> bool {
         matches!(self.way, Way::Discovery(_))
     }

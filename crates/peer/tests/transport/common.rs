@@ -131,7 +131,7 @@ impl Member {
         let (full, removed) = (AtomicBool::new(false), AtomicU64::new(0));
         let recorder = Arc::new(Recorder { events: Mutex::new(sender), full, removed });
         let handler: Arc<dyn Handler> = Arc::<Recorder>::clone(&recorder);
-        let transport = Transport::start(config, vec![listener], handler, None).unwrap();
+        let transport = Transport::start(config, vec![listener.into()], handler, None).unwrap();
         Member { id, transport, recorder, address, dir, events }
     }
 
