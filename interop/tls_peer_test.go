@@ -114,7 +114,7 @@ func rejections(log, where string) []string {
 			continue
 		}
 		// What only Go says beside.
-		bare := regexp.MustCompile(` \(possibly because of .*| on \d+\.\d+\.\d+\.\d+:\d+|: \[30\d\]$`).ReplaceAllString(entry.Error, "")
+		bare := regexp.MustCompile(` \(possibly because of .*| on \d+\.\d+\.\d+\.\d+:\d+|: \[30\d\]$| \(\[.*\]\)$`).ReplaceAllString(entry.Error, "")
 		reason := regexp.MustCompile(`(current time ).*|\d+\.\d+\.\d+\.\d+(:\d+)?|(serial )\w+`).ReplaceAllString(bare, "$1$3~")
 		reason = entry.Level + ": " + reason
 		if entry.RemoteAddr == "" {

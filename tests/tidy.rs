@@ -26,7 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("replica", &["apply", "disk", "proto", "raft", "wal", "watch"]),
     ("server", &["apply", "mvcc", "net", "peer", "proto", "replica", "tls"]),
     ("peer", &["net", "proto", "tls"]),
-    ("client", &["proto"]),
+    ("client", &["proto", "tls"]),
     ("etcd", &["cli", "client", "proto", "server"]),
     ("cli", &[]),
     ("etcdctl", &["cli", "client", "proto"]),

@@ -4,6 +4,7 @@ use crate::flags::Settings;
 use crate::gates;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
+use client::TlsFlags;
 use server::apply::{self, lease};
 use server::{Beginning, CatchUp, ReplicaOptions, wal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -181,7 +182,7 @@ fn origin(settings: &Settings) -> Result<Origin, String> {
             }),
         },
         _ if token.is_empty() => return Err(HALF_DISCOVERY.into()),
-        endpoints => Way::Discovery(discovery(settings, endpoints, token)?),
+        endpoints => Way::Discovery(Box::new(discovery(settings, endpoints, token)?)),
     };
     let token = settings.get("initial-cluster-token").to_owned();
     Ok(Origin { way, token, name, advertised })
@@ -215,6 +216,14 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
         keepalive_interval: time("discovery-keepalive-time", 2)?,
         keepalive_timeout: time("discovery-keepalive-timeout", 6)?,
         user,
+        tls: TlsFlags {
+            cert: settings.get("discovery-cert").to_owned(),
+            key: settings.get("discovery-key").to_owned(),
+            cacert: settings.get("discovery-cacert").to_owned(),
+            server_name: String::new(),
+            insecure_transport: settings.get("discovery-insecure-transport") == "true",
+            insecure_skip_verify: settings.get("discovery-insecure-skip-tls-verify") == "true",
+        },
     })
 }
 
