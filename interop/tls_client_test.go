@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -392,5 +393,70 @@ func TestTLSDiscovery(t *testing.T) {
 			n.kill()
 		}
 		s.kill()
+	}
+}
+
+// Keys of RSA, and authorities for which others vouch.
+func TestTLSChainsAndKeys(t *testing.T) {
+	root := newAuthority(t, "root")
+	below := root.delegate("below").delegate("far below")
+	for _, l := range []leaf{{cn: "rsa", hosts: here, rsa: true}, {cn: "ecdsa", hosts: here}} {
+		p := below.issue("server", l)
+		l.hosts = nil
+		client := below.issue("client", l)
+		s := startSecure(t, ours(t), t.TempDir()+"/d", freePorts(t), root.config(client), serving(below, p, "--trusted-ca-file="+root.ca)...)
+		old := root.config(client)
+		old.MaxVersion = tls.VersionTLS12
+		if _, err := s.dial(old).Put(ctx(t), "k", "v"); err != nil {
+			t.Error(err)
+		}
+		got := ctl(t, oursCtl(t), s.url, "", "--cacert="+root.ca, "--cert="+client.cert, "--key="+client.key, "get", "k")
+		if got.stdout != "k\nv\n" {
+			t.Errorf("%s: %+v", l.cn, got)
+		}
+		s.kill()
+	}
+}
+
+// Whoever connects and says nothing is not kept for long, on either port, and keeps nobody out.
+func TestTLSHandshakesAreLimitedInTime(t *testing.T) {
+	a := newAuthority(t, "ca")
+	c := newSecureCluster(t, "o")
+	n := c.nodes[0]
+	p := a.issue("server", leaf{cn: "m", hosts: []string{"127.0.0.1", c.host}})
+	n.client = strings.Replace(n.client, "http://", "https://", 1)
+	n.args = append(mutual(a, p), serving(a, p)...)
+	n.launch()
+	poll(t, 20*time.Second, func() error { return askTLS(n.client, a.config()) })
+	began := time.Now()
+	var silent []net.Conn
+	for _, address := range []string{n.client, n.peer} {
+		for range 300 {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(address, "https://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			silent = append(silent, conn)
+		}
+	}
+	for _, address := range []string{n.client, n.peer} {
+		if err := askTLS(address, a.config(p)); err != nil {
+			t.Errorf("%s is kept busy: %v", address, err)
+		}
+	}
+	for _, conn := range silent {
+		_ = conn.SetReadDeadline(began.Add(15 * time.Second))
+		if n, err := conn.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("after %v: %v", time.Since(began), err)
+		}
+	}
+	if took := time.Since(began); took < 8*time.Second {
+		t.Errorf("they were closed after %v", took)
+	}
+	for _, where := range []string{"client", "peer"} {
+		if said := strings.Join(rejections(n.dir+".log", where), "\n"); !strings.Contains(said, "i/o timeout") {
+			t.Errorf("%s: %q", where, said)
+		}
 	}
 }

@@ -1,9 +1,11 @@
 package interop
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -20,10 +22,12 @@ import (
 
 // authority signs certificates and leaves them in a directory.
 type authority struct {
-	t    testing.TB
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	// chain is what is shown behind a certificate: those that vouch for this authority.
+	chain [][]byte
+	t     testing.TB
+	dir   string
+	cert  *x509.Certificate
+	key   *ecdsa.PrivateKey
 	// ca is the path of its own certificate.
 	ca string
 }
@@ -40,6 +44,7 @@ type leaf struct {
 	hosts    []string
 	usages   []x509.ExtKeyUsage
 	notAfter time.Time
+	rsa      bool
 }
 
 var tlsSerials atomic.Int64
@@ -53,7 +58,25 @@ func template(cn string) *x509.Certificate {
 	}
 }
 
+func newKey(isRSA bool) (crypto.Signer, error) {
+	if isRSA {
+		return rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
 func newAuthority(t testing.TB, name string) *authority {
+	t.Helper()
+	return signedBy(t, nil, name)
+}
+
+// delegate is another authority for which this one vouches.
+func (a *authority) delegate(name string) *authority {
+	a.t.Helper()
+	return signedBy(a.t, a, name)
+}
+
+func signedBy(t testing.TB, above *authority, name string) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -62,15 +85,23 @@ func newAuthority(t testing.TB, name string) *authority {
 	tmpl := template(name)
 	tmpl.IsCA, tmpl.BasicConstraintsValid = true, true
 	tmpl.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	a := &authority{t: t, dir: t.TempDir(), key: key}
+	signer, signerKey := tmpl, key
+	if above != nil {
+		signer, signerKey = above.cert, above.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, signer, &key.PublicKey, signerKey)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if above != nil {
+		a.chain = append([][]byte{der}, above.chain...)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &authority{t: t, dir: t.TempDir(), cert: cert, key: key}
+	a.cert = cert
 	a.ca = filepath.Join(a.dir, "ca.pem")
 	writePEM(t, a.ca, "CERTIFICATE", der)
 	return a
@@ -79,7 +110,7 @@ func newAuthority(t testing.TB, name string) *authority {
 // issue makes a certificate under a name, which may have been used before: then its files change.
 func (a *authority) issue(name string, l leaf) keyPair {
 	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := newKey(l.rsa)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -99,17 +130,23 @@ func (a *authority) issue(name string, l leaf) keyPair {
 			tmpl.DNSNames = append(tmpl.DNSNames, host)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	p := keyPair{filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key"), tmpl.SerialNumber}
-	writePEM(a.t, p.key, "EC PRIVATE KEY", keyDER)
-	writePEM(a.t, p.cert, "CERTIFICATE", der)
+	kind, keyDER := "EC PRIVATE KEY", []byte(nil)
+	switch key := key.(type) {
+	case *ecdsa.PrivateKey:
+		keyDER, err = x509.MarshalECPrivateKey(key)
+	case *rsa.PrivateKey:
+		kind, keyDER = "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	writePEM(a.t, p.key, kind, keyDER)
+	writePEM(a.t, p.cert, "CERTIFICATE", append([][]byte{der}, a.chain...)...)
 	return p
 }
 
@@ -152,9 +189,12 @@ func (a *authority) config(shown ...keyPair) *tls.Config {
 }
 
 // writePEM replaces a file at once, as whoever renews certificates should.
-func writePEM(t testing.TB, path, kind string, der []byte) {
+func writePEM(t testing.TB, path, kind string, ders ...[]byte) {
 	t.Helper()
-	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	var text []byte
+	for _, der := range ders {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})...)
+	}
 	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -388,14 +388,19 @@ impl EventLoop {
     }
 
     fn drain(&mut self) {
-        let state = &mut self.state;
-        state.draining = true;
-        state.accept_at_ms = None;
+        self.state.draining = true;
+        self.state.accept_at_ms = None;
         self.listeners.clear();
-        for slot in state.peers.slots() {
-            if let Some(peer) = state.peers.get(slot) {
-                peer.connection.drain(state.now_ms);
-                state.peers.touch(slot);
+        for slot in self.state.peers.slots() {
+            let state = &mut self.state;
+            match state.peers.get(slot) {
+                // It has not begun anything.
+                Some(peer) if peer.socket.is_shaking() => self.drop_peer(slot),
+                Some(peer) => {
+                    peer.connection.drain(state.now_ms);
+                    state.peers.touch(slot);
+                }
+                None => {}
             }
         }
     }
