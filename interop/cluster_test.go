@@ -34,6 +34,8 @@ type node struct {
 	// number is that of its network namespace, if there are any.
 	number int
 	netns  *netns
+	// discovers tells that the first members are not listed.
+	discovers bool
 }
 
 // cluster is several members that know each other.
@@ -100,21 +102,17 @@ func (c *cluster) initial() string {
 // launch starts the process and does not wait for it.
 func (n *node) launch() {
 	n.t.Helper()
-	cmd := n.command(append([]string{
+	args := []string{
 		"--name=" + n.name, "--data-dir=" + n.dir,
 		"--listen-client-urls=" + n.client, "--advertise-client-urls=" + n.client,
 		"--listen-peer-urls=" + n.listenPeer, "--initial-advertise-peer-urls=" + n.peer,
-		"--initial-cluster=" + n.initial, "--initial-cluster-state=" + n.state,
-	}, n.args...))
-	log, err := os.OpenFile(n.dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		n.t.Fatal(err)
+		"--initial-cluster-state=" + n.state,
 	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		n.t.Fatal(err)
+	if !n.discovers {
+		args = append(args, "--initial-cluster="+n.initial)
 	}
+	cmd := n.command(append(args, n.args...))
+	launch(n.t, cmd, n.dir+".log")
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
 	n.cmd, n.exited = cmd, exited
@@ -130,6 +128,20 @@ func (n *node) command(args []string) *exec.Cmd {
 		return exec.Command(n.bin, args...)
 	}
 	return exec.Command("ip", append([]string{"netns", "exec", n.netns.name(n.number), n.bin}, args...)...)
+}
+
+// launch starts a process that appends to a log.
+func launch(t testing.TB, cmd *exec.Cmd, path string) {
+	t.Helper()
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // start starts the process and waits until it is healthy.

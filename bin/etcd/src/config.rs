@@ -3,6 +3,8 @@
 use crate::flags::Settings;
 use crate::gates;
 use crate::origin::{Discovery, Origin, Srv, Way};
+use crate::secure::Tls;
+use client::TlsFlags;
 use server::apply::{self, lease};
 use server::{Beginning, CatchUp, ReplicaOptions, wal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -16,11 +18,23 @@ const UNCOMMITTED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 const HALF_DISCOVERY: &str = "both --discovery-token and --discovery-endpoints must be set";
 
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    /// As it was written.
+    pub(crate) url: String,
+    /// The host and port as they were written.
+    pub(crate) host: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) is_secure: bool,
+}
+
 /// Everything the program needs.
 pub(crate) struct Config {
     pub(crate) server: server::Config,
-    pub(crate) listen: Vec<SocketAddr>,
-    pub(crate) listen_peers: Vec<SocketAddr>,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) listen_peers: Vec<Listen>,
+    pub(crate) tls: Tls,
     /// Whether a member without data joins a cluster that runs.
     pub(crate) joins: bool,
     /// Where it learns of the first members.
@@ -63,6 +77,7 @@ impl Config {
             server: server_config(settings, heartbeat_ms, election_ms)?,
             listen: listen_addresses(settings, "listen-client-urls")?,
             listen_peers: listen_addresses(settings, "listen-peer-urls")?,
+            tls: Tls::from_settings(settings)?,
             joins: settings.get("initial-cluster-state") == "existing",
             origin: origin(settings)?,
             log_level: settings.get("log-level").to_owned(),
@@ -167,7 +182,7 @@ fn origin(settings: &Settings) -> Result<Origin, String> {
             }),
         },
         _ if token.is_empty() => return Err(HALF_DISCOVERY.into()),
-        endpoints => Way::Discovery(discovery(settings, endpoints, token)?),
+        endpoints => Way::Discovery(Box::new(discovery(settings, endpoints, token)?)),
     };
     let token = settings.get("initial-cluster-token").to_owned();
     Ok(Origin { way, token, name, advertised })
@@ -201,6 +216,14 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
         keepalive_interval: time("discovery-keepalive-time", 2)?,
         keepalive_timeout: time("discovery-keepalive-timeout", 6)?,
         user,
+        tls: TlsFlags {
+            cert: settings.get("discovery-cert").to_owned(),
+            key: settings.get("discovery-key").to_owned(),
+            cacert: settings.get("discovery-cacert").to_owned(),
+            server_name: String::new(),
+            insecure_transport: settings.get("discovery-insecure-transport") == "true",
+            insecure_skip_verify: settings.get("discovery-insecure-skip-tls-verify") == "true",
+        },
     })
 }
 
@@ -220,7 +243,7 @@ fn catch_up(settings: &Settings, heartbeat_ms: u64) -> Result<CatchUp, String> {
     Ok(CatchUp { entries_max, shorten_entries, held_ticks, ..usual })
 }
 
-fn number<N: std::str::FromStr>(settings: &Settings, name: &str) -> Result<N, String> {
+pub(crate) fn number<N: std::str::FromStr>(settings: &Settings, name: &str) -> Result<N, String> {
     let value = settings.get(name);
     value.parse().map_err(|_| format!("invalid value {value:?} for flag -{name}: not a number"))
 }
@@ -260,12 +283,12 @@ fn urls(list: &str) -> Result<Vec<String>, String> {
 }
 
 /// Where to listen: addresses, or localhost; names could mean another machine tomorrow.
-fn listen_addresses(settings: &Settings, flag: &str) -> Result<Vec<SocketAddr>, String> {
+fn listen_addresses(settings: &Settings, flag: &str) -> Result<Vec<Listen>, String> {
     let mut addresses = Vec::new();
     for text in urls(settings.get(flag))? {
         let url = Url::parse(&text).map_err(|error| format!("URL {text:?}: {error}"))?;
-        if url.scheme() != "http" {
-            return Err(format!("{text}: this version listens on http only"));
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("{text}: this version listens on http and https only"));
         }
         let port = url.port_or_known_default().unwrap_or(80);
         let ip = match url.host() {
@@ -278,7 +301,9 @@ fn listen_addresses(settings: &Settings, flag: &str) -> Result<Vec<SocketAddr>, 
                 ));
             }
         };
-        addresses.push(SocketAddr::new(ip, port));
+        let host = text.split_once("://").map_or("", |(_, host)| host).to_owned();
+        let (address, is_secure) = (SocketAddr::new(ip, port), url.scheme() == "https");
+        addresses.push(Listen { url: text, host, address, is_secure });
     }
     if addresses.is_empty() {
         return Err(format!("--{flag} is empty"));
@@ -314,7 +339,7 @@ mod tests {
         let initial = config.origin.cluster().unwrap();
         assert_eq!(format!("{:x}", initial.cluster_id), "cdf818194e3a8c32");
         assert_eq!(replica.lease.ttl_min_s, 2);
-        assert_eq!(config.listen[0].port(), 2379);
+        assert_eq!(config.listen[0].address.port(), 2379);
     }
 
     #[test]
@@ -336,6 +361,15 @@ mod tests {
             ["--advertise-client-urls=http://h:1", "--listen-client-urls=http://example.com:1"];
         refused(&both, "expected IP");
         refused(&["--max-wals=x"], "not a number");
+        refused(&["--tls-min-version=TLS1.1"], "unexpected TLS version \"TLS1.1\"");
+        refused(
+            &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
+            "min version (TLS1.3) is greater than max version (TLS1.2)",
+        );
+        refused(
+            &["--tls-min-version=TLS1.3", "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
+            "cipher suites cannot be configured when only TLS1.3 is enabled",
+        );
     }
 
     #[test]

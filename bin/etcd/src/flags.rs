@@ -4,6 +4,7 @@
 //! With a configuration file, flags and variables are not looked at.
 
 use clap::{Arg, ArgAction, Command};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -36,6 +37,7 @@ const fn switch(
 
 const MEMBER: &str = "Member";
 const CLUSTERING: &str = "Clustering";
+const SECURITY: &str = "Security";
 const LOGGING: &str = "Logging";
 const FEATURES: &str = "Features";
 const UNSAFE: &str = "Unsafe";
@@ -79,10 +81,38 @@ pub(crate) const ROWS: &[Row] = &[
     row(CLUSTERING, "discovery-keepalive-timeout", "6s", "How long that answer may take."),
     row(CLUSTERING, "discovery-user", "", "User of the discovery service, name[:password]."),
     row(CLUSTERING, "discovery-password", "", "That user's password."),
-    switch(CLUSTERING, "discovery-insecure-transport", "true", "Accepted for etcd's sake; an endpoint's scheme decides."),
+    switch(CLUSTERING, "discovery-insecure-transport", "true", "Speak to the discovery service without TLS, where its endpoints do not say."),
+    switch(CLUSTERING, "discovery-insecure-skip-tls-verify", "false", "Believe any discovery service; for tests only."),
+    row(CLUSTERING, "discovery-cert", "", "Certificate towards the discovery service, in PEM."),
+    row(CLUSTERING, "discovery-key", "", "Its key."),
+    row(CLUSTERING, "discovery-cacert", "", "Whose certificates of the discovery service are believed, in PEM."),
     switch(CLUSTERING, "initial-election-tick-advance", "true", "Shorten the first wait for an election when the member starts."),
     switch(CLUSTERING, "pre-vote", "true", "Ask whether an election would be won before a new term begins."),
     switch(CLUSTERING, "strict-reconfig-check", "true", "Refuse changes of the members that could cost the majority."),
+    row(SECURITY, "cert-file", "", "Certificate towards clients, in PEM."),
+    row(SECURITY, "key-file", "", "Its key."),
+    row(SECURITY, "client-cert-file", "", "Certificate for connections to the client port; cert-file where it is empty."),
+    row(SECURITY, "client-key-file", "", "Its key."),
+    switch(SECURITY, "client-cert-auth", "false", "Have clients show a certificate."),
+    row(SECURITY, "client-crl-file", "", "Revoked certificates of clients, in DER."),
+    row(SECURITY, "client-cert-allowed-hostname", "", "Hosts for one of which a client's certificate must be valid, a,b,..."),
+    row(SECURITY, "trusted-ca-file", "", "Whose certificates of clients are believed, in PEM."),
+    switch(SECURITY, "auto-tls", "false", "Make a certificate towards clients, where there is none."),
+    row(SECURITY, "peer-cert-file", "", "Certificate towards other members, in PEM."),
+    row(SECURITY, "peer-key-file", "", "Its key."),
+    row(SECURITY, "peer-client-cert-file", "", "Certificate for connections to other members; peer-cert-file where it is empty."),
+    row(SECURITY, "peer-client-key-file", "", "Its key."),
+    switch(SECURITY, "peer-client-cert-auth", "false", "Have members that connect show a certificate."),
+    row(SECURITY, "peer-trusted-ca-file", "", "Whose certificates of members are believed, in PEM."),
+    switch(SECURITY, "peer-auto-tls", "false", "Make a certificate towards other members, where there is none, and believe any."),
+    row(SECURITY, "self-signed-cert-validity", "1", "Years for which made certificates are valid."),
+    row(SECURITY, "peer-crl-file", "", "Revoked certificates of members, in DER."),
+    row(SECURITY, "peer-cert-allowed-cn", "", "Common names of which a member's certificate must have one, a,b,..."),
+    row(SECURITY, "peer-cert-allowed-hostname", "", "Hosts for one of which a member's certificate must be valid, a,b,..."),
+    switch(SECURITY, "peer-skip-client-san-verification", "false", "Believe certificates of members that connect from other addresses than theirs."),
+    row(SECURITY, "cipher-suites", "", "Cipher suites of TLS 1.2 by Go's names, a,b,...; all good ones where it is empty."),
+    row(SECURITY, "tls-min-version", "TLS1.2", "Oldest version: TLS1.2, TLS1.3."),
+    row(SECURITY, "tls-max-version", "", "Newest version: TLS1.2, TLS1.3."),
     row(LOGGING, "logger", "zap", "Accepted for etcd's sake; the shape of log lines is zap's."),
     row(LOGGING, "log-outputs", "default", "'default' or 'stderr'."),
     row(LOGGING, "log-level", "info", "debug, info, warn, error."),
@@ -94,55 +124,37 @@ pub(crate) const ROWS: &[Row] = &[
     switch(UNSAFE, "unsafe-no-fsync", "false", "Never sync: a crash loses acknowledged writes."),
 ];
 
+/// The common names of which a client's certificate must have one: a key of the file, and no flag.
+pub(crate) const CLIENT_CNS: &str = "client-cert-allowed-cn";
+
 /// Settings that etcd has and this version does not yet: told apart from mistyped ones.
 const NOT_YET: &[&str] = &[
     "auth-token",
     "auth-token-ttl",
     "auto-compaction-mode",
     "auto-compaction-retention",
-    "auto-tls",
     "backend-batch-limit",
     "bcrypt-cost",
     "bootstrap-defrag-threshold-megabytes",
-    "cert-file",
-    "cipher-suites",
-    "client-cert-auth",
-    "client-cert-file",
-    "client-crl-file",
-    "client-key-file",
     "compact-hash-check-time",
     "compaction-batch-limit",
     "compaction-sleep-interval",
     "cors",
     "corrupt-check-time",
-    "discovery-cacert",
-    "discovery-cert",
-    "discovery-insecure-skip-tls-verify",
-    "discovery-key",
     "downgrade-check-time",
     "enable-distributed-tracing",
     "enable-grpc-gateway",
     "enable-pprof",
     "host-whitelist",
-    "key-file",
     "listen-client-http-urls",
     "listen-metrics-urls",
     "log-rotation-config-json",
     "enable-log-rotation",
     "memory-mlock",
-    "peer-auto-tls",
-    "peer-cert-file",
-    "peer-client-cert-auth",
-    "peer-key-file",
-    "peer-trusted-ca-file",
     "raft-read-timeout",
     "raft-write-timeout",
-    "self-signed-cert-validity",
     "socket-reuse-address",
     "socket-reuse-port",
-    "tls-max-version",
-    "tls-min-version",
-    "trusted-ca-file",
     "v2-deprecation",
     "warning-apply-duration",
     "warning-unary-request-duration",
@@ -213,6 +225,7 @@ pub(crate) fn read(
     for row in ROWS {
         settings.values.insert(row.name.into(), row.default.into());
     }
+    settings.values.insert(CLIENT_CNS.into(), String::new());
     if let Some(path) = file {
         read_file(&path, &mut settings)?;
         return Ok(Outcome::Run(settings));
@@ -322,24 +335,54 @@ fn version_text() -> String {
 fn read_file(path: &str, settings: &mut Settings) -> Result<(), FlagError> {
     let bad = |what: String| FlagError(format!("error loading configuration file {path}: {what}"));
     let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    let file: BTreeMap<String, serde_json::Value> =
+    let file: BTreeMap<String, Value> =
         serde_saphyr::from_str(&text).map_err(|error| bad(error.to_string()))?;
     for (key, value) in file {
-        if !ROWS.iter().any(|row| row.name == key) {
-            return Err(bad(format!("unknown key {key:?}; keys are the names of flags")));
+        if let Some(flag_of) = section_of(&key) {
+            let Value::Object(section) = value else { return Err(bad(format!("invalid {key}"))) };
+            for (inner, value) in section {
+                settings.read_key(&flag_of(&inner), value).map_err(bad)?;
+            }
+            continue;
+        }
+        settings.read_key(&key, value).map_err(bad)?;
+    }
+    Ok(())
+}
+
+/// How the keys of a section are called as flags; none where the key is no section.
+fn section_of(key: &str) -> Option<fn(&str) -> String> {
+    match key {
+        "client-transport-security" => Some(|key| match key {
+            "allowed-hostname" => "client-cert-allowed-hostname".into(),
+            "allowed-cn" => CLIENT_CNS.into(),
+            key => key.into(),
+        }),
+        "peer-transport-security" => Some(|key| match key {
+            "allowed-hostname" | "allowed-cn" => format!("peer-cert-{key}"),
+            key => format!("peer-{key}"),
+        }),
+        _ => None,
+    }
+}
+
+impl Settings {
+    fn read_key(&mut self, key: &str, value: Value) -> Result<(), String> {
+        if !self.values.contains_key(key) {
+            return Err(format!("unknown key {key:?}; keys are the names of flags"));
         }
         let value = match value {
-            serde_json::Value::String(text) => text,
-            serde_json::Value::Array(items) => {
+            Value::String(text) => text,
+            Value::Array(items) => {
                 let items = items.iter().map(|item| item.as_str().unwrap_or_default());
                 items.collect::<Vec<_>>().join(",")
             }
-            serde_json::Value::Null => continue,
+            Value::Null => return Ok(()),
             other => other.to_string(),
         };
-        settings.set(&key, value);
+        self.set(key, value);
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -385,7 +428,7 @@ mod tests {
     fn unknown_flags_get_a_hint() {
         let near = run(&["--data-dirr", "x"], &[]).unwrap_err();
         assert!(near.contains("-data-dirr") && near.contains("--data-dir"), "{near}");
-        let known = run(&["--cert-file", "x"], &[]).unwrap_err();
+        let known = run(&["--cors", "x"], &[]).unwrap_err();
         assert!(known.contains("does not yet"), "{known}");
         assert!(run(&["--help"], &[]).unwrap_err().contains("--listen-client-urls"));
     }
@@ -398,6 +441,16 @@ mod tests {
         let path = path.to_str().unwrap();
         let settings = run(&["--config-file", path, "--name", "ignored"], &[]).unwrap();
         assert_eq!((settings.get("name"), settings.get("max-wals")), ("f", "7"));
+        let sections = "client-transport-security:\n  cert-file: c\n  allowed-cn: [a, b]\n\
+                        peer-transport-security:\n  client-cert-auth: true\n  allowed-cn: [m]\n";
+        std::fs::write(path, sections).unwrap();
+        let settings = run(&["--config-file", path], &[]).unwrap();
+        assert_eq!((settings.get("cert-file"), settings.get(CLIENT_CNS)), ("c", "a,b"));
+        assert_eq!(settings.get("peer-client-cert-auth"), "true");
+        assert_eq!(settings.get("peer-cert-allowed-cn"), "m");
+        std::fs::write(path, "peer-transport-security: true\n").unwrap();
+        let refused = run(&["--config-file", path], &[]).unwrap_err();
+        assert!(refused.ends_with("invalid peer-transport-security"), "{refused}");
         std::fs::write(path, "nmae: f\n").unwrap();
         assert!(run(&["--config-file", path], &[]).unwrap_err().contains("nmae"));
     }

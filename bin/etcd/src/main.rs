@@ -6,6 +6,7 @@ mod gates;
 mod logs;
 mod origin;
 mod run;
+mod secure;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
 //! From start to stop.
 
-use crate::config::Config;
-use server::{Member, Plan, VERSION, disk};
+use crate::config::{Config, Listen};
+use crate::secure::InForce;
+use server::{Listener, Member, Plan, VERSION, disk};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
@@ -28,16 +29,20 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         "starting an etcd server"
     );
     // Peers first, as etcd; whichever address is taken, nothing was touched yet.
-    let peer_listeners = listen(&config.listen_peers)?;
-    let listeners = listen(&config.listen)?;
+    let data_dir = &replica.data_dir;
+    let peer_tls = config.tls.peer(&config.listen_peers, data_dir)?;
+    let peer_listeners = listen(&config.listen_peers, &peer_tls)?;
+    let client_tls = config.tls.client(&config.listen, data_dir)?;
+    let listeners = listen(&config.listen, &client_tls)?;
     let disk = disk::RealDisk::new();
     let mut server = config.server.clone();
     let plan = Plan {
         joins: config.joins,
         advertise_peer_urls: &config.server.advertise_peer_urls,
         source: &config.origin,
+        tls: &peer_tls.settings,
     };
-    let remotes = server::begin(&*disk, &mut server.replica, &plan)?;
+    let begun = server::begin(&*disk, &mut server.replica, &plan)?;
     let mut member = Member::start(disk, &server)?;
     let (member_id, cluster_id) = member.ids();
     tracing::info!(
@@ -46,9 +51,9 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         is_new = member.is_new,
         "opened the member's data"
     );
-    member.serve_peers(peer_listeners, &server, &remotes)?;
-    for address in &config.listen_peers {
-        tracing::info!(address = %address, "serving peer traffic");
+    member.serve_peers(peer_listeners, &server, &begun)?;
+    for listen in &config.listen_peers {
+        tracing::info!(address = %listen.address, "serving peer traffic");
     }
     if let Err(error) = member.publish(&server, || stop.load(Ordering::Relaxed)) {
         if member.is_removed() {
@@ -70,12 +75,12 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     );
     tracing::info!("ready to serve client requests");
     member.serve(listeners, &server)?;
-    for address in &config.listen {
-        tracing::info!(
-            traffic = "grpc+http",
-            address = %address,
-            "serving client traffic insecurely; this is strongly discouraged!"
-        );
+    for listen in &config.listen {
+        let text = match listen.is_secure {
+            true => "serving client traffic securely",
+            false => "serving client traffic insecurely; this is strongly discouraged!",
+        };
+        tracing::info!(traffic = "grpc+http", address = %listen.address, "{text}");
     }
     loop {
         if let Some(fault) = member.wait_failure(LOOK) {
@@ -96,12 +101,18 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
 }
 
 /// Binds sockets; errors read as Go's do.
-fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, String> {
-    let bind = |address: &SocketAddr| {
-        TcpListener::bind(address)
-            .map_err(|error| format!("listen tcp {address}: bind: {}", reason(&error)))
+fn listen(urls: &[Listen], tls: &InForce) -> Result<Vec<Listener>, String> {
+    let bind = |url: &Listen| {
+        let socket = bind(url.address)?;
+        let acceptor = tls.acceptor.clone().filter(|_| url.is_secure);
+        Ok(Listener { socket, acceptor })
     };
-    addresses.iter().map(bind).collect()
+    urls.iter().map(bind).collect()
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .map_err(|error| format!("listen tcp {address}: bind: {}", reason(&error)))
 }
 
 /// The system's reason in the words of Go, which has no capitals and no numbers.
@@ -120,7 +131,7 @@ mod tests {
     fn an_address_in_use_is_refused_in_the_words_of_etcd() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let refusal = listen(&[address]).unwrap_err();
+        let refusal = bind(address).unwrap_err();
         assert_eq!(refusal, format!("listen tcp {address}: bind: address already in use"));
     }
 }

@@ -1,8 +1,12 @@
 //! What a client is told once.
 
 use crate::error::Error;
+use crate::gate::Way;
+use crate::secure::Dialer;
+use std::sync::Arc;
 use std::time::Duration;
-use tonic::transport::Endpoint;
+use tls::Connector;
+use tonic::transport::{Channel, Endpoint};
 
 /// etcd's limits on messages, in bytes.
 const SEND_MAX_BYTES: usize = 2 * 1024 * 1024;
@@ -25,7 +29,7 @@ pub enum Credentials {
 /// What a client is told once.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `host:port`, `http://host:port` or `unix://path`, at least one.
+    /// `host:port`, `http://host:port`, `https://host:port` or `unix://path`, at least one.
     pub endpoints: Vec<String>,
     /// How long one attempt to connect may take.
     pub dial_timeout: Duration,
@@ -39,6 +43,9 @@ pub struct Config {
     pub receive_max_bytes: usize,
     /// Who the client is.
     pub credentials: Option<Credentials>,
+    /// TLS for `https` and for endpoints that do not say; `http` goes without. Where there is none,
+    /// `https` believes whom the system believes, and endpoints that do not say go without.
+    pub tls: Option<tls::Settings>,
 }
 
 impl Config {
@@ -52,12 +59,38 @@ impl Config {
             send_max_bytes: SEND_MAX_BYTES,
             receive_max_bytes: RECEIVE_MAX_BYTES,
             credentials: None,
+            tls: None,
         }
     }
 
-    /// How to reach one endpoint.
-    pub(crate) fn endpoint(&self, name: &str) -> Result<Endpoint, Error> {
-        let endpoint = Endpoint::from_shared(uri(name)?)
+    /// Connections to all endpoints, each made when it is first needed.
+    pub(crate) fn channels(&self) -> Result<Vec<(Channel, Arc<Way>)>, Error> {
+        let settings = self.tls.clone().unwrap_or_default();
+        let connector = Connector::new(&settings, &["h2"]);
+        let connector = connector.map_err(|error| Error::Config(error.to_string()))?;
+        self.endpoints.iter().map(|name| self.channel(name, &connector)).collect()
+    }
+
+    fn channel(&self, name: &str, connector: &Connector) -> Result<(Channel, Arc<Way>), Error> {
+        let way = Arc::new(Way::default());
+        let (uri, dialer) = match Target::parse(name, self.tls.is_some())? {
+            Target::Unix(uri) => {
+                let channel = self.endpoint(name, uri)?.connect_lazy();
+                return Ok((channel, Way::unknown()));
+            }
+            Target::Plain(address) => {
+                (format!("http://{address}"), Dialer::new(None, &address, &way))
+            }
+            Target::Secure(address) => {
+                let dialer = Dialer::new(Some(connector.clone()), &address, &way);
+                (format!("https://{address}"), dialer)
+            }
+        };
+        Ok((self.endpoint(name, uri)?.connect_with_connector_lazy(dialer), way))
+    }
+
+    fn endpoint(&self, name: &str, uri: String) -> Result<Endpoint, Error> {
+        let endpoint = Endpoint::from_shared(uri)
             .map_err(|error| Error::Config(format!("endpoint {name:?}: {error}")))?;
         Ok(endpoint
             .connect_timeout(self.dial_timeout)
@@ -70,16 +103,42 @@ impl Config {
     }
 }
 
-/// An endpoint as users write it, as a URI with a scheme.
-fn uri(name: &str) -> Result<String, Error> {
-    if name.starts_with("https://") || name.starts_with("unixs:") {
-        let text = format!("endpoint {name:?}: encrypted connections are not supported yet");
-        return Err(Error::Config(text));
+/// What an endpoint as users write it means.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    /// The URI of a socket in the file system.
+    Unix(String),
+    /// `host:port`, as it is.
+    Plain(String),
+    /// `host:port`, by TLS.
+    Secure(String),
+}
+
+impl Target {
+    /// `has_tls`: whether those that do not say are spoken to by TLS.
+    fn parse(name: &str, has_tls: bool) -> Result<Target, Error> {
+        if name.starts_with("unixs:") || name.starts_with("unix:") && has_tls {
+            let text = format!("endpoint {name:?}: TLS over unix sockets is not supported yet");
+            return Err(Error::Config(text));
+        }
+        if let Some(path) = name.strip_prefix("unix:") {
+            return Ok(Target::Unix(format!("unix:{}", path.strip_prefix("//").unwrap_or(path))));
+        }
+        match name.split_once("://") {
+            Some(("https", rest)) => Ok(Target::Secure(with_port(rest, 443))),
+            Some(("http", rest)) => Ok(Target::Plain(with_port(rest, 80))),
+            Some(_) => Err(Error::Config(format!("endpoint {name:?}: unknown scheme"))),
+            None if has_tls => Ok(Target::Secure(name.to_owned())),
+            None => Ok(Target::Plain(name.to_owned())),
+        }
     }
-    if let Some(path) = name.strip_prefix("unix:") {
-        return Ok(format!("unix:{}", path.strip_prefix("//").unwrap_or(path)));
-    }
-    Ok(if name.contains("://") { name.to_owned() } else { format!("http://{name}") })
+}
+
+/// The address in a URL: without a path, with a port.
+fn with_port(rest: &str, port: u16) -> String {
+    let address = rest.split('/').next().unwrap_or_default();
+    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+    if has_port { address.to_owned() } else { format!("{address}:{port}") }
 }
 
 #[cfg(test)]
@@ -88,9 +147,17 @@ mod tests {
 
     #[test]
     fn endpoints_are_read_as_etcd_reads_them() {
-        assert_eq!(uri("127.0.0.1:2379").unwrap(), "http://127.0.0.1:2379");
-        assert_eq!(uri("http://a:1").unwrap(), "http://a:1");
-        assert_eq!(uri("unix:///tmp/x").unwrap(), "unix:/tmp/x");
-        assert!(uri("https://a:1").is_err());
+        let plain = |name: &str| Target::Plain(name.into());
+        let secure = |name: &str| Target::Secure(name.into());
+        let parse = |name| Target::parse(name, false).unwrap();
+        assert_eq!(parse("127.0.0.1:2379"), plain("127.0.0.1:2379"));
+        assert_eq!(parse("http://a:1"), plain("a:1"));
+        assert_eq!(parse("unix:///tmp/x"), Target::Unix("unix:/tmp/x".into()));
+        assert_eq!(parse("https://a:1"), secure("a:1"));
+        assert_eq!(parse("https://[::1]/"), secure("[::1]:443"));
+        let parse = |name| Target::parse(name, true);
+        assert_eq!(parse("127.0.0.1:2379").unwrap(), secure("127.0.0.1:2379"));
+        assert_eq!(parse("http://a:1").unwrap(), plain("a:1"));
+        assert!(parse("unixs:///tmp/x").is_err());
     }
 }

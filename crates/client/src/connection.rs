@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::gate::Way;
 use crate::methods::{Repeat, Unary};
 use crate::retry;
 use crate::token::Token;
@@ -63,7 +64,7 @@ pub struct Client {
 }
 
 struct Inner {
-    channels: Vec<Channel>,
+    channels: Vec<(Channel, Arc<Way>)>,
     /// Calls are spread over the endpoints in turn.
     next: AtomicUsize,
     config: Config,
@@ -74,13 +75,12 @@ impl Client {
     /// A client; it connects when it is first used. To be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::Config`] where there is no endpoint, or one cannot be read.
+    /// [`Error::Config`] where there is no endpoint, or one cannot be read, or a file for TLS.
     pub fn new(config: Config) -> Result<Client, Error> {
         if config.endpoints.is_empty() {
             return Err(Error::Config("etcdclient: no available endpoints".into()));
         }
-        let channel = |name: &String| Ok(config.endpoint(name)?.connect_lazy());
-        let channels = config.endpoints.iter().map(channel).collect::<Result<_, Error>>()?;
+        let channels = config.channels()?;
         let token = Token::new(config.credentials.clone());
         let inner = Inner { channels, next: AtomicUsize::new(0), config, token };
         Ok(Client { inner: Arc::new(inner) })
@@ -153,7 +153,7 @@ impl Client {
         A: Message + Default + 'static,
     {
         let token = self.inner.token.current();
-        let mut grpc = self.ready(self.turn()).await?;
+        let mut grpc = self.ready(self.turn().0).await?;
         let codec = ProstCodec::<M, A>::default();
         let mut requests = prepare(requests, token, Deadline::NONE);
         if requires_leader {
@@ -180,7 +180,9 @@ impl Client {
         let mut renewed = false;
         loop {
             number += 1;
-            let status = match attempt(self.turn(), self.inner.token.current()).await {
+            let (channel, way) = self.turn();
+            let mark = way.mark();
+            let status = match attempt(channel, self.inner.token.current()).await {
                 Ok(answer) => return Ok(answer),
                 Err(status) => status,
             };
@@ -190,9 +192,10 @@ impl Client {
                 continue;
             }
             // What was not sent may wait for a server until the deadline, if there is one.
-            let patient = deadline.0.is_some() && retry::was_not_sent(&status);
+            let unsent = retry::was_not_sent(&status) || way.was_shut_since(mark);
+            let patient = deadline.0.is_some() && unsent;
             let spent = number >= retry::ATTEMPTS_MAX && !patient;
-            if spent || !retry::may_repeat(&status, repeat, endpoints) {
+            if spent || !(unsent || retry::may_repeat(&status, repeat, endpoints)) {
                 return Err(status.into());
             }
             if number % endpoints == 0 {
@@ -215,7 +218,7 @@ impl Client {
     }
 
     /// The next endpoint's connection.
-    fn turn(&self) -> Channel {
+    fn turn(&self) -> (Channel, Arc<Way>) {
         let turn = self.inner.next.fetch_add(1, Ordering::Relaxed);
         self.inner.channels[turn % self.inner.channels.len()].clone()
     }
@@ -246,9 +249,11 @@ impl Client {
 
     async fn attempts_plain<R: Unary>(&self, request: R) -> Result<R::Response, Error> {
         loop {
-            match self.unary(self.turn(), None, request.clone(), Deadline::NONE).await {
+            let (channel, way) = self.turn();
+            let mark = way.mark();
+            match self.unary(channel, None, request.clone(), Deadline::NONE).await {
                 Ok(answer) => return Ok(answer),
-                Err(status) if retry::was_not_sent(&status) => {
+                Err(status) if retry::was_not_sent(&status) || way.was_shut_since(mark) => {
                     tokio::time::sleep(retry::PAUSE).await;
                 }
                 Err(status) => return Err(status.into()),

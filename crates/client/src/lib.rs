@@ -18,15 +18,17 @@
 //! assert_eq!(answer.kvs[0].value, "v");
 //! # Ok(()) }
 //! ```
-//! Everything here runs inside a tokio runtime. Encrypted endpoints are not spoken to yet.
+//! Everything here runs inside a tokio runtime.
 
 mod config;
 mod connection;
 mod error;
+mod gate;
 mod lease;
 mod methods;
 mod range;
 mod retry;
+mod secure;
 mod snapshot;
 mod token;
 mod watch;
@@ -37,5 +39,7 @@ pub use error::{Code, Error};
 pub use lease::KeepAlive;
 pub use methods::{Repeat, Unary};
 pub use range::prefix_end;
+pub use secure::TlsFlags;
 pub use snapshot::SnapshotStream;
+pub use tls::Settings as TlsSettings;
 pub use watch::{Watch, WatchAnswer};

@@ -8,8 +8,12 @@ mod frame;
 mod gzip;
 mod h2;
 pub mod http;
+mod listener;
 mod places;
 pub mod rpc;
+mod secure;
+mod stream;
 mod web;
 
 pub use h2::{Config, Server};
+pub use listener::Listener;

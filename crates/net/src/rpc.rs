@@ -113,6 +113,8 @@ pub struct CallHead {
     pub timeout: Option<Duration>,
     /// Who calls.
     pub peer: Option<SocketAddr>,
+    /// The common name in the certificate that the caller showed, if it had to show one.
+    pub common_name: Option<Arc<str>>,
 }
 
 impl CallHead {

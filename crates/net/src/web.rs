@@ -1,7 +1,9 @@
 //! Plain HTTP: threads for its handlers, and HTTP/1.1 by hyper.
 
+use crate::h2::Released;
 use crate::http::{HttpRequest, HttpResponse, HttpService};
 use crate::places::Place;
+use crate::stream::{Rewound, Stream};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -12,13 +14,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
@@ -105,7 +103,7 @@ impl Web {
     /// Serves HTTP/1 on a connection of which `begin` was read already.
     pub(crate) fn adopt(
         self: &Arc<Self>,
-        socket: std::net::TcpStream,
+        socket: Released,
         begin: Vec<u8>,
         peer: SocketAddr,
         place: Place,
@@ -113,8 +111,8 @@ impl Web {
         let web = Arc::clone(self);
         self.runtime.spawn(async move {
             let Some(open) = web.open.upgrade() else { return };
-            if let Ok(socket) = TcpStream::from_std(socket) {
-                web.connection(Rewound { begin: begin.into(), socket }, peer).await;
+            if let Ok(stream) = Stream::new(socket) {
+                web.connection(Rewound { begin: begin.into(), stream }, peer).await;
             }
             drop((open, place));
         });
@@ -183,55 +181,4 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 fn bare(status: StatusCode, text: &'static str) -> HttpResponse {
     let headers = http::HeaderMap::new();
     HttpResponse { status, headers, body: Bytes::from_static(text.as_bytes()) }
-}
-
-/// A socket that gives back first what was read from it.
-struct Rewound {
-    begin: Bytes,
-    socket: TcpStream,
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.begin.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(context, into);
-        }
-        let len = into.remaining().min(self.begin.len());
-        into.put_slice(&self.begin.split_to(len));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, from)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, from)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
-    }
 }

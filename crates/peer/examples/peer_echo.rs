@@ -140,7 +140,7 @@ fn main() {
     config.limits.probe_interval = Duration::from_millis(200);
     let echo = Arc::new(Echo::default());
     let handler: Arc<dyn Handler> = Arc::<Echo>::clone(&echo);
-    let transport = Transport::start(config, vec![listener], handler, None).unwrap();
+    let transport = Transport::start(config, vec![listener.into()], handler, None).unwrap();
     say(&format!("listening {address}"));
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();

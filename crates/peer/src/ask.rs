@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Connector;
 use tokio::time::timeout;
 
 /// What a member answered.
@@ -57,14 +58,15 @@ impl Transport {
     }
 }
 
-/// Asks before there is a transport, and waits.
+/// Asks before there is a transport, and waits. `connector` is for https.
 ///
 /// # Errors
 /// Why the last member asked did not answer.
-pub fn ask_and_wait(question: &Question) -> Result<Page, String> {
+pub fn ask_and_wait(question: &Question, connector: &Connector) -> Result<Page, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let dialer = Dialer::new(&Config::new(0, 0, PathBuf::new()));
+    let connector = connector.clone();
+    let dialer = Dialer::new(&Config { connector, ..Config::new(0, 0, PathBuf::new()) });
     runtime.block_on(ask(&dialer, &Idle::default(), question))
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
+use tls::Connector;
 
 /// What a transport is started with.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub snap_dir: PathBuf,
     /// How long a follower waits for its leader; a dial may take a second more.
     pub election_timeout: Duration,
+    /// Who this member is to those it dials by https, and whom of them it believes.
+    pub connector: Connector,
     /// Threads that move bytes.
     pub threads: usize,
     /// Everything that has a maximum.
@@ -27,7 +30,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A member of v3.7.1 with etcd's limits.
+    /// A member of v3.7.1 with etcd's limits, that believes whom the system believes.
     pub fn new(member_id: u64, cluster_id: u64, snap_dir: PathBuf) -> Config {
         Config {
             member_id,
@@ -37,6 +40,7 @@ impl Config {
             local_urls: Vec::new(),
             snap_dir,
             election_timeout: Duration::from_secs(1),
+            connector: Connector::usual(),
             threads: 1,
             limits: Limits::default(),
         }

@@ -12,7 +12,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The connection broke within a request or an answer.
-    #[error("{0}")]
+    #[error("{}", cause(.0))]
     Http(#[from] hyper::Error),
     /// Nothing came for too long.
     #[error("timed out {0}")]
@@ -50,6 +50,12 @@ pub(crate) enum Failure {
     /// A probe was answered with something else.
     #[error("the answer to a probe makes no sense")]
     Probe,
+}
+
+/// What lies behind an error of a connection says more than where it was met.
+fn cause(error: &hyper::Error) -> String {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    source.map_or_else(|| error.to_string(), io::Error::to_string)
 }
 
 impl Failure {

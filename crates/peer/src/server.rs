@@ -30,6 +30,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -48,15 +49,19 @@ pub(crate) struct Served {
 }
 
 /// Takes connections until its task is ended.
-pub(crate) async fn accept(listener: TcpListener, served: Arc<Served>) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    acceptor: Option<Arc<Acceptor>>,
+    served: Arc<Served>,
+) {
     loop {
         // The semaphore is never closed; a permit is waited for before a connection is taken.
         let Ok(permit) = Arc::clone(&served.connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((socket, from)) => {
-                let served = Arc::clone(&served);
+                let (served, acceptor) = (Arc::clone(&served), acceptor.clone());
                 tokio::spawn(async move {
-                    connection(socket, from, served).await;
+                    connection(socket, from, acceptor, served).await;
                     drop(permit);
                 });
             }
@@ -65,9 +70,25 @@ pub(crate) async fn accept(listener: TcpListener, served: Arc<Served>) {
     }
 }
 
-async fn connection(socket: TcpStream, from: SocketAddr, served: Arc<Served>) {
+async fn connection(
+    socket: TcpStream,
+    from: SocketAddr,
+    acceptor: Option<Arc<Acceptor>>,
+    served: Arc<Served>,
+) {
     let limits = &served.shared.config.limits;
-    let link = Link::plain(socket, limits.write_timeout);
+    let link = match acceptor {
+        None => Link::plain(socket, limits.write_timeout),
+        Some(acceptor) => {
+            let limit = limits.write_timeout;
+            let accepting = async move { Link::accept(socket, from, &acceptor, limit).await };
+            // Not beside the streams: arithmetic takes its time. Why it was refused is in the log.
+            match served.shared.bulk.spawn(accepting).await {
+                Ok(Ok(link)) => link,
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.read_timeout);
     let service = service_fn(move |request| {

@@ -10,6 +10,7 @@ use crate::server::{self, Served};
 use crate::shared::Shared;
 use crate::status::PeerStats;
 use crate::urls::{PeerUrl, UrlError};
+use net::Listener;
 use parking_lot::Mutex;
 use proto::raftpb::Message;
 use std::io::{self, Read};
@@ -41,7 +42,7 @@ impl Transport {
     /// Those of making threads and registering sockets; `InvalidInput` for a version that is none.
     pub fn start(
         config: Config,
-        listeners: Vec<std::net::TcpListener>,
+        listeners: Vec<Listener>,
         handler: Arc<dyn Handler>,
         streams: Option<Handle>,
     ) -> io::Result<Transport> {
@@ -61,11 +62,12 @@ impl Transport {
         let served = Arc::new(Served::new(Arc::clone(&shared), Arc::clone(&peers)));
         let mut accepting = Vec::new();
         for listener in listeners {
-            listener.set_nonblocking(true)?;
+            let Listener { socket, acceptor } = listener;
+            socket.set_nonblocking(true)?;
             let _inside = shared.streams.enter();
-            let listener = TcpListener::from_std(listener)?;
-            let task = shared.streams.spawn(server::accept(listener, Arc::clone(&served)));
-            accepting.push(task.abort_handle());
+            let socket = TcpListener::from_std(socket)?;
+            let accepting_one = server::accept(socket, acceptor, Arc::clone(&served));
+            accepting.push(shared.streams.spawn(accepting_one).abort_handle());
         }
         let (runtime, accepting) = (Mutex::new(Some(runtime)), Mutex::new(accepting));
         Ok(Transport { runtime, accepting, shared, peers })

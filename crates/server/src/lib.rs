@@ -23,9 +23,10 @@ mod testing;
 mod waiters;
 mod web;
 
-pub use bootstrap::{Plan, Remotes, Source, begin};
+pub use bootstrap::{Begun, Plan, Remotes, Source, begin};
 pub use member::{Config, Member, StartError};
-pub use net::Server as NetServer;
+pub use net::{Listener, Server as NetServer};
+pub use tls;
 
 pub use replica::{Beginning, CatchUp, Options as ReplicaOptions, apply, disk, wal};
 

@@ -1,5 +1,6 @@
 //! A running member: opened, driven by threads, published, served, stopped.
 
+use crate::Begun;
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
 use crate::cluster::{Inbound, PeerHandler, Roster, hand_over, run_monitor};
@@ -17,16 +18,15 @@ use crate::web::{PeerWeb, Promise, Web};
 use apply::envelope::Kind;
 use apply::quota::Quota;
 use disk::Disk;
-use net::Server as NetServer;
 use net::http::HttpService;
 use net::rpc::GrpcService;
+use net::{Listener, Server as NetServer};
 use parking_lot::RwLock;
 use peer::Transport;
 use prost::Message;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use replica::watch::{self, Hub};
 use replica::{Fault, disk};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -290,33 +290,30 @@ impl Member {
     ///
     /// # Errors
     /// Those of the sockets, and too few file descriptors.
-    pub fn serve(
-        &mut self,
-        listeners: Vec<TcpListener>,
-        config: &Config,
-    ) -> Result<(), StartError> {
+    pub fn serve(&mut self, listeners: Vec<Listener>, config: &Config) -> Result<(), StartError> {
         let service = Service::new(Arc::clone(&self.shared), config.extensive_metrics);
         let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
         let net = net_config(listeners, config.net_threads, config)?;
         self.serve_with(net, Arc::new(service), Arc::new(web))
     }
 
-    /// Serves other members on these sockets and opens the way to them. `remotes` are members of a
-    /// cluster that this one joins: it must be able to answer them before it knows them.
+    /// Serves other members on these sockets and opens the way to them. If this member joins a
+    /// cluster, it must be able to answer those whom it does not know yet.
     ///
     /// # Errors
     /// As [`Member::serve`].
     pub fn serve_peers(
         &mut self,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         config: &Config,
-        remotes: &[(u64, Vec<String>)],
+        begun: &Begun,
     ) -> Result<(), StartError> {
         let shared = &self.shared;
         let snap_dir = config.replica.data_dir.join("member").join("snap");
         let options = peer::Config {
             local_urls: config.advertise_peer_urls.clone(),
             election_timeout: config.election_timeout,
+            connector: begun.connector.clone(),
             limits: peer::Limits {
                 // The longest entry, and what raft puts into one append beside it.
                 post_bytes_max: config.request_bytes_max.saturating_add(POST_SPARE_BYTES),
@@ -331,7 +328,7 @@ impl Member {
         let transport = Arc::new(
             transport.map_err(|source| StartError::Io { what: "cannot serve peers", source })?,
         );
-        for (id, urls) in remotes.iter().filter(|(id, _)| *id != shared.member_id) {
+        for (id, urls) in begun.remotes.iter().filter(|(id, _)| *id != shared.member_id) {
             // Whom it cannot answer, it cannot join through; others may do.
             let _ = transport.add_remote(*id, urls);
         }
@@ -406,7 +403,7 @@ fn core_runtime() -> Result<Runtime, StartError> {
 }
 
 fn net_config(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     threads: usize,
     config: &Config,
 ) -> Result<net::Config, StartError> {

@@ -7,7 +7,7 @@
 //! ```
 //! The first so many to register are the cluster; whoever comes later is refused.
 
-use client::{Client, Config, Credentials, Deadline, prefix_end};
+use client::{Client, Config, Credentials, Deadline, TlsFlags, prefix_end};
 use proto::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest};
 use proto::mvccpb::KeyValue;
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(crate) struct Discovery {
     pub(crate) keepalive_timeout: Duration,
     /// A user and its password.
     pub(crate) user: Option<(String, String)>,
+    /// What is said of TLS.
+    pub(crate) tls: TlsFlags,
 }
 
 /// Those who registered so far, in the order in which they did.
@@ -87,6 +89,7 @@ impl Discovery {
         config.keepalive_timeout = self.keepalive_timeout;
         config.credentials =
             self.user.clone().map(|(name, password)| Credentials::Password { name, password });
+        config.tls = self.tls.settings();
         Client::new(config).map_err(|error| error.to_string())
     }
 

@@ -20,7 +20,7 @@ pub(crate) enum Way {
     /// `--discovery-srv`.
     Srv(Srv),
     /// `--discovery-endpoints` and `--discovery-token`.
-    Discovery(Discovery),
+    Discovery(Box<Discovery>),
 }
 
 /// The way, and what is known beforehand.
@@ -44,6 +44,13 @@ impl Source for Origin {
                 let own = self.advertised.iter().map(|url| format!("{}={url}", self.name));
                 parse(&own.collect::<Vec<_>>().join(","), &discovery.token)
             }
+        }
+    }
+
+    fn domain(&self) -> Option<&str> {
+        match &self.way {
+            Way::Srv(srv) => Some(&srv.domain),
+            Way::Listed(_) | Way::Discovery(_) => None,
         }
     }
 
@@ -128,7 +135,7 @@ mod tests {
     #[test]
     fn before_it_is_found_a_cluster_is_its_one_member() {
         let origin = Origin {
-            way: Way::Discovery(Discovery { token: "d".into(), ..Discovery::default() }),
+            way: Way::Discovery(Box::new(Discovery { token: "d".into(), ..Discovery::default() })),
             token: "t".into(),
             name: "a".into(),
             advertised: vec!["http://h:1".into()],

@@ -11,7 +11,7 @@ mod watch;
 use crate::args::{Command, Global, Invocation};
 use crate::exit::Exit;
 use crate::output::{Output, print};
-use client::{Client, Config, Credentials, Deadline};
+use client::{Client, Config, Credentials, Deadline, TlsFlags};
 use std::io::BufRead;
 
 /// The version that clients of this kind report.
@@ -45,6 +45,15 @@ impl Context {
             config.receive_max_bytes = global.max_recv_bytes;
         }
         config.credentials = credentials(global)?;
+        let tls = TlsFlags {
+            cert: global.cert.clone(),
+            key: global.key.clone(),
+            cacert: global.cacert.clone(),
+            server_name: String::new(),
+            insecure_transport: global.insecure_transport,
+            insecure_skip_verify: global.insecure_skip_tls_verify,
+        };
+        config.tls = tls.settings();
         Client::new(config).map_err(Exit::args)
     }
 
@@ -77,10 +86,6 @@ fn credentials(global: &Global) -> Result<Option<Credentials>, Exit> {
 
 /// What cannot be done yet is refused rather than ignored.
 fn check(global: &Global) -> Result<(), Exit> {
-    let files = [("cert", &global.cert), ("key", &global.key), ("cacert", &global.cacert)];
-    if let Some((name, _)) = files.iter().find(|(_, value)| !value.is_empty()) {
-        return Err(Exit::args(format!("--{name}: encrypted connections are not supported yet")));
-    }
     if !global.discovery_srv.is_empty() {
         return Err(Exit::args("--discovery-srv: discovery by DNS is not supported yet"));
     }

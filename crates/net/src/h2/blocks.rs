@@ -52,13 +52,21 @@ struct Remembered {
 pub(crate) struct Requests {
     decoder: Decoder,
     peer: Option<SocketAddr>,
+    /// Who the client is by its certificate.
+    pub(crate) common_name: Option<Arc<str>>,
     memory: Vec<Remembered>,
     changes: u64,
 }
 
 impl Requests {
     pub(crate) fn new(peer: Option<SocketAddr>) -> Requests {
-        Requests { decoder: Decoder::new(), peer, memory: Vec::new(), changes: 0 }
+        Requests {
+            decoder: Decoder::new(),
+            peer,
+            common_name: None,
+            memory: Vec::new(),
+            changes: 0,
+        }
     }
 
     /// The request that a block makes.
@@ -68,7 +76,7 @@ impl Requests {
         }
         let mut builder = Builder::default();
         self.decode(block, |field| builder.push(field))?;
-        let head = Arc::new(builder.finish(self.peer));
+        let head = Arc::new(builder.finish(self.peer, self.common_name.clone()));
         self.remember(block, &head);
         Ok(head)
     }

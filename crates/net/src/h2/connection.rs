@@ -129,6 +129,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Says who the client is by its certificate.
+    pub(crate) fn identify(&mut self, common_name: Option<Arc<str>>) {
+        self.requests.common_name = common_name;
+    }
+
     /// A connection that was just accepted.
     pub(crate) fn new(limits: Arc<Limits>, peer: Option<SocketAddr>, now_ms: u64) -> Connection {
         let keepalive = Keepalive::new(limits.keepalive_interval, limits.keepalive_timeout, now_ms);

@@ -5,6 +5,7 @@ use super::event_loop::{EventLoop, WAKE};
 use super::inbox::{Inbox, Note};
 use super::policy::millis;
 use super::session::Services;
+use crate::Listener;
 use crate::http::HttpService;
 use crate::places::Places;
 use crate::rpc::GrpcService;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Config {
     /// Bound sockets.
-    pub listeners: Vec<std::net::TcpListener>,
+    pub listeners: Vec<Listener>,
     /// Threads that move bytes and call handlers.
     pub threads: usize,
     /// Connections at once; more wait to be accepted.
@@ -70,8 +71,9 @@ impl Server {
         }
         let inboxes: Vec<_> = loops.iter().map(|each| Arc::clone(&each.inbox)).collect();
         for listener in config.listeners {
-            listener.set_nonblocking(true)?;
-            loops[0].listen(mio::net::TcpListener::from_std(listener))?;
+            let Listener { socket, acceptor } = listener;
+            socket.set_nonblocking(true)?;
+            loops[0].listen(mio::net::TcpListener::from_std(socket), acceptor)?;
         }
         loops[0].all.clone_from(&inboxes);
         loops[0].places = Places::new(config.connections_max);

@@ -2,17 +2,20 @@
 
 use super::connection::{Connection, Event, Limits, Protocol};
 use super::deadlines::Deadlines;
-use super::inbox::{ConnectionSink, Inbox, Note};
+use super::handshakes::Handshakes;
+use super::inbox::{Address, ConnectionSink, Inbox, Note};
 use super::peers::{Peer, Peers};
 use super::session::{Services, Session};
 use super::socket::Socket;
 use crate::places::{Place, Places};
+use crate::secure::Handshake;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tls::Acceptor;
 
 /// Sockets reported at once.
 const EVENTS_MAX: usize = 1024;
@@ -31,6 +34,15 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 /// Listeners count down from here.
 const LISTENER_FIRST: usize = usize::MAX - 1;
 
+/// A connection that has just come.
+pub(crate) struct Accepted {
+    socket: TcpStream,
+    addr: SocketAddr,
+    place: Place,
+    /// For TLS.
+    acceptor: Option<Arc<Acceptor>>,
+}
+
 /// A loop, run by one thread.
 pub(super) struct EventLoop {
     /// For connections accepted here.
@@ -40,7 +52,8 @@ pub(super) struct EventLoop {
     pub(super) all: Vec<Arc<Inbox>>,
     pub(super) services: Arc<Services>,
     pub(super) limits: Arc<Limits>,
-    pub(super) listeners: Vec<TcpListener>,
+    /// Each with what makes its connections secure.
+    pub(super) listeners: Vec<(TcpListener, Option<Arc<Acceptor>>)>,
     state: State,
 }
 
@@ -49,6 +62,7 @@ struct State {
     began: Instant,
     now_ms: u64,
     peers: Peers,
+    handshakes: Handshakes,
     next_loop: usize,
     /// Connections whose turn was cut short.
     unread: Vec<u32>,
@@ -69,6 +83,7 @@ impl State {
             began: Instant::now(),
             now_ms: 0,
             peers: Peers::default(),
+            handshakes: Handshakes::default(),
             next_loop: 0,
             unread: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
@@ -96,10 +111,14 @@ impl EventLoop {
     }
 
     /// Has new connections announced.
-    pub(super) fn listen(&mut self, mut listener: TcpListener) -> io::Result<()> {
+    pub(super) fn listen(
+        &mut self,
+        mut listener: TcpListener,
+        acceptor: Option<Arc<Acceptor>>,
+    ) -> io::Result<()> {
         let token = Token(LISTENER_FIRST - self.listeners.len());
         self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-        self.listeners.push(listener);
+        self.listeners.push((listener, acceptor));
         Ok(())
     }
 
@@ -154,10 +173,12 @@ impl EventLoop {
             }
             let slot = token.0 as u32;
             let Some(peer) = self.state.peers.get(slot) else { continue };
-            if event.is_writable() && peer.connection.output().len() > 0 {
+            let shakes = peer.socket.is_shaking();
+            let has_output = peer.connection.output().len() > 0 || peer.socket.has_pending();
+            if event.is_writable() && has_output {
                 self.state.peers.touch(slot);
             }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
+            if shakes || event.is_readable() || event.is_read_closed() || event.is_error() {
                 self.read(slot, event.is_read_closed() || event.is_error());
             }
         }
@@ -176,11 +197,13 @@ impl EventLoop {
                 self.state.accept_at_ms = Some(self.state.now_ms + ACCEPT_PAUSE_MS);
                 return;
             };
-            match self.listeners[listener].accept() {
+            let (listener, acceptor) = &self.listeners[listener];
+            match listener.accept() {
                 Ok((socket, addr)) => {
                     // A socket that refuses the option still works.
                     let _ = socket.set_nodelay(true);
-                    self.assign(socket, addr, place);
+                    let acceptor = acceptor.clone();
+                    self.assign(Accepted { socket, addr, place, acceptor });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -193,33 +216,70 @@ impl EventLoop {
     }
 
     /// Connections go to the loops in turn.
-    fn assign(&mut self, socket: TcpStream, addr: SocketAddr, place: Place) {
+    fn assign(&mut self, accepted: Accepted) {
         let turn = self.state.next_loop;
         self.state.next_loop = (turn + 1) % self.all.len();
         if Arc::ptr_eq(&self.all[turn], &self.inbox) {
-            self.add(socket, addr, place);
+            self.add(accepted);
         } else {
-            self.all[turn].send(Note::Accepted(socket, addr, place));
+            self.all[turn].send(Note::Accepted(accepted));
         }
     }
 
-    fn add(&mut self, socket: TcpStream, addr: SocketAddr, place: Place) {
+    fn add(&mut self, accepted: Accepted) {
+        let Accepted { socket, addr, place, acceptor } = accepted;
         let state = &mut self.state;
+        let Ok(mut socket) = Socket::new(socket, acceptor, addr, state.now_ms) else { return };
         let address = state.peers.reserve();
-        let mut socket = Socket::Plain(socket);
         let token = Token(address.slot as usize);
         if state.draining || socket.register(self.poll.registry(), token).is_err() {
             return state.peers.release(address);
         }
         let session = Session::new(ConnectionSink { inbox: Arc::clone(&self.inbox), address });
         let connection = Connection::new(Arc::clone(&self.limits), Some(addr), state.now_ms);
+        let shakes = socket.is_shaking();
         let peer = Peer::new((socket, addr, place), address.serial, connection, session);
         state.peers.insert(address.slot, peer);
+        if shakes {
+            self.begin_handshake(address);
+        }
+    }
+
+    fn begin_handshake(&mut self, address: Address) {
+        let State { peers, handshakes, .. } = &mut self.state;
+        let Some(oldest) = handshakes.begin(address, |begun| peers.is_shaking(begun)) else {
+            return;
+        };
+        if self.state.peers.is_shaking(oldest)
+            && let Some(peer) = self.state.peers.get(oldest.slot)
+        {
+            peer.socket.reject("too many handshakes are under way");
+            self.drop_peer(oldest.slot);
+        }
+    }
+
+    /// Goes on with a handshake; whether HTTP/2 may be read now.
+    fn shake(&mut self, slot: u32) -> bool {
+        let Some(peer) = self.state.peers.get(slot) else { return false };
+        match peer.socket.shake() {
+            Ok(Handshake::Waits) => return false,
+            Ok(Handshake::Http2) => {
+                peer.connection.identify(peer.socket.common_name());
+                return true;
+            }
+            Ok(Handshake::Http1) => self.hand_over(slot),
+            Err(_) => self.drop_peer(slot),
+        }
+        false
     }
 
     /// Reads what there is and lets handlers hear of it. `to_end`: the client's end may have come
     /// behind what is read.
     fn read(&mut self, slot: u32, to_end: bool) {
+        let shakes = self.state.peers.get(slot).is_some_and(|peer| peer.socket.is_shaking());
+        if shakes && !self.shake(slot) {
+            return;
+        }
         for _ in 0..READS_MAX {
             let state = &mut self.state;
             let Some(peer) = state.peers.get(slot) else { return };
@@ -232,7 +292,7 @@ impl EventLoop {
                 Ok(n) => {
                     let got = peer.connection.receive(&state.buffer[..n], state.now_ms);
                     if got == Protocol::Other {
-                        return self.hand_over(slot);
+                        return self.hand_over_plain(slot);
                     }
                     // Less than asked for was all there is.
                     peer.readable = to_end || n == READ_BYTES;
@@ -265,6 +325,15 @@ impl EventLoop {
             peer.session.handle(event, &mut peer.connection, &self.services);
         }
         state.events = events;
+    }
+
+    /// Gives a connection that speaks HTTP/1 away, unless HTTP/2 was agreed on.
+    fn hand_over_plain(&mut self, slot: u32) {
+        let Some(peer) = self.state.peers.get(slot) else { return };
+        match peer.socket {
+            Socket::Plain(_) => self.hand_over(slot),
+            _ => self.drop_peer(slot),
+        }
     }
 
     /// Gives a connection that speaks HTTP/1 away.
@@ -312,21 +381,26 @@ impl EventLoop {
                     connection.respond(stream, response, is_head);
                 }
             }
-            Note::Accepted(socket, addr, place) => self.add(socket, addr, place),
+            Note::Accepted(accepted) => self.add(accepted),
             Note::Drain => self.drain(),
             Note::Stop => self.state.stopped = true,
         }
     }
 
     fn drain(&mut self) {
-        let state = &mut self.state;
-        state.draining = true;
-        state.accept_at_ms = None;
+        self.state.draining = true;
+        self.state.accept_at_ms = None;
         self.listeners.clear();
-        for slot in state.peers.slots() {
-            if let Some(peer) = state.peers.get(slot) {
-                peer.connection.drain(state.now_ms);
-                state.peers.touch(slot);
+        for slot in self.state.peers.slots() {
+            let state = &mut self.state;
+            match state.peers.get(slot) {
+                // It has not begun anything.
+                Some(peer) if peer.socket.is_shaking() => self.drop_peer(slot),
+                Some(peer) => {
+                    peer.connection.drain(state.now_ms);
+                    state.peers.touch(slot);
+                }
+                None => {}
             }
         }
     }
@@ -345,7 +419,7 @@ impl EventLoop {
             peer.connection.pump();
             let socket = &mut peer.socket;
             let flushed = peer.connection.output().flush(|slices| socket.write(slices));
-            let all_written = match flushed {
+            let all_written = match flushed.and_then(|all| Ok(all && socket.flush()?)) {
                 Ok(all_written) => all_written,
                 Err(_) => return self.drop_peer(slot),
             };
@@ -411,10 +485,10 @@ impl EventLoop {
     fn tick(&mut self, slot: u32) {
         let now_ms = self.state.now_ms;
         let Some(peer) = self.state.peers.get(slot) else { return };
-        if !peer.tick(now_ms) {
+        if peer.socket.is_late(now_ms) || !peer.tick(now_ms) {
             return self.drop_peer(slot);
         }
-        if peer.connection.output().len() > 0 {
+        if peer.connection.output().len() > 0 || peer.socket.has_pending() {
             self.state.peers.touch(slot);
         }
     }

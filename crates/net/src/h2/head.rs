@@ -5,6 +5,7 @@ use crate::frame;
 use crate::rpc::{CallHead, Code, Metadata, Status};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Fields of one request count up to this much, 32 bytes of overhead each included.
@@ -181,7 +182,11 @@ impl Builder {
     }
 
     /// The whole request.
-    pub(crate) fn finish(mut self, peer: Option<SocketAddr>) -> Head {
+    pub(crate) fn finish(
+        mut self,
+        peer: Option<SocketAddr>,
+        common_name: Option<Arc<str>>,
+    ) -> Head {
         let path = self.path.take().map(|path| String::from_utf8_lossy(&path).into_owned());
         let verdict = self.verdict(path.as_deref());
         if verdict == Verdict::Plain
@@ -191,6 +196,7 @@ impl Builder {
             self.call.metadata.push(Bytes::from_static(b"host"), host);
         }
         self.call.peer = peer;
+        self.call.common_name = common_name;
         Head {
             verdict,
             call: self.call,
@@ -340,7 +346,7 @@ mod tests {
             let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
             builder.push(Field { name: bytes(name), value: bytes(value) });
         }
-        builder.finish(None)
+        builder.finish(None, None)
     }
 
     fn with(field: (&'static str, &'static str)) -> Verdict {
@@ -462,6 +468,6 @@ mod tests {
             builder.push(field.clone());
         }
         assert!(builder.call.metadata.iter().count() < 17);
-        assert_eq!(builder.finish(None).verdict, Verdict::TooLarge);
+        assert_eq!(builder.finish(None, None).verdict, Verdict::TooLarge);
     }
 }

@@ -5,14 +5,13 @@
 //! list of that thread. A stream's messages always take the queue, so that they keep their order
 //! whoever sends them.
 
+use super::event_loop::Accepted;
 use crate::http::HttpResponse;
-use crate::places::Place;
 use crate::rpc::{ReplySink, Status};
 use bytes::Bytes;
 use mio::Waker;
 use parking_lot::Mutex;
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -42,7 +41,7 @@ pub(crate) enum Note {
     /// The answer to a plain request; whether to one for the headers alone.
     Respond(Address, u32, HttpResponse, bool),
     /// A connection to serve.
-    Accepted(mio::net::TcpStream, SocketAddr, Place),
+    Accepted(Accepted),
     /// Begin nothing new, and end when everything open is over.
     Drain,
     /// End now.

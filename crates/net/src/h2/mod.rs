@@ -16,6 +16,7 @@ mod engine;
 mod event_loop;
 mod flow;
 mod frame;
+mod handshakes;
 mod head;
 mod hpack;
 mod inbox;
@@ -31,3 +32,4 @@ mod stream;
 mod tests;
 
 pub use engine::{Config, Server};
+pub(crate) use socket::Released;

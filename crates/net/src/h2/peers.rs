@@ -146,6 +146,12 @@ impl Peers {
         Some(&mut peer.connection)
     }
 
+    /// Whether the client at an address is there, and its handshake under way.
+    pub(super) fn is_shaking(&self, at: Address) -> bool {
+        let peer = self.slots.get(at.slot as usize).and_then(Option::as_ref);
+        peer.is_some_and(|peer| peer.serial == at.serial && peer.socket.is_shaking())
+    }
+
     /// Whether some are to be settled.
     pub(super) fn has_touched(&self) -> bool {
         !self.touched.is_empty()

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -49,16 +48,19 @@ impl Answer {
     }
 }
 
+/// Where bytes come from and go to.
+pub(crate) trait Socket: Read + Write {}
+
+impl<T: Read + Write> Socket for T {}
+
 pub(crate) struct Client {
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     next_stream: u32,
     answers: HashMap<u32, (Answer, bool)>,
 }
 
 impl Client {
-    pub(crate) fn open(addr: SocketAddr) -> Client {
-        let socket = TcpStream::connect(addr).unwrap();
-        socket.set_nodelay(true).unwrap();
+    pub(crate) fn open(socket: Box<dyn Socket>) -> Client {
         let mut client = Client { socket, next_stream: 1, answers: HashMap::new() };
         client.socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         client.write(SETTINGS, 0, 0, &OURS);

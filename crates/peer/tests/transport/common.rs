@@ -1,6 +1,7 @@
 //! A transport with a handler that records, and raw connections to it.
 
 use bytes::Bytes;
+use net::Listener;
 use net::http::{HeaderMap, HttpRequest, HttpResponse, StatusCode};
 use peer::{Config, Handler, Limits, Note, Overloaded, Transport};
 use proto::raftpb::{Message, MessageType, Snapshot, SnapshotMetadata};
@@ -107,6 +108,7 @@ impl Handler for Recorder {
 /// A transport under test.
 pub(crate) struct Member {
     pub(crate) id: u64,
+    scheme: &'static str,
     pub(crate) transport: Transport,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) address: SocketAddr,
@@ -121,22 +123,44 @@ impl Member {
 
     /// With other limits than etcd's.
     pub(crate) fn with(id: u64, adjust: impl FnOnce(&mut Limits)) -> Member {
-        let (listener, dir) = (TcpListener::bind("127.0.0.1:0").unwrap(), TempDir::new().unwrap());
-        let address = listener.local_addr().unwrap();
+        Member::start_at(id, "http", |config| {
+            adjust(&mut config.limits);
+            None
+        })
+    }
+
+    /// With TLS, a certificate of its own, and belief in anyone.
+    pub(crate) fn secure(id: u64) -> Member {
+        Member::start_at(id, "https", |config| {
+            let hosts = ["127.0.0.1:0".to_owned()];
+            let own = tls::self_signed(&config.snap_dir.join("own"), &hosts, 1).unwrap();
+            config.connector = tls::Connector::new(&own, &[]).unwrap();
+            let (endpoint, protocols) = (tls::Endpoint::Peer, tls::Protocols::Http1);
+            Some(Arc::new(tls::Acceptor::new(&own, endpoint, protocols).unwrap()))
+        })
+    }
+
+    fn start_at(
+        id: u64,
+        scheme: &'static str,
+        adjust: impl FnOnce(&mut Config) -> Option<Arc<tls::Acceptor>>,
+    ) -> Member {
+        let (socket, dir) = (TcpListener::bind("127.0.0.1:0").unwrap(), TempDir::new().unwrap());
+        let address = socket.local_addr().unwrap();
         let mut config = Config::new(id, CLUSTER, dir.path().to_owned());
-        config.local_urls = vec![format!("http://{address}")];
+        config.local_urls = vec![format!("{scheme}://{address}")];
         config.limits.dial_interval = Duration::from_millis(10);
-        adjust(&mut config.limits);
+        let listener = Listener { socket, acceptor: adjust(&mut config) };
         let (sender, events) = channel();
         let (full, removed) = (AtomicBool::new(false), AtomicU64::new(0));
         let recorder = Arc::new(Recorder { events: Mutex::new(sender), full, removed });
         let handler: Arc<dyn Handler> = Arc::<Recorder>::clone(&recorder);
         let transport = Transport::start(config, vec![listener], handler, None).unwrap();
-        Member { id, transport, recorder, address, dir, events }
+        Member { id, scheme, transport, recorder, address, dir, events }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// The first that `wanted` makes something of; others are dropped.

@@ -32,6 +32,28 @@ fn a_stream_keeps_order() {
 }
 
 #[test]
+fn members_speak_tls() {
+    let (one, two) = (Member::secure(1), Member::secure(2));
+    introduce(&one, &two);
+    introduce(&two, &one);
+    await_streams(&one, 2);
+    await_streams(&two, 1);
+    for index in 0..100 {
+        let sent = numbered(index, 30_000);
+        one.transport.send(vec![sent.clone()]);
+        assert_eq!(two.message().entries, sent.entries);
+    }
+    one.transport.send(vec![snapshot(1, 2, 5)]);
+    assert_eq!(two.message(), snapshot(1, 2, 5));
+    // Whoever speaks no TLS is not answered.
+    let mut stranger = TcpStream::connect(two.address).unwrap();
+    stranger.write_all(b"GET /raft/probing HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = stranger.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+}
+
+#[test]
 fn without_a_stream_messages_are_posted() {
     let (one, two) = (Member::start(1), Member::start(2));
     introduce(&one, &two);

@@ -7,6 +7,7 @@ use crate::{CLUSTER_VERSION, cluster::minor_of};
 use apply::membership::{InitialCluster, Member};
 use replica::Identity;
 use std::time::Duration;
+use tls::Connector;
 
 /// How long a member may take to say its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(7);
@@ -20,11 +21,12 @@ const OLDEST: (u64, u64) = (3, 0);
 pub(super) fn join(
     initial: &InitialCluster,
     options: &replica::Options,
+    connector: &Connector,
 ) -> Result<(Identity, Remotes), String> {
-    let (cluster, member_id) = find(initial, &options.name)?;
+    let (cluster, member_id) = find(initial, &options.name, connector)?;
     let others: Vec<&Member> =
         cluster.members.iter().filter(|member| member.id != member_id).collect();
-    if !is_compatible(&others) {
+    if !is_compatible(&others, connector) {
         return Err("incompatible with current running cluster".into());
     }
     let learners = cluster.members.iter().filter(|member| member.is_learner).count();
@@ -38,11 +40,15 @@ pub(super) fn join(
 
 /// The cluster, as one of its members describes it that knows this one: not all may have heard of
 /// it yet.
-fn find(initial: &InitialCluster, name: &str) -> Result<(Described, u64), String> {
+fn find(
+    initial: &InitialCluster,
+    name: &str,
+    connector: &Connector,
+) -> Result<(Described, u64), String> {
     let mut refused = None;
     let mut unanswered = "could not retrieve cluster information from the given URLs".to_owned();
     for url in other_urls(initial, name) {
-        match ask_members(vec![url], ANSWER_LIMIT) {
+        match ask_members(vec![url], ANSWER_LIMIT, connector) {
             Err(why) => unanswered = why,
             Ok(cluster) => match own_id(initial, &cluster, name, &Resolver::system()) {
                 Ok(id) => return Ok((cluster, id)),
@@ -88,10 +94,12 @@ fn own_id(
 }
 
 /// Whether one of them at least runs a version that this member can live with, and none another.
-fn is_compatible(others: &[&Member]) -> bool {
+fn is_compatible(others: &[&Member], connector: &Connector) -> bool {
     let (major, mut newest) = minor_of(CLUSTER_VERSION).expect("it is a version");
     let says = |path| {
-        let page = move |member: &&Member| get(member.peer_urls.clone(), path, VERSION_LIMIT).ok();
+        let page = move |member: &&Member| {
+            get(member.peer_urls.clone(), path, VERSION_LIMIT, connector).ok()
+        };
         others.iter().filter_map(page)
     };
     // While it goes down, the cluster's version is still the higher one.

@@ -4,6 +4,7 @@ use apply::membership::Member;
 use peer::{Page, Question};
 use std::fmt;
 use std::time::Duration;
+use tls::Connector;
 
 /// How long a member may take to say who is in its cluster.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -40,9 +41,13 @@ impl fmt::Display for Described {
 ///
 /// # Errors
 /// None of them said so.
-pub(super) fn ask_members(urls: Vec<String>, limit: Duration) -> Result<Described, String> {
+pub(super) fn ask_members(
+    urls: Vec<String>,
+    limit: Duration,
+    connector: &Connector,
+) -> Result<Described, String> {
     for url in urls {
-        let Ok(page) = get(vec![url.clone()], "/members", limit) else {
+        let Ok(page) = get(vec![url.clone()], "/members", limit, connector) else {
             tracing::debug!(address = %format!("{url}/members"), "failed to get cluster response");
             continue;
         };
@@ -62,8 +67,13 @@ pub(super) fn ask_members(urls: Vec<String>, limit: Duration) -> Result<Describe
 ///
 /// # Errors
 /// Why the last one did not.
-pub(super) fn get(urls: Vec<String>, path: &str, limit: Duration) -> Result<Page, String> {
-    peer::ask_and_wait(&Question { urls, path: path.into(), posted: None, limit })
+pub(super) fn get(
+    urls: Vec<String>,
+    path: &str,
+    limit: Duration,
+    connector: &Connector,
+) -> Result<Page, String> {
+    peer::ask_and_wait(&Question { urls, path: path.into(), posted: None, limit }, connector)
 }
 
 fn describe(page: &Page) -> Option<Described> {

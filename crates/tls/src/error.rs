@@ -1,0 +1,22 @@
+//! What can be wrong with settings and files.
+
+/// What is wrong with settings or files; the text says it all, in the words of etcd where it has any.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(String);
+
+impl Error {
+    pub(crate) fn new(text: impl Into<String>) -> Error {
+        Error(text.into())
+    }
+
+    /// A file that cannot be read, as Go says it.
+    pub(crate) fn file(path: &str, error: &std::io::Error) -> Error {
+        let reason = match error.kind() {
+            std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            _ => error.to_string(),
+        };
+        Error(format!("open {path}: {reason}"))
+    }
+}
