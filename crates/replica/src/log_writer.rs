@@ -81,6 +81,16 @@ impl LogWriter {
         Ok(self.wal.save(hard_state.as_ref(), &entries, sync)?.bytes)
     }
 
+    /// What is applied is committed, and the log must say so before a record beyond it: such a record
+    /// counts for nothing, and what it lets go of would be missed. It is durable with the record.
+    fn commit_to(&mut self, index: u64) -> Result<(), Fault> {
+        let written = self.wal.hard_state();
+        if written.commit() < index {
+            self.wal.save(Some(&HardState { commit: Some(index), ..written }), &[], false)?;
+        }
+        Ok(())
+    }
+
     /// Records a snapshot: the file first, for a record must never name a file that is not there.
     fn record(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
         let metadata = snapshot.metadata.clone().unwrap_or_default();
@@ -127,6 +137,7 @@ impl LogWriter {
             term: Some(due.term),
         };
         let snapshot = Snapshot { data: Some(due.data.into()), metadata: Some(metadata) };
+        self.commit_to(due.index)?;
         self.record(&snapshot)?;
         self.wal.release_to(due.index);
         self.wal.purge(self.keep_files)?;

@@ -288,6 +288,23 @@ fn a_snapshot_that_a_leaders_has_overtaken_is_not_recorded() {
 }
 
 #[test]
+fn a_snapshot_counts_although_the_commit_index_was_not_written_yet() {
+    let sim = SimDisk::new(6);
+    let mut member = Member::open(&sim).unwrap();
+    work(&mut member, 1, 5).unwrap();
+    let core = &member.parts.core;
+    let due = SnapshotDue {
+        index: core.status().committed,
+        term: core.status().term,
+        conf_state: core.conf_state(),
+        data: Vec::new(),
+    };
+    member.parts.log_writer.save_snapshot(due).unwrap();
+    let recorded = wal::valid_snapshots(&sim, Path::new("m.etcd/member/wal")).unwrap();
+    assert_eq!(recorded.last().unwrap().index(), member.parts.core.status().committed);
+}
+
+#[test]
 fn restarts_give_the_same_hash_at_the_same_revision() {
     let sim = SimDisk::new(4);
     let mut hashes = BTreeMap::new();

@@ -214,6 +214,11 @@ impl Wal {
         self.flush(true)
     }
 
+    /// The last hard state that was written.
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
     fn check_sound(&self) -> Result<(), Fault> {
         match &self.failed {
             Some(first) => Err(Fault::Poisoned(first.clone())),
