@@ -133,7 +133,8 @@ impl Client {
                     let codec = ProstCodec::<M, A>::default();
                     let message = prepare(message, token, deadline);
                     let path = PathAndQuery::from_static(path);
-                    Ok(grpc.server_streaming(message, path, codec).await?.into_inner())
+                    let opened = grpc.server_streaming(message, path, codec).await;
+                    Ok(opened.map_err(retry::name_loss)?.into_inner())
                 }
             })
             .await
@@ -161,7 +162,8 @@ impl Client {
             requests.metadata_mut().insert("hasleader", yes);
         }
         let path = PathAndQuery::from_static(path);
-        Ok(grpc.streaming(requests, path, codec).await?.into_inner())
+        let opened = grpc.streaming(requests, path, codec).await.map_err(retry::name_loss)?;
+        Ok(opened.into_inner())
     }
 
     /// Tries one endpoint after the other, by the rules of [`retry`].
@@ -214,7 +216,9 @@ impl Client {
         let mut grpc = self.ready(channel).await?;
         let codec = ProstCodec::<R, R::Response>::default();
         let message = prepare(message, token, deadline);
-        Ok(grpc.unary(message, PathAndQuery::from_static(R::PATH), codec).await?.into_inner())
+        let path = PathAndQuery::from_static(R::PATH);
+        let answer = grpc.unary(message, path, codec).await.map_err(retry::name_loss)?;
+        Ok(answer.into_inner())
     }
 
     /// The next endpoint's connection.
@@ -228,7 +232,7 @@ impl Client {
             .max_encoding_message_size(self.inner.config.send_max_bytes)
             .max_decoding_message_size(self.inner.config.receive_max_bytes);
         let ready = grpc.ready().await;
-        ready.map_err(|error| Status::from_error(Box::new(error)))?;
+        ready.map_err(|error| retry::name_loss(Status::from_error(Box::new(error))))?;
         Ok(grpc)
     }
 

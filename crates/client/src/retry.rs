@@ -28,6 +28,13 @@ pub(crate) fn was_not_sent(status: &Status) -> bool {
     status.code() == Code::Unavailable && NOT_SENT.contains(&status.message())
 }
 
+/// A call that waited for a connection which ended is no call that somebody canceled: what a server
+/// says has no source.
+pub(crate) fn name_loss(status: Status) -> Status {
+    let is_own = status.code() == Code::Cancelled && status.source().is_some();
+    if is_own { Status::unavailable(status.message()) } else { status }
+}
+
 /// Whether a call that failed so may be sent again, to one of `endpoints` servers.
 pub(crate) fn may_repeat(status: &Status, repeat: Repeat, endpoints: usize) -> bool {
     if was_not_sent(status) || (status.message() == LEARNER && endpoints > 1) {

@@ -3,6 +3,7 @@
 use crate::connection::Client;
 use crate::error::Error;
 use crate::retry::PAUSE;
+use crate::retry::name_loss;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse};
 use tokio::sync::mpsc;
@@ -129,7 +130,7 @@ impl Watch {
         };
         loop {
             tokio::select! {
-                message = stream.answers.message() => return message,
+                message = stream.answers.message() => return message.map_err(name_loss),
                 Some(()) = self.progress.1.recv() => {
                     let union = RequestUnion::ProgressRequest(WatchProgressRequest {});
                     // A stream that has just been lost is noticed by its answers.
