@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand"
+	"os"
 	"sort"
 	"strings"
 	"sync"
@@ -27,7 +28,9 @@ func TestMixedClusters(t *testing.T) {
 			load := newLoad(c)
 			for _, n := range c.nodes {
 				c.lead(n)
-				load.progress(800)
+				for range mixedRounds() {
+					load.progress(800)
+				}
 				load.alarms(n)
 				load.history(n)
 			}
@@ -35,6 +38,14 @@ func TestMixedClusters(t *testing.T) {
 			c.sameState()
 		})
 	}
+}
+
+// mixedRounds is how often each leader sees 800 requests; with HOLDFAST_SOAK the load takes minutes.
+func mixedRounds() int {
+	if os.Getenv("HOLDFAST_SOAK") != "" {
+		return 20
+	}
+	return 1
 }
 
 // load sends seeded requests of every kind to all members at once.
