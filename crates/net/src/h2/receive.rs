@@ -12,6 +12,10 @@ use crate::rpc::Status;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
+/// A client's clock ends its call first. If it heard from here that its time is up while its own goes on,
+/// it might take that for the loss of an attempt, and write a second time: etcd's clients do.
+const DEADLINE_GRACE_MS: u64 = 500;
+
 /// Plain requests have bodies up to this long.
 const HTTP_BODY_MAX: usize = 2 * 1024 * 1024;
 /// While this much waits for a client that does not read, it may not ask for more.
@@ -297,7 +301,7 @@ impl Connection {
             Verdict::Grpc => {
                 if let Some(timeout) = head.call.timeout {
                     // Never before the client's own clock says so.
-                    self.limit(slot, millis(timeout).saturating_add(1));
+                    self.limit(slot, millis(timeout).saturating_add(DEADLINE_GRACE_MS));
                 }
                 self.events.push(Event::Call { stream: id, slot, head: Arc::clone(head) });
             }

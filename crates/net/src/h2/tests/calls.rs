@@ -352,14 +352,14 @@ fn calls_end_when_their_time_is_up() {
     }
     pair.events();
     let cancel = |stream| Got::Reset(stream, Reason::Cancel as u32);
-    assert_eq!(pair.server.due_ms(), 101);
-    pair.server.expire(100);
+    assert_eq!(pair.server.due_ms(), 600);
+    pair.server.expire(599);
     assert_eq!(pair.got(), []);
-    pair.server.expire(101);
+    pair.server.expire(600);
     assert_eq!(pair.got(), [cancel(1)]);
     assert!(matches!(pair.events()[..], [Event::Closed { slot: 0 }]));
     pair.server.reply(3, Ok(Bytes::new()));
     pair.got();
-    pair.server.expire(300);
-    assert_eq!((pair.got(), pair.server.due_ms()), (Vec::new(), 3_600_001));
+    pair.server.expire(800);
+    assert_eq!((pair.got(), pair.server.due_ms()), (Vec::new(), 3_600_500));
 }
