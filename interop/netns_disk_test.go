@@ -94,10 +94,11 @@ func (x *trial) slowDisk(what string, leads bool) {
 		x.leases.use(rest...)
 		defer x.leases.use(x.c.nodes...)
 	}
+	id := x.ids()[n]
 	since := time.Now()
 	end := n.stallSyncs(syncStall)
 	if leads {
-		took := x.handsOver(n, rest, since)
+		took := x.handsOver(id, rest, since)
 		x.t.Logf("%-75s %5d ms", what+", another leads", took.Milliseconds())
 		if took > recoveryMax {
 			stalls, _ := os.ReadFile(n.dir + ".strace")
@@ -119,9 +120,8 @@ func (x *trial) slowDisk(what string, leads bool) {
 }
 
 // handsOver waits until these members follow another leader, and gives the time.
-func (x *trial) handsOver(leader *node, others []*node, since time.Time) time.Duration {
+func (x *trial) handsOver(leader uint64, others []*node, since time.Time) time.Duration {
 	x.t.Helper()
-	id := x.ids()[leader]
 	client := x.c.dial(others...)
 	defer client.Close()
 	poll(x.t, 40*time.Second, func() error {
@@ -130,7 +130,7 @@ func (x *trial) handsOver(leader *node, others []*node, since time.Time) time.Du
 			if err != nil {
 				return err
 			}
-			if resp.Leader == 0 || resp.Leader == id {
+			if resp.Leader == 0 || resp.Leader == leader {
 				return fmt.Errorf("%s follows %x", n.name, resp.Leader)
 			}
 		}

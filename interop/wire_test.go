@@ -81,7 +81,8 @@ func (w *wire) ending() string {
 			for _, name := range []string{":status", "content-type", "grpc-encoding", "grpc-status", "grpc-message"} {
 				for _, field := range f.Fields {
 					if field.Name == name && field.Value != "" {
-						said = append(said, name+"="+field.Value)
+						// Go's protobuf words its errors with one space or the other, as the build falls out.
+						said = append(said, name+"="+strings.ReplaceAll(field.Value, "%C2%A0", " "))
 					}
 				}
 			}
