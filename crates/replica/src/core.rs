@@ -8,6 +8,7 @@
 //! A commit index alone is worth no write, since the next leader tells it again: it is written with what
 //! comes next, at the latest at the next tick.
 
+use crate::condense::{Answers, Appends, condense};
 use crate::deferred::Deferred;
 use crate::log_writer::Persist;
 use crate::sending::Sending;
@@ -111,6 +112,8 @@ pub struct Core {
     applies: VecDeque<(u64, Message)>,
     /// To be sent; what waited for a write is among them.
     sends: Vec<Message>,
+    answers: Answers,
+    appends: Appends,
     restores: Vec<Snapshot>,
     catch_up: CatchUp,
     shortened_at: u64,
@@ -136,6 +139,8 @@ impl Core {
             ticked: false,
             applies: VecDeque::new(),
             sends: Vec::new(),
+            answers: Answers::default(),
+            appends: Appends::default(),
             restores: Vec::new(),
             catch_up,
             shortened_at: 0,
@@ -200,9 +205,19 @@ impl Core {
             return Err(StepError::Local);
         }
         match self.deferred.keep_others(&self.node, message) {
+            Some(message) if message.r#type() == MessageType::MsgApp => self.step_append(message),
             Some(message) => self.node.step(message),
             None => Ok(()),
         }
+    }
+
+    fn step_append(&mut self, message: Message) -> Result<(), StepError> {
+        let is_empty = message.entries.is_empty();
+        let committed = self.node.basic_status().committed;
+        let result = self.node.step(message);
+        let only_commit = is_empty && self.node.basic_status().committed > committed;
+        self.answers.append_came(only_commit);
+        result
     }
 
     /// Proposes an entry's data.
@@ -286,7 +301,7 @@ impl Core {
                 // A member that has been removed no longer knows itself.
                 let _ = self.node.step(response);
             } else {
-                self.sends.push(response);
+                self.sends.extend(self.answers.pass(response));
             }
         }
     }
@@ -386,7 +401,11 @@ impl Core {
             }
             self.sends.append(&mut votes);
         }
-        if std::mem::take(&mut self.ticked) {
+        let ticked = std::mem::take(&mut self.ticked);
+        self.answers.end_turn(ticked, &mut self.sends);
+        condense(&mut self.sends);
+        self.appends.drop_repeated(self.ticks, &mut self.sends);
+        if ticked {
             work.extend(self.take_unwritten().map(Command::Persist));
         }
         // Others are given their work first.
@@ -407,6 +426,10 @@ impl Core {
     fn begin_write(&mut self, message: Message, sync: bool) -> Option<Command> {
         let Message { term, vote, commit, entries, snapshot, responses, .. } = message;
         let hard_state = term.map(|_| HardState { term, vote, commit });
+        // What was promised before is on the disk.
+        let is_new = |response: &Message| !self.answers.repeats(response);
+        let (responses, repeated) = responses.into_iter().partition(is_new);
+        self.respond(repeated);
         let is_empty = hard_state.is_none() && entries.is_empty() && snapshot.is_none();
         if is_empty && self.writes.is_empty() {
             self.respond(responses);

@@ -13,6 +13,7 @@
 //! 3. After a fault of the disk no part does anything more.
 
 mod applier;
+mod condense;
 mod core;
 mod deferred;
 mod fault;

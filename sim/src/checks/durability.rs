@@ -54,8 +54,11 @@ impl Ledger {
     fn writing(&mut self, persist: &Persist) {
         let mut last = persist.entries.last().map(Entry::index);
         if let Some(metadata) = persist.snapshot.as_ref().and_then(|one| one.metadata.as_ref()) {
-            self.cut(metadata.index());
-            self.terms.insert(metadata.index(), metadata.term());
+            let (index, term) = (metadata.index(), metadata.term());
+            // An entry of another term in its place is replaced as well.
+            let agrees = self.terms.get(&index).is_none_or(|known| *known == term);
+            self.cut(if agrees { index } else { index - 1 });
+            self.terms.insert(index, term);
             last = last.or(metadata.index);
         }
         if let Some(first) = persist.entries.first() {
