@@ -16,6 +16,7 @@ use std::time::SystemTime;
 
 const PROTOBUF: &str = "application/protobuf";
 const LEASE_NOT_FOUND: &str = "lease not found\n";
+const CLUSTER_ID: &str = "x-etcd-cluster-id";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Everything served to other members. Raft's own messages have no place yet: a cluster of one
@@ -33,6 +34,7 @@ impl HttpService for PeerWeb {
             "/raft" => only("POST", &request, not_found),
             forward::RENEW_PATH => only("POST", &request, || self.renew(&request)),
             forward::TIME_TO_LIVE_PATH => only("POST", &request, || self.time_to_live(&request)),
+            "/members/hashkv" => only("GET", &request, || self.hash_kv(&request)),
             "/downgrade/enabled" => only("GET", &request, || {
                 let enabled = self.shared.roster.members().downgrade().enabled;
                 response(200, PLAIN, enabled.to_string())
@@ -114,12 +116,58 @@ impl PeerWeb {
         let mut body = b"[".to_vec();
         body.extend(members.join(&b','));
         body.extend_from_slice(b"]\n");
+        self.json(body)
+    }
+
+    /// What members compare that suspect each other's data
+    /// (reference: `hashKVHandler` in `server/etcdserver/corrupt.go`).
+    fn hash_kv(&self, request: &HttpRequest) -> HttpResponse {
+        let asked = request.headers.get(CLUSTER_ID).map_or(&b""[..], HeaderValue::as_bytes);
+        if !asked.is_empty() && asked != format!("{:x}", self.shared.cluster_id).as_bytes() {
+            return response(412, PLAIN, "cluster ID mismatch\n");
+        }
+        let Some(revision) = asked_revision(&request.body) else {
+            return response(400, PLAIN, "error unmarshalling request\n");
+        };
+        let found = match self.shared.reader.hash_kv(revision) {
+            Ok(found) => found,
+            Err(refusal) => {
+                let (_, text) = Error::from(refusal).code_and_text();
+                let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
+                return response(400, PLAIN, format!("{text}\n"));
+            }
+        };
+        let mut body = serde_json::json!({
+            "header": {"revision": found.revision},
+            "hash": found.hash,
+            "compact_revision": found.compact_revision,
+            "hash_revision": found.hash_revision,
+        });
+        if let Some(body) = body.as_object_mut() {
+            body.retain(|_, value| *value != 0);
+        }
+        self.json(body.to_string())
+    }
+
+    fn json(&self, body: impl Into<Bytes>) -> HttpResponse {
         let mut answer = response(200, "application/json", body);
         let id = format!("{:x}", self.shared.cluster_id);
         if let Ok(id) = HeaderValue::try_from(id) {
-            answer.headers.insert("x-etcd-cluster-id", id);
+            answer.headers.insert(CLUSTER_ID, id);
         }
         answer
+    }
+}
+
+/// The revision of a request in JSON, 0 where it names none.
+fn asked_revision(body: &[u8]) -> Option<i64> {
+    match serde_json::from_slice(body).ok()? {
+        serde_json::Value::Null => Some(0),
+        serde_json::Value::Object(fields) => match fields.get("revision") {
+            None | Some(serde_json::Value::Null) => Some(0),
+            Some(revision) => revision.as_i64(),
+        },
+        _ => None,
     }
 }
 
