@@ -41,22 +41,33 @@ func memberKinds(n int) string {
 // the clients reach the members.
 func newTrial(t testing.TB, members int, leased bool) *trial {
 	t.Helper()
-	c := newCluster(t, nil)
-	c.netns = newNetns(t)
-	for _, bin := range bins(t, memberKinds(members)) {
-		c.nodes = append(c.nodes, c.newNode(bin))
-	}
-	for _, n := range c.nodes {
-		n.initial, n.state = c.initial(), "new"
-	}
-	c.start()
-	x := &trial{t: t, c: c, netns: c.netns}
+	return newTrialOn(t, newNetns(t), members, leased)
+}
+
+func newTrialOn(t testing.TB, netns *netns, members int, leased bool) *trial {
+	t.Helper()
+	c := newNetnsCluster(t, netns, memberKinds(members)).start()
+	x := &trial{t: t, c: c, netns: netns}
 	if leased {
 		x.leases = newLeases(c)
 	}
 	x.h = newHistory(c)
 	x.h.recovery(time.Now())
 	return x
+}
+
+// newNetnsCluster describes a cluster whose members live in namespaces.
+func newNetnsCluster(t testing.TB, netns *netns, kinds string) *cluster {
+	t.Helper()
+	c := newCluster(t, nil)
+	c.netns = netns
+	for _, bin := range bins(t, kinds) {
+		c.nodes = append(c.nodes, c.newNode(bin))
+	}
+	for _, n := range c.nodes {
+		n.initial, n.state = c.initial(), "new"
+	}
+	return c
 }
 
 // finish checks everything that must hold in the end.
