@@ -27,6 +27,8 @@ type trial struct {
 	netns  *netns
 	h      *history
 	leases *leases
+	// recoveryMax is how long it may last until a change is acknowledged.
+	recoveryMax time.Duration
 }
 
 // memberKinds are ours; with HOLDFAST_NETNS_MEMBERS=etcd the reference's, to judge the tests by.
@@ -47,7 +49,7 @@ func newTrial(t testing.TB, members int, leased bool) *trial {
 func newTrialOn(t testing.TB, netns *netns, members int, leased bool) *trial {
 	t.Helper()
 	c := newNetnsCluster(t, netns, memberKinds(members)).start()
-	x := &trial{t: t, c: c, netns: netns}
+	x := &trial{t: t, c: c, netns: netns, recoveryMax: recoveryMax}
 	if leased {
 		x.leases = newLeases(c)
 	}
@@ -106,7 +108,7 @@ func (x *trial) recovers(what string, since time.Time, members ...*node) {
 	x.t.Helper()
 	took := x.h.recovery(since, members...)
 	x.t.Logf("%-75s %5d ms", what, took.Milliseconds())
-	if took > recoveryMax {
+	if took > x.recoveryMax {
 		x.t.Errorf("%s: nothing was acknowledged for %v", what, took)
 	}
 }
@@ -116,7 +118,7 @@ func (x *trial) pauses(what string, since time.Time) {
 	x.t.Helper()
 	took := x.h.pause(since)
 	x.t.Logf("%-75s %5d ms", what+", longest pause", took.Milliseconds())
-	if took > recoveryMax {
+	if took > x.recoveryMax {
 		x.t.Errorf("%s: nothing was acknowledged for %v", what, took)
 	}
 }

@@ -83,7 +83,7 @@ func (s *netns) plug(number int) {
 	s.t.Helper()
 	w := &cable{}
 	w.line.Store(&s.usual)
-	for i, end := range []struct {
+	for i, end := range [2]struct {
 		number int
 		device string
 	}{{number, "eth0"}, {switchNumber, "port" + strconv.Itoa(number)}} {
@@ -159,9 +159,10 @@ func (w *cable) carry(from, to *os.File) {
 
 // stretch makes a member's line another one.
 func (s *netns) stretch(number int, l line) {
-	w := s.cables[number]
-	w.late.Store(0)
-	w.line.Store(&l)
+	for _, w := range s.cables {
+		w.late.Store(0)
+	}
+	s.cables[number].line.Store(&l)
 }
 
 // late is how late frames were at most since the lines were last changed.
