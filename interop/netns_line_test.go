@@ -120,7 +120,9 @@ func (w *cable) carry(from, to *os.File) {
 	go func() {
 		defer w.carriers.Done()
 		for f := range under {
-			<-time.After(time.Until(f.due))
+			if wait := time.Until(f.due); wait > 0 {
+				<-time.After(wait)
+			}
 			late := time.Since(f.due).Nanoseconds()
 			for was := w.late.Load(); late > was && !w.late.CompareAndSwap(was, late); was = w.late.Load() {
 			}
