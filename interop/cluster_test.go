@@ -26,6 +26,7 @@ type node struct {
 	client, peer  string
 	listenPeer    string
 	args          []string
+	env           []string
 	initial       string
 	state         string
 	cmd           *exec.Cmd
@@ -112,6 +113,7 @@ func (n *node) launch() {
 		args = append(args, "--initial-cluster="+n.initial)
 	}
 	cmd := n.command(append(args, n.args...))
+	cmd.Env = append(os.Environ(), n.env...)
 	launch(n.t, cmd, n.dir+".log")
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()

@@ -70,6 +70,12 @@ func ctl(t testing.TB, bin, endpoint, stdin string, args ...string) outcome {
 	t.Helper()
 	cmd := exec.Command(bin, append([]string{"--endpoints=" + endpoint}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
+	return ctlOutcome(t, cmd)
+}
+
+// ctlOutcome runs a command line that has its arguments and its input.
+func ctlOutcome(t testing.TB, cmd *exec.Cmd) outcome {
+	t.Helper()
 	cmd.Env = []string{"HOME=" + os.Getenv("HOME"), "PATH=" + os.Getenv("PATH")}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

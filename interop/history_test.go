@@ -383,9 +383,22 @@ func (h *history) finish() {
 	h.t.Helper()
 	h.stop()
 	h.clients.Wait()
+	// What a client gave up may still be under way, and change what was compared.
+	poll(h.t, 60*time.Second, func() error { return h.compareMembers(h.settle()) })
+	h.end()
+	h.watchers.Wait()
+	if h.t.Failed() {
+		return
+	}
+	h.c.sameHashes()
+	h.check()
+}
+
+// settle waits until every watch has seen everything, and gives the last revision.
+func (h *history) settle() (last int64) {
+	h.t.Helper()
 	client := h.c.dial()
 	defer client.Close()
-	var last int64
 	poll(h.t, 30*time.Second, func() error {
 		got, err := client.Get(short(h.t), "any")
 		if err == nil {
@@ -397,19 +410,15 @@ func (h *history) finish() {
 	h.newest = max(h.newest, last)
 	h.mu.Unlock()
 	h.watched(30 * time.Second)
-	h.end()
-	h.watchers.Wait()
-	if h.t.Failed() {
-		return
-	}
-	h.compareMembers(last)
-	h.check()
+	return last
 }
 
-// compareMembers reads every member's own keys and compares them with what the watches saw.
-func (h *history) compareMembers(last int64) {
+// compareMembers reads every member's own keys and compares them with what the watches saw. It fails
+// if a member has more than this revision.
+func (h *history) compareMembers(last int64) error {
 	h.t.Helper()
 	want := h.first.keys
+	h.mu.Lock()
 	for rev := h.first.revision + 1; rev <= last; rev++ {
 		ev := h.events[rev]
 		want[ev.key] = version{ev.value, rev}
@@ -417,15 +426,18 @@ func (h *history) compareMembers(last int64) {
 			want[ev.key] = version{}
 		}
 	}
+	h.mu.Unlock()
 	for _, n := range h.c.nodes {
 		client := h.c.dial(n)
+		revision := int64(0)
 		poll(h.t, 30*time.Second, func() error {
 			got, err := client.Get(short(h.t), "history-", clientv3.WithPrefix(), clientv3.WithSerializable())
 			if err != nil {
 				return err
 			}
-			if got.Header.Revision < last {
-				return fmt.Errorf("%s is at revision %d of %d: %s", n.name, got.Header.Revision, last, n.tail())
+			revision = got.Header.Revision
+			if revision < last {
+				return fmt.Errorf("%s is at revision %d of %d: %s", n.name, revision, last, n.tail())
 			}
 			var have [historyKeys]version
 			for _, kv := range got.Kvs {
@@ -433,12 +445,15 @@ func (h *history) compareMembers(last int64) {
 				_, _ = fmt.Sscanf(string(kv.Key), "history-%d", &key)
 				have[key] = versionOf([]*mvccpb.KeyValue{kv})
 			}
-			if have != want {
+			if revision == last && have != want {
 				return fatal{fmt.Errorf("%s has %v, not %v", n.name, have, want)}
 			}
 			return nil
 		})
 		client.Close()
+		if revision > last {
+			return fmt.Errorf("%s is at revision %d already, not %d", n.name, revision, last)
+		}
 	}
-	h.c.sameHashes()
+	return nil
 }

@@ -27,6 +27,8 @@ type trial struct {
 	netns  *netns
 	h      *history
 	leases *leases
+	// recoveryMax is how long it may last until a change is acknowledged.
+	recoveryMax time.Duration
 }
 
 // memberKinds are ours; with HOLDFAST_NETNS_MEMBERS=etcd the reference's, to judge the tests by.
@@ -41,22 +43,33 @@ func memberKinds(n int) string {
 // the clients reach the members.
 func newTrial(t testing.TB, members int, leased bool) *trial {
 	t.Helper()
-	c := newCluster(t, nil)
-	c.netns = newNetns(t)
-	for _, bin := range bins(t, memberKinds(members)) {
-		c.nodes = append(c.nodes, c.newNode(bin))
-	}
-	for _, n := range c.nodes {
-		n.initial, n.state = c.initial(), "new"
-	}
-	c.start()
-	x := &trial{t: t, c: c, netns: c.netns}
+	return newTrialOn(t, newNetns(t), members, leased)
+}
+
+func newTrialOn(t testing.TB, netns *netns, members int, leased bool) *trial {
+	t.Helper()
+	c := newNetnsCluster(t, netns, memberKinds(members)).start()
+	x := &trial{t: t, c: c, netns: netns, recoveryMax: recoveryMax}
 	if leased {
 		x.leases = newLeases(c)
 	}
 	x.h = newHistory(c)
 	x.h.recovery(time.Now())
 	return x
+}
+
+// newNetnsCluster describes a cluster whose members live in namespaces.
+func newNetnsCluster(t testing.TB, netns *netns, kinds string) *cluster {
+	t.Helper()
+	c := newCluster(t, nil)
+	c.netns = netns
+	for _, bin := range bins(t, kinds) {
+		c.nodes = append(c.nodes, c.newNode(bin))
+	}
+	for _, n := range c.nodes {
+		n.initial, n.state = c.initial(), "new"
+	}
+	return c
 }
 
 // finish checks everything that must hold in the end.
@@ -95,7 +108,7 @@ func (x *trial) recovers(what string, since time.Time, members ...*node) {
 	x.t.Helper()
 	took := x.h.recovery(since, members...)
 	x.t.Logf("%-75s %5d ms", what, took.Milliseconds())
-	if took > recoveryMax {
+	if took > x.recoveryMax {
 		x.t.Errorf("%s: nothing was acknowledged for %v", what, took)
 	}
 }
@@ -105,7 +118,7 @@ func (x *trial) pauses(what string, since time.Time) {
 	x.t.Helper()
 	took := x.h.pause(since)
 	x.t.Logf("%-75s %5d ms", what+", longest pause", took.Milliseconds())
-	if took > recoveryMax {
+	if took > x.recoveryMax {
 		x.t.Errorf("%s: nothing was acknowledged for %v", what, took)
 	}
 }

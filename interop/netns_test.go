@@ -32,11 +32,13 @@ const (
 	netnsMax = 20
 )
 
-// netnsSweep ends the processes in the namespaces with a prefix and removes them.
+// netnsSweep ends the processes in the namespaces with a prefix and removes them, and their files.
 const netnsSweep = `for ns in $(ip netns list | grep -o "^$0[^ ]*"); do
 	for pid in $(ip netns pids "$ns"); do kill -9 "$pid"; done
 	ip netns del "$ns"
-done 2>/dev/null; :`
+done 2>/dev/null
+rm -rf /etc/netns/"$0"*
+rmdir /etc/netns 2>/dev/null; :`
 
 var netnsSets atomic.Int64
 
@@ -51,6 +53,9 @@ type netns struct {
 	dropping map[int][]string
 	// slowed has the devices whose rate is limited, with their namespaces.
 	slowed map[[2]string]bool
+	// cables has the members' lines where they are long, and usual what these are when all is well.
+	cables map[int]*cable
+	usual  line
 }
 
 // newNetns makes the bridge and the clients' namespace. All of it goes when the test ends, also
@@ -143,9 +148,12 @@ func (s *netns) join(number int) {
 	s.t.Helper()
 	run(s.t, "ip", "netns", "add", s.name(number))
 	port := "port" + strconv.Itoa(number)
-	s.ip(switchNumber,
-		"link add "+port+" type veth peer name eth0 address "+netnsMAC(number)+" netns "+s.name(number),
-		"link set "+port+" master bridge up")
+	if s.cables != nil {
+		s.plug(number)
+	} else {
+		s.ip(switchNumber, "link add "+port+" type veth peer name eth0 address "+netnsMAC(number)+" netns "+s.name(number))
+	}
+	s.ip(switchNumber, "link set "+port+" master bridge up")
 	lines := []string{
 		"link set lo up", "addr add " + netnsAddress(number) + "/24 dev eth0", "link set eth0 up",
 		"rule add prio 100 lookup local", "rule del prio 0",
@@ -203,7 +211,7 @@ func (s *netns) slow(number, kbits int) {
 	}
 }
 
-// heal lets all packets pass at full speed.
+// heal lets all packets pass at full speed, over lines as long as they usually are.
 func (s *netns) heal() {
 	s.t.Helper()
 	for number, lines := range s.dropping {
@@ -213,6 +221,9 @@ func (s *netns) heal() {
 		run(s.t, "tc", "-n", end[0], "qdisc", "del", "dev", end[1], "root")
 	}
 	s.dropping, s.slowed = map[int][]string{}, map[[2]string]bool{}
+	for number := range s.cables {
+		s.stretch(number, s.usual)
+	}
 }
 
 // inside does something in a namespace: sockets that it makes belong there.
@@ -321,6 +332,7 @@ func TestNetnsGoesWithItsProcess(t *testing.T) {
 	if os.Getenv("HOLDFAST_NETNS_CHILD") != "" {
 		s := newNetns(t)
 		s.add()
+		s.resolve()
 		fmt.Println("made", s.prefix)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
@@ -343,16 +355,17 @@ func TestNetnsGoesWithItsProcess(t *testing.T) {
 	}
 	left := func() int {
 		found, _ := filepath.Glob("/run/netns/" + prefix + "*")
-		return len(found)
+		files, _ := filepath.Glob(filepath.Join(etcNetns, prefix+"*"))
+		return len(found) + len(files)
 	}
-	if left() != 3 {
-		t.Errorf("%d namespaces, not 3", left())
+	if left() != 5 {
+		t.Errorf("%d namespaces and directories for them, not 5", left())
 	}
 	_ = child.Process.Kill()
 	_ = child.Wait()
 	poll(t, 20*time.Second, func() error {
 		if n := left(); n > 0 {
-			return fmt.Errorf("%d namespaces are left", n)
+			return fmt.Errorf("%d namespaces and directories for them are left", n)
 		}
 		return nil
 	})

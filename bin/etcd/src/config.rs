@@ -220,7 +220,7 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
             cert: settings.get("discovery-cert").to_owned(),
             key: settings.get("discovery-key").to_owned(),
             cacert: settings.get("discovery-cacert").to_owned(),
-            server_name: String::new(),
+            domain: String::new(),
             insecure_transport: settings.get("discovery-insecure-transport") == "true",
             insecure_skip_verify: settings.get("discovery-insecure-skip-tls-verify") == "true",
         },

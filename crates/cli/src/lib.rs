@@ -2,9 +2,12 @@
 //!
 //! Users compare what a program prints with what etcd's prints, byte for byte, so the habits of the
 //! reference's libraries are kept here once: how flags are read and refused ([`args`]), how a
-//! command ends ([`exit`]), the five formats of an answer ([`output`]), and how values look ([`go`]).
+//! command ends ([`exit`]), the five formats of an answer ([`output`]), how values look ([`go`]), and,
+//! where it is asked for, how services are found (`dns`).
 
 pub mod args;
+#[cfg(feature = "dns")]
+pub mod dns;
 pub mod exit;
 pub mod fields;
 pub mod go;

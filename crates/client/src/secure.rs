@@ -22,8 +22,9 @@ pub struct TlsFlags {
     pub key: String,
     /// Whom to believe.
     pub cacert: String,
-    /// The name in the servers' certificates, where it is not their hosts'.
-    pub server_name: String,
+    /// The domain by which the endpoints were found, where that asks for TLS. Certificates are for the
+    /// hosts all the same, as etcd's client has it.
+    pub domain: String,
     /// Whether endpoints that do not say are spoken to as they are, if nothing else is given.
     pub insecure_transport: bool,
     /// Whether any server is believed.
@@ -33,7 +34,7 @@ pub struct TlsFlags {
 impl TlsFlags {
     /// The settings; none where endpoints that do not say are spoken to as they are.
     pub fn settings(&self) -> Option<Settings> {
-        let files = [&self.cert, &self.key, &self.cacert, &self.server_name];
+        let files = [&self.cert, &self.key, &self.cacert, &self.domain];
         let are_none = files.iter().all(|text| text.is_empty());
         if are_none && self.insecure_transport && !self.insecure_skip_verify {
             return None;
@@ -42,7 +43,6 @@ impl TlsFlags {
             cert_file: self.cert.clone(),
             key_file: self.key.clone(),
             trusted_ca_file: self.cacert.clone(),
-            server_name: self.server_name.clone(),
             skip_verify: self.insecure_skip_verify,
             ..Settings::default()
         })
@@ -113,6 +113,8 @@ mod tests {
         assert!(asked.settings().is_some_and(|settings| !settings.skip_verify));
         let skips = TlsFlags { insecure_skip_verify: true, ..plain.clone() };
         assert!(skips.settings().is_some_and(|settings| settings.skip_verify));
+        let finds = TlsFlags { domain: "example.com".into(), ..plain.clone() };
+        assert!(finds.settings().is_some_and(|settings| settings.server_name.is_empty()));
         let believes = TlsFlags { cacert: "ca".into(), ..plain };
         assert!(believes.settings().is_some_and(|settings| settings.trusted_ca_file == "ca"));
     }

@@ -2,6 +2,7 @@
 //! (reference: `client/pkg/srv`, `server/embed/config.go`).
 
 use super::dns::Dns;
+use cli::dns::join;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -29,25 +30,29 @@ impl Srv {
         let mut members = Vec::new();
         let mut errors = Vec::new();
         for (scheme, service) in [("https", "etcd-server-ssl"), ("http", "etcd-server")] {
-            let service = match self.suffix.as_str() {
+            let named = match self.suffix.as_str() {
                 "" => service.to_owned(),
                 suffix => format!("{service}-{suffix}"),
             };
-            let found = self.members_of(dns, scheme, &service, name, advertised);
+            let found = self.members_of(dns, scheme, &named, name, advertised);
             tracing::info!(
                 service_scheme = scheme,
-                service_name = %service,
+                service_name = %named,
                 server_name = name,
                 discovery_srv = %self.domain,
                 found_cluster = ?found,
-                "get cluster for SRV"
+                "get cluster for {service} SRV"
             );
             match found {
                 Ok(found) => members.extend(found),
                 Err(error) => errors.push(error),
             }
         }
-        if members.is_empty() { Err(errors.join("\n")) } else { Ok(members) }
+        let error = errors.join("\n");
+        if !error.is_empty() {
+            tracing::warn!(error, "failed to resolve during SRV discovery");
+        }
+        if members.is_empty() { Err(error) } else { Ok(members) }
     }
 
     fn members_of(
@@ -65,7 +70,7 @@ impl Srv {
         let mut why = String::new();
         let mut number = 0;
         for target in asked.map_err(fail)? {
-            let address = match dns.address(&join(&target.host, target.port)) {
+            let address = match dns.address(&target.address()) {
                 Ok(address) => address,
                 Err(error) => {
                     why = error;
@@ -108,14 +113,10 @@ fn addresses<'u>(
     advertised.iter().map(address).collect()
 }
 
-fn join(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::dns::Target;
     use super::*;
+    use cli::dns::Target;
 
     /// Records as `service -> (host, port)`, and addresses by host.
     struct Records {

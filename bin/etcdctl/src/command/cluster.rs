@@ -19,27 +19,27 @@ pub(super) async fn member(context: &Context, member: Member) -> Result<(), Exit
         Member::Remove { args } => {
             let id = id(&args)?;
             let request = MemberRemoveRequest { id };
-            let response = context.client()?.call(request, context.deadline()).await?;
+            let response = context.client().await?.call(request, context.deadline()).await?;
             let cluster = cluster(response.header.as_ref());
             context.output.show(&Changed { id, cluster, what: "removed from", response })
         }
         Member::Update { args, peer_urls } => {
             let id = id(&args)?;
             let request = MemberUpdateRequest { id, peer_ur_ls: urls(&peer_urls)? };
-            let response = context.client()?.call(request, context.deadline()).await?;
+            let response = context.client().await?.call(request, context.deadline()).await?;
             let cluster = cluster(response.header.as_ref());
             context.output.show(&Changed { id, cluster, what: "updated in", response })
         }
         Member::List { consistency } => {
             let linearizable = !is_serializable(&consistency)?;
             let request = MemberListRequest { linearizable };
-            let answer = context.client()?.call(request, context.deadline()).await?;
+            let answer = context.client().await?.call(request, context.deadline()).await?;
             context.output.show(&answer)
         }
         Member::Promote { args } => {
             let id = id(&args)?;
             let request = MemberPromoteRequest { id };
-            let response = context.client()?.call(request, context.deadline()).await?;
+            let response = context.client().await?.call(request, context.deadline()).await?;
             let cluster = cluster(response.header.as_ref());
             context.output.show(&Changed { id, cluster, what: "promoted in", response })
         }
@@ -102,7 +102,7 @@ async fn add(
         }
     };
     let request = MemberAddRequest { peer_ur_ls: checked(urls(peer_urls)?)?, is_learner };
-    let answer = context.client()?.call(request, context.deadline()).await?;
+    let answer = context.client().await?.call(request, context.deadline()).await?;
     context.output.show(&answer)?;
     if context.output.is_simple() {
         print(environment(name, peer_urls, &answer))?;
@@ -129,7 +129,7 @@ fn environment(name: &str, peer_urls: &str, answer: &MemberAddResponse) -> Strin
 }
 
 pub(super) async fn alarm(context: &Context, alarm: Alarm) -> Result<(), Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let request = |action: AlarmAction, alarm, member_id| AlarmRequest {
         action: action as i32,
         alarm,
@@ -161,7 +161,8 @@ pub(super) async fn move_leader(context: &Context, args: MoveLeader) -> Result<(
     };
     let to = go::parse_hex_unsigned(target).map_err(Exit::args)?;
     let deadline = context.deadline();
-    for endpoint in &context.global.endpoints {
+    let endpoints = context.endpoints().await?;
+    for endpoint in &endpoints {
         let client = context.client_of(vec![endpoint.clone()])?;
         let status = client.call(StatusRequest::default(), deadline).await?;
         let member = status.header.as_ref().map_or(0, |header| header.member_id);
@@ -170,7 +171,7 @@ pub(super) async fn move_leader(context: &Context, args: MoveLeader) -> Result<(
             return context.output.show(&Moved { from: status.leader, to, response });
         }
     }
-    let endpoints = context.global.endpoints.join(" ");
+    let endpoints = endpoints.join(" ");
     Err(Exit::args(format!("no leader endpoint given at [{endpoints}]")))
 }
 
@@ -190,6 +191,6 @@ pub(super) async fn downgrade(context: &Context, downgrade: Downgrade) -> Result
         Some(_) => return Err(Exit::args("too many arguments")),
     };
     let request = DowngradeRequest { action: action as i32, version };
-    let response = context.client()?.call(request, context.deadline()).await?;
+    let response = context.client().await?.call(request, context.deadline()).await?;
     context.output.show(&Downgraded { what, response })
 }

@@ -45,13 +45,16 @@ pub(super) async fn endpoint(context: &Context, endpoint: Endpoint) -> Result<()
 /// The endpoints given, or those of all members.
 async fn endpoints(context: &Context, cluster: bool) -> Result<Vec<String>, Exit> {
     if !cluster {
+        // As with etcd's, what a domain says counts for the list of members alone; but it is asked.
+        context.endpoints().await?;
         return Ok(context.global.endpoints.clone());
     }
     let request = MemberListRequest { linearizable: true };
-    let members = context.client()?.call(request, context.deadline()).await.map_err(|error| {
-        let text = "failed to fetch endpoints from etcd cluster member list";
-        Exit::error(format!("{text}: {error}"))
-    })?;
+    let members =
+        context.client().await?.call(request, context.deadline()).await.map_err(|error| {
+            let text = "failed to fetch endpoints from etcd cluster member list";
+            Exit::error(format!("{text}: {error}"))
+        })?;
     Ok(members.members.into_iter().flat_map(|member| member.client_ur_ls).collect())
 }
 

@@ -121,7 +121,7 @@ fn check_revisions(get: &Get) -> Result<(), Exit> {
 pub(super) async fn get(context: &Context, get: Get) -> Result<(), Exit> {
     let (stream, count_only, value_only) = (get.stream, get.count_only, get.print_value_only);
     let request = get_request(get)?;
-    let client = context.client()?;
+    let client = context.client().await?;
     let answer = if stream {
         client.range_in_pieces(request, context.deadline()).await?
     } else {
@@ -175,7 +175,7 @@ pub(super) fn put_request(put: Put) -> Result<PutRequest, Exit> {
 
 pub(super) async fn put(context: &Context, put: Put) -> Result<(), Exit> {
     let request = put_request(put)?;
-    let answer = context.client()?.call(request, context.deadline()).await?;
+    let answer = context.client().await?.call(request, context.deadline()).await?;
     context.output.show(&answer)
 }
 
@@ -207,7 +207,7 @@ pub(super) fn del_request(del: Del) -> Result<DeleteRangeRequest, Exit> {
 
 pub(super) async fn del(context: &Context, del: Del) -> Result<(), Exit> {
     let request = del_request(del)?;
-    let answer = context.client()?.call(request, context.deadline()).await?;
+    let answer = context.client().await?.call(request, context.deadline()).await?;
     context.output.show(&answer)
 }
 
@@ -217,6 +217,6 @@ pub(super) async fn compaction(context: &Context, args: Compaction) -> Result<()
     };
     let revision = go::parse_int(revision).map_err(Exit::error)?;
     let request = CompactionRequest { revision, physical: args.physical };
-    context.client()?.call(request, context.deadline()).await?;
+    context.client().await?.call(request, context.deadline()).await?;
     print(format!("compacted revision {revision}\n"))
 }

@@ -16,7 +16,7 @@ pub(super) async fn lease(context: &Context, lease: Lease) -> Result<(), Exit> {
         Lease::Revoke { args } => {
             let id = id(&args, "lease revoke command needs 1 argument")?;
             let request = LeaseRevokeRequest { id };
-            let answer = context.client()?.call(request, context.deadline()).await;
+            let answer = context.client().await?.call(request, context.deadline()).await;
             let response =
                 answer.map_err(|error| Exit::error(format!("failed to revoke lease ({error})")))?;
             context.output.show(&Revoked { id, response })
@@ -24,12 +24,12 @@ pub(super) async fn lease(context: &Context, lease: Lease) -> Result<(), Exit> {
         Lease::Timetolive { args, keys } => {
             let id = id(&args, "lease timetolive command needs lease ID as argument")?;
             let request = LeaseTimeToLiveRequest { id, keys };
-            let answer = context.client()?.call(request, Deadline::NONE).await;
+            let answer = context.client().await?.call(request, Deadline::NONE).await;
             let response = answer.map_err(Exit::connection)?;
             context.output.show(&TimeToLive { response, keys })
         }
         Lease::List => {
-            let answer = context.client()?.call(LeaseLeasesRequest {}, Deadline::NONE).await;
+            let answer = context.client().await?.call(LeaseLeasesRequest {}, Deadline::NONE).await;
             context.output.show(&Leases(answer.map_err(Exit::connection)?))
         }
         Lease::KeepAlive { args, once } => keep_alive(context, &args, once).await,
@@ -48,14 +48,14 @@ async fn grant(context: &Context, args: &[String]) -> Result<(), Exit> {
     };
     let ttl = go::parse_int(ttl).map_err(|error| Exit::args(format!("bad TTL ({error})")))?;
     let request = LeaseGrantRequest { ttl, id: 0 };
-    let answer = context.client()?.call(request, context.deadline()).await;
+    let answer = context.client().await?.call(request, context.deadline()).await;
     let answer = answer.map_err(|error| Exit::error(format!("failed to grant lease ({error})")))?;
     context.output.show(&Granted(answer))
 }
 
 async fn keep_alive(context: &Context, args: &[String], once: bool) -> Result<(), Exit> {
     let id = id(args, "lease keep-alive command needs lease ID as argument")?;
-    let client = context.client()?;
+    let client = context.client().await?;
     if once {
         let answer = client.keep_alive_once(id).await.map_err(Exit::connection)?;
         return context.output.show(&KeptAlive(answer));

@@ -1,6 +1,7 @@
 //! One function per command.
 
 mod cluster;
+mod discovery;
 mod endpoint;
 mod kv;
 mod lease;
@@ -26,8 +27,17 @@ pub(crate) struct Context {
 
 impl Context {
     /// A client of all endpoints.
-    pub(crate) fn client(&self) -> Result<Client, Exit> {
-        self.client_of(self.global.endpoints.iter().map(|name| name.trim().to_owned()).collect())
+    pub(crate) async fn client(&self) -> Result<Client, Exit> {
+        self.client_of(self.endpoints().await?)
+    }
+
+    /// The endpoints: those that are found by a domain, or else those that are given.
+    pub(crate) async fn endpoints(&self) -> Result<Vec<String>, Exit> {
+        let found = discovery::endpoints(&self.global).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        Ok(self.global.endpoints.iter().map(|name| name.trim().to_owned()).collect())
     }
 
     /// A client of these endpoints.
@@ -49,7 +59,7 @@ impl Context {
             cert: global.cert.clone(),
             key: global.key.clone(),
             cacert: global.cacert.clone(),
-            server_name: String::new(),
+            domain: discovery::secure_domain(global).to_owned(),
             insecure_transport: global.insecure_transport,
             insecure_skip_verify: global.insecure_skip_tls_verify,
         };
@@ -84,14 +94,6 @@ fn credentials(global: &Global) -> Result<Option<Credentials>, Exit> {
     Ok(Some(Credentials::Password { name, password }))
 }
 
-/// What cannot be done yet is refused rather than ignored.
-fn check(global: &Global) -> Result<(), Exit> {
-    if !global.discovery_srv.is_empty() {
-        return Err(Exit::args("--discovery-srv: discovery by DNS is not supported yet"));
-    }
-    Ok(())
-}
-
 /// Whether a consistency flag asks for a serializable read.
 fn is_serializable(consistency: &str) -> Result<bool, Exit> {
     match consistency {
@@ -108,7 +110,6 @@ pub(crate) async fn run(invocation: Invocation) -> Result<(), Exit> {
         return Ok(crate::args::program().print_help()?);
     };
     let global = invocation.global;
-    check(&global)?;
     if let Command::Version = command {
         return print(format!("etcdctl version: {VERSION}\nAPI version: {API_VERSION}\n"));
     }

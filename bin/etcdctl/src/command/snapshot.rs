@@ -25,14 +25,14 @@ pub(super) async fn snapshot(context: &Context, snapshot: Snapshot) -> Result<()
         return Err(Exit::args("snapshot save expects one argument <filename>"));
     };
     let path = Path::new(path);
-    let version = save(context, path).await.map_err(Exit::interrupted)?;
+    let endpoints = context.endpoints().await?;
+    let version = save(context, path, &endpoints).await.map_err(Exit::interrupted)?;
     let version = if version.is_empty() { version } else { format!("Server version {version}\n") };
     print(format!("Snapshot saved at {}\n{version}", path.display()))
 }
 
 /// Saves a snapshot beside its place and then moves it there; the version of the storage.
-async fn save(context: &Context, path: &Path) -> Result<String, String> {
-    let endpoints = &context.global.endpoints;
+async fn save(context: &Context, path: &Path, endpoints: &[String]) -> Result<String, String> {
     if endpoints.len() != 1 {
         let all = endpoints.join(" ");
         let text = "snapshot must be requested to one selected node, not multiple";
@@ -52,7 +52,7 @@ async fn save(context: &Context, path: &Path) -> Result<String, String> {
     let start = Instant::now();
     let limited = context.global.has_command_timeout;
     let deadline = if limited { context.deadline() } else { Deadline::NONE };
-    let client = context.client().map_err(|exit| exit.message().to_owned())?;
+    let client = context.client_of(endpoints.to_vec()).map_err(|exit| exit.message().to_owned())?;
     let mut stream = client.snapshot(deadline).await.map_err(|error| error.to_string())?;
     log::line("info", "fetching snapshot", &[("endpoint", json!(endpoints[0]))]);
     let size = receive(&mut stream, &mut file).await?;

@@ -90,7 +90,7 @@ pub(super) async fn txn(context: &Context, txn: Txn) -> Result<(), Exit> {
         return Err(Exit::args("txn command does not accept argument"));
     }
     let prompt = |text| if txn.interactive { print(format!("{text}\n")) } else { Ok(()) };
-    let client = context.client()?;
+    let client = context.client().await?;
     let mut lines = Lines::new()?;
     prompt("compares:")?;
     let compare = lines.section(|line| compare::parse(line).map_err(Exit::input))?;

@@ -51,7 +51,7 @@ pub(super) async fn watch(context: &Context, watch: Watch) -> Result<(), Exit> {
         return Err(Exit::args(SEPARATOR));
     }
     let task = task(watch, &named).map_err(Exit::args)?;
-    show(&context.client()?, task, context.output, &mut mpsc::channel(1).1).await?;
+    show(&context.client().await?, task, context.output, &mut mpsc::channel(1).1).await?;
     Err(Exit::interrupted("watch is canceled by the server"))
 }
 
@@ -157,7 +157,7 @@ async fn execute(exec: &[OsString], answer: &WatchAnswer) -> Result<(), Exit> {
 
 /// Takes lines until there are no more: `watch` begins one, `progress` asks all of them.
 async fn interactive(context: &Context, named: &[OsString]) -> Result<(), Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let (sender, mut typed) = mpsc::channel(LINES_MAX);
     std::thread::spawn(move || read(&sender));
     let (failures, mut failed) = mpsc::channel(1);
