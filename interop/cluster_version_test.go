@@ -1,10 +1,13 @@
 package interop
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -247,4 +250,151 @@ func (n *node) says(path string) (string, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return string(body), err
+}
+
+// A single member: what etcd v3.6 stored is raised by ours, and refused by etcd v3.6 afterwards, with
+// the words it has for what etcd v3.7 stored; after a downgrade it goes back.
+func TestSingleMemberChangesItsVersion(t *testing.T) {
+	t.Parallel()
+	said := map[string][]string{}
+	var mu sync.Mutex
+	t.Run("both", func(t *testing.T) {
+		for _, kind := range []string{"e", "o"} {
+			t.Run(kind, func(t *testing.T) {
+				t.Parallel()
+				refusal := changesItsVersion(t, kind)
+				mu.Lock()
+				defer mu.Unlock()
+				said[kind] = refusal
+			})
+		}
+	})
+	if !t.Failed() && len(said["e"]) == 0 {
+		t.Error("etcd v3.6 does not say why it refuses what etcd v3.7 stored")
+	}
+	differ(t, said["e"], said["o"])
+}
+
+// changesItsVersion gives what etcd v3.6 says about what this kind of member stored.
+func changesItsVersion(t *testing.T, kind string) []string {
+	c := newCluster(t, bins(t, "6")).start()
+	n, old, own := c.nodes[0], bins(t, "6")[0], bins(t, kind)[0]
+	c.untilVersions("3.6.0")
+	kept := newKept(c)
+	hash := c.hash(n)
+	restart := func(end func(), bin, version string) {
+		end()
+		n.bin = bin
+		n.start()
+		c.untilVersions(version)
+		kept.check()
+	}
+	restart(n.stop, own, "3.7.0")
+	n.stop()
+	n.bin = old
+	refusal := n.refuses()
+	restart(func() {}, own, "3.7.0")
+	c.goDown("3.6")
+	c.untilVersions("3.6.0")
+	for _, end := range []func(){n.kill, n.stop} {
+		restart(end, own, "3.6.0")
+		if enabled, err := n.says("/downgrade/enabled"); err != nil || enabled != "true" {
+			t.Errorf("%s: whether the downgrade is enabled after a restart: %s (%v)", kind, enabled, err)
+		}
+	}
+	restart(n.stop, old, "3.6.0")
+	c.untilDowngraded()
+	restart(n.stop, own, "3.7.0")
+	if now := c.hash(n); now != hash {
+		t.Errorf("%s: the hash was %s and is %s", kind, hash, now)
+	}
+	return refusal
+}
+
+// Members of both versions join by the snapshots of leaders of both versions.
+func TestMembersOfBothVersionsJoin(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, bins(t, "666"), "--snapshot-count=100", "--snapshot-catchup-entries=50").start()
+	kept := newKept(c)
+	a := newAudit(c, 4)
+	a.progress(300)
+	for i, kind := range []string{"o", "6", "o"} {
+		c.remove(c.nodes[0])
+		n := c.add(bins(t, kind)[0], i == 1)
+		a.client.SetEndpoints(c.endpoints()...)
+		a.progress(100)
+		c.lead(n)
+		a.progress(100)
+		c.untilVersions("3.6.0")
+	}
+	a.finish()
+	kept.check()
+	c.sameState()
+}
+
+// A member of the higher version does not join a cluster that goes down, and one that is told so by
+// etcd's members or by ours says the same.
+func TestNobodyJoinsAboveADowngrade(t *testing.T) {
+	t.Parallel()
+	for _, kinds := range []string{"eo", "oe"} {
+		t.Run(kinds, func(t *testing.T) {
+			t.Parallel()
+			programs := bins(t, kinds)
+			c := newCluster(t, programs[:1]).start()
+			c.untilVersions("3.7.0")
+			c.goDown("3.6")
+			c.untilVersions("3.6.0")
+			n := c.newNode(programs[1])
+			client := c.dial()
+			defer client.Close()
+			if _, err := client.MemberAddAsLearner(ctx(t), []string{n.peer}); err != nil {
+				t.Fatal(err)
+			}
+			n.initial, n.state = c.nodes[0].initial+","+n.name+"="+n.peer, "existing"
+			n.launch()
+			n.ended(20 * time.Second)
+			if want := "incompatible with current running cluster"; !strings.Contains(n.tail(), want) {
+				t.Errorf("%s says %s", n.bin, n.tail())
+			}
+		})
+	}
+}
+
+// hash is that of all keys of a member with their history.
+func (c *cluster) hash(n *node) string {
+	c.t.Helper()
+	client := c.dial(n)
+	defer client.Close()
+	hash, err := client.HashKV(ctx(c.t), n.client, 0)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return fmt.Sprintf("%d at %d", hash.Hash, hash.HashRevision)
+}
+
+// refuses starts a member that cannot go on, and gives what its log says of it.
+func (n *node) refuses() []string {
+	n.t.Helper()
+	before, err := os.ReadFile(n.dir + ".log")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.launch()
+	n.ended(20 * time.Second)
+	all, err := os.ReadFile(n.dir + ".log")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var said []string
+	for _, line := range strings.Split(string(all[len(before):]), "\n") {
+		var entry map[string]any
+		if json.Unmarshal([]byte(line), &entry) != nil {
+			continue
+		}
+		level := entry["level"]
+		if level == "error" || level == "panic" || level == "fatal" {
+			said = append(said, fmt.Sprintf("%v: %v: %v", level, entry["msg"], entry["error"]))
+		}
+	}
+	return said
 }

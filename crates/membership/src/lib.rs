@@ -15,7 +15,7 @@ pub use initial::{InitialCluster, ParseError};
 pub use member::Member;
 pub use members::{Downgrade, LEARNERS_MAX, Members, Refusal};
 pub use storage::{
-    MigrationError, Version, check_storage, migrate, set_storage_version, storage_version,
-    written_storage_version,
+    MigrationError, Version, check_storage, migrate, migrate_from, set_storage_version,
+    storage_version, written_storage_version,
 };
 pub use v2::snapshot_data;

@@ -57,6 +57,8 @@ pub enum MigrationError {
 impl Version {
     /// The newest that is understood here.
     pub const NEWEST: Version = Version { major: 3, minor: 7, patch: 0 };
+    /// That of a database which was written to and does not say what it stores.
+    pub const UNWRITTEN: Version = Version { major: 3, minor: 5, patch: 0 };
 
     /// The version without its patch.
     pub fn minor_only(self) -> Version {
@@ -95,7 +97,7 @@ pub fn storage_version(view: &View) -> Result<Version, MigrationError> {
     if term.iter().all(|byte| *byte == 0) {
         return Err(MigrationError::Unknown);
     }
-    Ok(Version { major: 3, minor: 5, patch: 0 })
+    Ok(Version::UNWRITTEN)
 }
 
 /// Whether a database stores what this version understands. One that does not say what it stores
@@ -121,7 +123,19 @@ pub fn migrate(
     log: Option<Version>,
     target: Version,
 ) -> Result<(), MigrationError> {
-    let current = storage_version(view)?;
+    migrate_from(storage_version(view)?, txn, log, target)
+}
+
+/// The same where it is known what is stored.
+///
+/// # Errors
+/// See [`migrate`].
+pub fn migrate_from(
+    current: Version,
+    txn: &mut MaintenanceTxn<'_>,
+    log: Option<Version>,
+    target: Version,
+) -> Result<(), MigrationError> {
     check_plan(current, target).map_err(MigrationError::NoPlan)?;
     if let Some(found) = log.filter(|found| target < current && target < *found) {
         return Err(MigrationError::NewerLog { target, found });
