@@ -34,6 +34,9 @@ func TestDowngradeInPlace(t *testing.T) {
 			a.progress(50)
 			c.goDown("3.6")
 			c.untilVersions("3.6.0")
+			for _, n := range c.nodes {
+				n.untilLogged("The server is ready to downgrade")
+			}
 			a.progress(50)
 			for i, n := range c.nodes {
 				n.stop()
@@ -109,11 +112,37 @@ func TestMixedWithTheVersionBefore(t *testing.T) {
 				load.progress(500)
 				load.alarms(n)
 				load.history(n)
+				c.keepAliveEverywhere()
 				c.untilVersions("3.6.0")
 			}
 			load.finish()
 			c.sameState()
 		})
+	}
+}
+
+// keepAliveEverywhere renews a lease at every member, whoever leads.
+func (c *cluster) keepAliveEverywhere() {
+	c.t.Helper()
+	for i, n := range c.nodes {
+		client := c.dial(n)
+		poll(c.t, 20*time.Second, func() error {
+			lease, err := client.Grant(short(c.t), 3600)
+			if err != nil {
+				return err
+			}
+			for _, other := range []*node{n, c.nodes[(i+1)%len(c.nodes)]} {
+				at := c.dial(other)
+				kept, err := at.KeepAliveOnce(short(c.t), lease.ID)
+				at.Close()
+				if err != nil || kept.TTL != 3600 {
+					return fmt.Errorf("%s renews as %v: %w", other.name, kept, err)
+				}
+			}
+			_, err = client.Revoke(short(c.t), lease.ID)
+			return err
+		})
+		client.Close()
 	}
 }
 
@@ -397,4 +426,15 @@ func (n *node) refuses() []string {
 		}
 	}
 	return said
+}
+
+// untilLogged waits for a message in the member's log.
+func (n *node) untilLogged(message string) {
+	n.t.Helper()
+	poll(n.t, 20*time.Second, func() error {
+		if text, err := os.ReadFile(n.dir + ".log"); err != nil || !strings.Contains(string(text), message) {
+			return fmt.Errorf("%s (%s) does not say %q: %v", n.name, n.bin, message, err)
+		}
+		return nil
+	})
 }

@@ -38,7 +38,8 @@ fn look(shared: &Arc<Shared>) {
     if let Some(ver) = decide(&versions, members.cluster_version(), target) {
         return set_version(shared, ver);
     }
-    if target.is_some_and(|target| versions::all_are_at(&versions, target)) {
+    if let Some(target) = target.filter(|target| versions::all_are_at(&versions, target)) {
+        tracing::info!(cluster_version = %target, "the cluster has been downgraded");
         let request = DowngradeInfoSetRequest { enabled: false, ver: String::new() };
         let waiter = Waiter::Own(Box::new(|_| {}));
         shared.propose(Kind::DowngradeInfoSet, &request.encode_to_vec(), waiter);

@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(down(&[new.clone(), None], "3.7.0"), None);
         assert_eq!(down(&[new.clone(), some("3.6.4")], "3.7.0"), None);
         assert_eq!(down(&[new.clone(), some("3.6.4")], "3.6.0"), None);
-        assert_eq!(down(&[new.clone()], "3.6.0"), None);
+        assert_eq!(down(std::slice::from_ref(&new), "3.6.0"), None);
         assert!(all_are_at(&[some("3.6.4"), some("3.6.16")], "3.6.0"));
         assert!(!all_are_at(&[some("3.6.4"), new], "3.6.0"));
         assert!(!all_are_at(&[some("3.6.4"), None], "3.6.0"));

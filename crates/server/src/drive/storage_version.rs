@@ -24,7 +24,28 @@ impl ApplyDriver {
     }
 
     fn migrate_storage(&mut self) {
-        // Versions that no step leads to stay as they are, as in etcd.
-        let _ = self.applier.machine.migrate_storage();
+        let machine = &mut self.applier.machine;
+        let Some(next) = machine.next_storage_version() else { return };
+        if let Some(stored) = machine.storage_version() {
+            tracing::info!(
+                cluster_version = %next,
+                storage_version = %stored,
+                "cluster version differs from storage version."
+            );
+        }
+        if let Err(error) = machine.migrate_storage() {
+            // Versions that no step leads to stay as they are, as in etcd.
+            tracing::error!(cluster_version = %next, %error, "failed to update storage version");
+            return;
+        }
+        tracing::info!(new_storage_version = %next, "updated storage version");
+        let downgrade = machine.members.downgrade();
+        if downgrade.enabled {
+            tracing::info!(
+                target_version = %downgrade.target_version,
+                server_version = crate::VERSION,
+                "The server is ready to downgrade"
+            );
+        }
     }
 }
