@@ -50,7 +50,9 @@ func mixedRounds() int {
 
 // load sends seeded requests of every kind to all members at once.
 type load struct {
-	c       *cluster
+	c *cluster
+	// wanted leaves requests out.
+	wanted  func(proto.Message) bool
 	cancel  context.CancelFunc
 	senders sync.WaitGroup
 	mu      sync.Mutex
@@ -59,10 +61,15 @@ type load struct {
 }
 
 func newLoad(c *cluster) *load {
+	return newLoadOf(c, func(proto.Message) bool { return true })
+}
+
+// newLoadOf sends only what is wanted.
+func newLoadOf(c *cluster, wanted func(proto.Message) bool) *load {
 	c.t.Helper()
 	running, cancel := context.WithCancel(context.Background())
 	c.t.Cleanup(cancel)
-	l := &load{c: c, cancel: cancel, rev: 1}
+	l := &load{c: c, wanted: wanted, cancel: cancel, rev: 1}
 	for i, n := range c.nodes {
 		client, other := c.dial(n), c.dial(c.nodes[(i+1)%len(c.nodes)])
 		l.senders.Add(2)
@@ -77,6 +84,9 @@ func (l *load) send(running context.Context, client *clientv3.Client, seed int64
 	r := &requests{Rand: rand.New(rand.NewSource(seed)), rev: 1}
 	for running.Err() == nil {
 		method, in, out := r.next()
+		if !l.wanted(in) {
+			continue
+		}
 		if grant, ok := in.(*pb.LeaseGrantRequest); ok && r.Intn(2) == 0 {
 			// Some expire on the way.
 			grant.ID, grant.TTL = 0, 1

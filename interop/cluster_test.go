@@ -360,15 +360,18 @@ func short(t testing.TB) context.Context {
 	return c
 }
 
-// bins names programs: o is ours, e is etcd.
+// bins names programs: o is ours, e is etcd, 6 is the version of etcd before.
 func bins(t testing.TB, kinds string) []string {
 	t.Helper()
 	own, reference := ours(t), tool(t, "etcd")
 	var all []string
 	for _, kind := range kinds {
-		if kind == 'o' {
+		switch kind {
+		case 'o':
 			all = append(all, own)
-		} else {
+		case '6':
+			all = append(all, tool(t, "etcd36"))
+		default:
 			all = append(all, reference)
 		}
 	}

@@ -22,6 +22,7 @@ pub mod quota;
 mod refusal;
 mod reply;
 mod txn;
+mod versions;
 
 pub use alarm::Alarms;
 pub use envelope::{Envelope, Kind, Request};

@@ -2,7 +2,7 @@
 
 use crate::envelope::{self, Kind, Request};
 use crate::quota::{self, Quota};
-use crate::{Alarms, Fault, Refusal, Reply, kv, txn};
+use crate::{Alarms, Fault, Refusal, Reply, kv, txn, versions};
 use backend::{ApplyTxn, Backend, EntryId, Table};
 use bytes::Bytes;
 use lease::Lessor;
@@ -60,7 +60,10 @@ pub enum Effect {
     /// the client hears of it.
     OutOfSpace,
     /// The cluster's version was set.
-    ClusterVersion,
+    ClusterVersion {
+        /// To one below the last: a log that holds higher ones stops members of that version.
+        is_lower: bool,
+    },
 }
 
 /// The result of one entry.
@@ -119,6 +122,7 @@ impl Machine {
             lessor.restore_attachment(key, id);
         }
         let mut members = Members::load(&view)?;
+        versions::check(&view, &members)?;
         members.set_learners_max(config.learners_max);
         let machine = Machine {
             members,
@@ -176,6 +180,9 @@ impl Machine {
                  version does not apply",
                 at.index
             )));
+        }
+        if let Request::ClusterVersionSet(request) = &envelope.request {
+            versions::check_cluster(&request.ver)?;
         }
         let skip_ranges = !wanted(envelope.id);
         let size = self.backend.size();
@@ -309,8 +316,9 @@ impl Step<'_, '_> {
             }
             Request::Alarm(alarm) => self.alarm(alarm).map(Reply::Alarm),
             Request::ClusterVersionSet(request) => {
+                let is_lower = versions::is_below(&request.ver, self.members.cluster_version());
                 self.members.set_cluster_version(&mut self.txn, &request.ver);
-                self.effect = Effect::ClusterVersion;
+                self.effect = Effect::ClusterVersion { is_lower };
                 Ok(Reply::Done)
             }
             Request::ClusterMemberAttrSet(request) => {

@@ -14,5 +14,8 @@ pub use ids::{cluster_id, member_id};
 pub use initial::{InitialCluster, ParseError};
 pub use member::Member;
 pub use members::{Downgrade, LEARNERS_MAX, Members, Refusal};
-pub use storage::{MigrationError, Version, migrate, set_storage_version, storage_version};
+pub use storage::{
+    MigrationError, Version, check_storage, migrate, migrate_from, set_storage_version,
+    storage_version, written_storage_version,
+};
 pub use v2::snapshot_data;

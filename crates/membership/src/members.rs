@@ -1,6 +1,5 @@
 //! The members of the cluster, as committed entries made them.
 
-use crate::storage::STORAGE_VERSION;
 use crate::{InitialCluster, Member};
 use backend::{ApplyTxn, Fault, MaintenanceTxn, Table, View};
 use bytes::Bytes;
@@ -293,15 +292,10 @@ impl Members {
         }
     }
 
-    /// Sets the cluster's version, and the storage's with it.
+    /// Sets the cluster's version. The storage's follows when this member is ready for it.
     pub fn set_cluster_version(&mut self, txn: &mut ApplyTxn<'_>, version: &str) {
         self.cluster_version = Some(version.to_owned());
-        let text = Bytes::copy_from_slice(version.as_bytes());
-        txn.put(Table::Cluster, CLUSTER_VERSION, text.clone());
-        // Since 3.6 the storage says its version too; this storage is that of the cluster version.
-        if version_at_least(version, (3, 6)) {
-            txn.put(Table::Meta, STORAGE_VERSION, text);
-        }
+        txn.put(Table::Cluster, CLUSTER_VERSION, Bytes::copy_from_slice(version.as_bytes()));
     }
 
     /// Begins or ends a downgrade.
@@ -341,10 +335,4 @@ fn parse_id(key: &[u8]) -> Option<u64> {
 fn context(change: &ConfChange) -> Result<Context, Refusal> {
     serde_json::from_slice(change.context.as_deref().unwrap_or_default())
         .map_err(|_| Refusal::Malformed)
-}
-
-fn version_at_least(version: &str, (major, minor): (u32, u32)) -> bool {
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    found >= (major, minor)
 }

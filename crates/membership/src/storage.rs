@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::fmt;
 use thiserror::Error;
 
-pub(crate) const STORAGE_VERSION: &[u8] = b"storageVersion";
+const STORAGE_VERSION: &[u8] = b"storageVersion";
 const TERM: &[u8] = b"term";
 
 /// The versions in whose step up something changed.
@@ -55,6 +55,16 @@ pub enum MigrationError {
 }
 
 impl Version {
+    /// The newest that is understood here.
+    pub const NEWEST: Version = Version { major: 3, minor: 7, patch: 0 };
+    /// That of a database which was written to and does not say what it stores.
+    pub const UNWRITTEN: Version = Version { major: 3, minor: 5, patch: 0 };
+
+    /// The version without its patch.
+    pub fn minor_only(self) -> Version {
+        Version { patch: 0, ..self }
+    }
+
     /// Reads `major.minor.patch`.
     pub fn parse(text: &str) -> Option<Version> {
         let mut parts = text.splitn(3, '.').map(|part| part.parse::<i64>().ok());
@@ -69,21 +79,37 @@ impl fmt::Display for Version {
     }
 }
 
+/// The version of what a database says that it stores; nothing where that is older than 3.6.
+pub fn written_storage_version(view: &View) -> Option<Version> {
+    let text = view.get(Table::Meta, STORAGE_VERSION)?;
+    Version::parse(std::str::from_utf8(&text).ok()?)
+}
+
 /// The version of what a database stores.
 ///
 /// # Errors
 /// [`MigrationError::Unknown`].
 pub fn storage_version(view: &View) -> Result<Version, MigrationError> {
-    let text = view.get(Table::Meta, STORAGE_VERSION);
-    let text = text.as_deref().and_then(|text| std::str::from_utf8(text).ok());
-    if let Some(version) = text.and_then(Version::parse) {
+    if let Some(version) = written_storage_version(view) {
         return Ok(version);
     }
     let term = view.get(Table::Meta, TERM).unwrap_or_default();
     if term.iter().all(|byte| *byte == 0) {
         return Err(MigrationError::Unknown);
     }
-    Ok(Version { major: 3, minor: 5, patch: 0 })
+    Ok(Version::UNWRITTEN)
+}
+
+/// Whether a database stores what this version understands. One that does not say what it stores
+/// is older, or new.
+///
+/// # Errors
+/// [`MigrationError::NoPlan`].
+pub fn check_storage(view: &View) -> Result<(), MigrationError> {
+    match storage_version(view) {
+        Ok(current) => check_plan(current, Version::NEWEST).map_err(MigrationError::NoPlan),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Makes what is stored that of another version. `log` is the lowest version that can read the
@@ -97,7 +123,19 @@ pub fn migrate(
     log: Option<Version>,
     target: Version,
 ) -> Result<(), MigrationError> {
-    let current = storage_version(view)?;
+    migrate_from(storage_version(view)?, txn, log, target)
+}
+
+/// The same where it is known what is stored.
+///
+/// # Errors
+/// See [`migrate`].
+pub fn migrate_from(
+    current: Version,
+    txn: &mut MaintenanceTxn<'_>,
+    log: Option<Version>,
+    target: Version,
+) -> Result<(), MigrationError> {
     check_plan(current, target).map_err(MigrationError::NoPlan)?;
     if let Some(found) = log.filter(|found| target < current && target < *found) {
         return Err(MigrationError::NewerLog { target, found });
@@ -128,7 +166,7 @@ pub fn set_storage_version(txn: &mut MaintenanceTxn<'_>, version: Version) {
     if version < WRITTEN_SINCE {
         txn.delete(Table::Meta, STORAGE_VERSION);
     } else {
-        let text = Version { patch: 0, ..version }.to_string();
+        let text = version.minor_only().to_string();
         txn.put(Table::Meta, STORAGE_VERSION, Bytes::from(text));
     }
 }

@@ -4,6 +4,10 @@
 use crate::Members;
 use serde_json::{Map, Value, json};
 
+/// Places in the old store's history of events. It is empty, but must have them: etcd v3.6 goes on
+/// writing into it as it stands.
+const HISTORY_PLACES: usize = 1000;
+
 /// What the `data` of a raft snapshot holds.
 pub fn snapshot_data(members: &Members, index: u64) -> Vec<u8> {
     let mut list = Map::new();
@@ -44,7 +48,13 @@ pub fn snapshot_data(members: &Members, index: u64) -> Vec<u8> {
     let store = json!({
         "Root": directory("/", root),
         "WatcherHub": { "EventHistory": {
-            "Queue": { "Events": null, "Size": 0, "Front": 0, "Back": 0, "Capacity": 1000 },
+            "Queue": {
+                "Events": vec![Value::Null; HISTORY_PLACES],
+                "Size": 0,
+                "Front": 0,
+                "Back": 0,
+                "Capacity": HISTORY_PLACES,
+            },
             "StartIndex": 0,
             "LastIndex": 0,
         } },

@@ -86,3 +86,12 @@ fn the_old_store_tells_who_was_removed() {
     assert_eq!(removed["Path"], "/0/removed_members/b2");
     assert_eq!((&removed["Value"], &removed["Children"]), (&Value::from(""), &Value::Null));
 }
+
+#[test]
+fn the_history_of_the_old_store_has_room_for_what_it_says() {
+    let members = Members::load(&open().reader().view()).unwrap();
+    let store: Value = serde_json::from_slice(&snapshot_data(&members, 2)).unwrap();
+    let queue = &store["WatcherHub"]["EventHistory"]["Queue"];
+    assert_eq!(queue["Events"].as_array().map(Vec::len), Some(1000));
+    assert_eq!(queue["Capacity"], 1000);
+}

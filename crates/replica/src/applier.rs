@@ -40,6 +40,8 @@ pub struct Applier {
     pub(crate) home: Home,
     snapshot_count: u64,
     last_snapshot: u64,
+    /// The next commit makes a snapshot, however few entries came since the last one.
+    snapshot_is_forced: bool,
     /// What the commit under way will make durable, and whether the log is to record it.
     committing: Option<(SnapshotDue, bool)>,
     /// What the last commit made durable.
@@ -54,7 +56,16 @@ impl Applier {
         last_snapshot: u64,
     ) -> Applier {
         let committed = Some(state_of(&machine));
-        Applier { machine, home, snapshot_count, last_snapshot, committing: None, committed }
+        let (snapshot_is_forced, committing) = (false, None);
+        Applier {
+            machine,
+            home,
+            snapshot_count,
+            last_snapshot,
+            snapshot_is_forced,
+            committing,
+            committed,
+        }
     }
 
     /// Applies entries, one after another. `wanted(id)` tells whether somebody waits; `each` sees
@@ -73,8 +84,10 @@ impl Applier {
         for entry in entries {
             let outcome = self.machine.apply(entry, &wanted)?;
             each(&outcome);
-            if let Effect::ConfChange(change) = &outcome.effect {
-                applied.conf_changes.push(change.clone());
+            match &outcome.effect {
+                Effect::ConfChange(change) => applied.conf_changes.push(change.clone()),
+                Effect::ClusterVersion { is_lower: true } => self.snapshot_is_forced = true,
+                _ => {}
             }
             (applied.index, applied.term) = (entry.index(), entry.term());
             applied.outcomes.push(outcome);
@@ -82,13 +95,23 @@ impl Applier {
         Ok(applied)
     }
 
+    /// Has the next commit make a snapshot. Gives the index that it will reach at least, or nothing
+    /// where there is one as of all that is applied.
+    pub fn force_snapshot(&mut self) -> Option<u64> {
+        let index = self.machine.backend.applied().index;
+        self.snapshot_is_forced = index > self.last_snapshot;
+        self.snapshot_is_forced.then_some(index)
+    }
+
     /// Takes what waits to be committed; see [`apply::backend::Backend::freeze`].
     pub fn freeze(&mut self) -> Option<CommitJob> {
         let job = self.machine.backend.freeze()?;
         let state = state_of(&self.machine);
-        let is_due = state.index >= self.last_snapshot + self.snapshot_count;
+        let is_due = state.index >= self.last_snapshot + self.snapshot_count
+            || self.snapshot_is_forced && state.index > self.last_snapshot;
         if is_due {
             self.last_snapshot = state.index;
+            self.snapshot_is_forced = false;
         }
         self.committing = Some((state, is_due));
         Some(job)
@@ -110,6 +133,7 @@ impl Applier {
     /// A snapshot was installed: those made here before mean nothing any more.
     pub(crate) fn forget_snapshots(&mut self, installed: u64) {
         self.last_snapshot = installed;
+        self.snapshot_is_forced = false;
         self.committing = None;
         self.committed = Some(state_of(&self.machine));
     }

@@ -175,7 +175,7 @@ impl Member {
         };
         let log = LogDesk::new(parts.log_writer, Arc::clone(&failed));
         let shared = Arc::clone(&self.shared);
-        let driver = ApplyDriver::new(parts.applier, shared, Arc::clone(&log), failed, timing);
+        let mut driver = ApplyDriver::new(parts.applier, shared, Arc::clone(&log), failed, timing);
         driver.publish_state();
         let pace = Pace {
             tick: config.heartbeat_interval,
@@ -218,8 +218,8 @@ impl Member {
         Ok(())
     }
 
-    /// Tells the cluster the member's name and client URLs. One that leads itself sets the cluster's
-    /// version as well. Goes on until it is done, the member fails, or `give_up` says so.
+    /// Tells the cluster the member's name and client URLs. One that is all of its cluster sets the
+    /// cluster's version as well. Goes on until it is done, the member fails, or `give_up` says so.
     ///
     /// # Errors
     /// Where it was not done.
@@ -251,10 +251,10 @@ impl Member {
                 Err(_) => {}
             }
         }
-        let is_set = self.cluster_version().as_deref() == Some(crate::CLUSTER_VERSION);
-        if self.shared.may_read() && !is_set {
-            let version = ClusterVersionSetRequest { ver: crate::CLUSTER_VERSION.into() };
-            self.propose_own(Kind::ClusterVersionSet, &version)?;
+        if self.shared.may_read()
+            && let Some(ver) = crate::cluster::own_version(&self.shared.roster.members())
+        {
+            self.propose_own(Kind::ClusterVersionSet, &ClusterVersionSetRequest { ver })?;
         }
         Ok(())
     }

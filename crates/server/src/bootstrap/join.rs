@@ -95,23 +95,25 @@ fn own_id(
 
 /// Whether one of them at least runs a version that this member can live with, and none another.
 fn is_compatible(others: &[&Member], connector: &Connector) -> bool {
-    let (major, mut newest) = minor_of(CLUSTER_VERSION).expect("it is a version");
+    let (major, minor) = minor_of(CLUSTER_VERSION).expect("it is a version");
+    let (mut oldest, mut newest) = (OLDEST, (major, minor));
     let says = |path| {
         let page = move |member: &&Member| {
             get(member.peer_urls.clone(), path, VERSION_LIMIT, connector).ok()
         };
         others.iter().filter_map(page)
     };
-    // While it goes down, the cluster's version is still the higher one.
+    // A cluster that goes down takes members of the version that it goes to.
     if says("/downgrade/enabled").next().is_some_and(|page| &page.body[..] == b"true") {
-        newest += 1;
+        newest = (major, minor + 1);
+        oldest = newest;
     }
     let versions = says("/version").filter_map(|page| {
         let page: serde_json::Value = serde_json::from_slice(&page.body).ok()?;
         minor_of(page.get("etcdcluster")?.as_str()?)
     });
     let versions: Vec<(u64, u64)> = versions.collect();
-    let fits = |version: &(u64, u64)| (OLDEST..=(major, newest)).contains(version);
+    let fits = |version: &(u64, u64)| (oldest..=newest).contains(version);
     !versions.is_empty() && versions.iter().all(fits)
 }
 

@@ -17,11 +17,11 @@ pub(crate) use hand_over::hand_over;
 pub(crate) use held::{Held, Proposal};
 pub(crate) use lateness::Lateness;
 pub(crate) use led_streams::LedStreams;
-pub(crate) use monitor::run as run_monitor;
+pub(crate) use monitor::{own_version, run as run_monitor};
 pub(crate) use network::{Inbound, PeerHandler};
 pub(crate) use reads::{Read, Reads};
 pub(crate) use roster::Roster;
-pub(crate) use versions::{decide, downgrade_target, is_version, minor_of};
+pub(crate) use versions::{downgrade_target, is_version, minor_of};
 
 use apply::backend::Snapshot;
 use bytes::Bytes;

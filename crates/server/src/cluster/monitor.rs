@@ -1,12 +1,13 @@
 //! The leader looks after the cluster's version.
 
-use super::{decide, versions};
+use super::versions::{self, decide};
 use crate::VERSION;
 use crate::drive::Waiter;
 use crate::mailbox::{Heed, Mailbox, Woken};
 use crate::shared::Shared;
 use crate::web::Promise;
 use apply::Kind;
+use apply::membership::Members;
 use prost::Message;
 use proto::membershippb::{ClusterVersionSetRequest, DowngradeInfoSetRequest};
 use std::sync::Arc;
@@ -33,33 +34,30 @@ fn look(shared: &Arc<Shared>) {
     let members = shared.roster.members();
     let versions = gather(shared);
     let downgrade = members.downgrade();
-    if downgrade.enabled {
-        return follow_downgrade(shared, &versions, &downgrade.target_version);
+    let target = downgrade.enabled.then_some(downgrade.target_version.as_str());
+    if let Some(ver) = decide(&versions, members.cluster_version(), target) {
+        return set_version(shared, ver);
     }
-    if let Some(ver) = decide(&versions, members.cluster_version()) {
-        set_version(shared, ver);
+    if let Some(target) = target.filter(|target| versions::all_are_at(&versions, target)) {
+        tracing::info!(cluster_version = %target, "the cluster has been downgraded");
+        let request = DowngradeInfoSetRequest { enabled: false, ver: String::new() };
+        let waiter = Waiter::Own(Box::new(|_| {}));
+        shared.propose(Kind::DowngradeInfoSet, &request.encode_to_vec(), waiter);
     }
+}
+
+/// The version that a member sets which is all of its cluster, if it is another than now.
+pub(crate) fn own_version(members: &Members) -> Option<String> {
+    let downgrade = members.downgrade();
+    let target = downgrade.enabled.then_some(downgrade.target_version.as_str());
+    let is_alone = members.list().count() == 1;
+    is_alone.then(|| decide(&[Some(VERSION.to_owned())], members.cluster_version(), target))?
 }
 
 fn set_version(shared: &Arc<Shared>, ver: String) {
     let request = ClusterVersionSetRequest { ver }.encode_to_vec();
     // If it does not come through, it is decided again.
     shared.propose(Kind::ClusterVersionSet, &request, Waiter::Own(Box::new(|_| {})));
-}
-
-/// The cluster takes the version to go down to at once, and is done when every member has it.
-fn follow_downgrade(shared: &Arc<Shared>, versions: &[Option<String>], target: &str) {
-    let goal = versions::minor_of(target);
-    let current = shared.roster.members().cluster_version().and_then(versions::minor_of);
-    if current != goal {
-        return set_version(shared, target.to_owned());
-    }
-    let has_it = |version: &Option<String>| version.as_deref().and_then(versions::minor_of) == goal;
-    if versions.iter().all(has_it) {
-        let request = DowngradeInfoSetRequest { enabled: false, ver: String::new() };
-        let waiter = Waiter::Own(Box::new(|_| {}));
-        shared.propose(Kind::DowngradeInfoSet, &request.encode_to_vec(), waiter);
-    }
 }
 
 /// What each member says; none where one does not answer.

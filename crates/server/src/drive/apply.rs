@@ -66,6 +66,8 @@ pub(crate) struct ApplyDriver {
     /// Lease -> when its revocation was proposed.
     revoking: HashMap<i64, u64>,
     pub(super) awaiting: VecDeque<Awaiting>,
+    /// The storage takes the cluster's lower version when a snapshot up to here is recorded.
+    pub(super) lowers_at: Option<u64>,
 }
 
 impl ApplyDriver {
@@ -94,6 +96,7 @@ impl ApplyDriver {
             restoring: None,
             revoking: HashMap::new(),
             awaiting: VecDeque::new(),
+            lowers_at: None,
         }
     }
 
@@ -186,9 +189,10 @@ impl ApplyDriver {
     }
 
     /// Shows in the metrics what was on the disk when the member started.
-    pub(crate) fn publish_state(&self) {
+    pub(crate) fn publish_state(&mut self) {
         self.publish_sizes();
         self.publish_cluster_version();
+        self.follow_cluster_version();
         self.shared.metrics.member.show_alarms(self.applier.machine.alarms());
     }
 
@@ -268,7 +272,10 @@ impl ApplyDriver {
         let mut answers = Vec::with_capacity(applied.outcomes.len());
         for mut outcome in applied.outcomes {
             match (&outcome.effect, outcome.kind) {
-                (Effect::ClusterVersion, _) => self.publish_cluster_version(),
+                (Effect::ClusterVersion { .. }, _) => {
+                    self.publish_cluster_version();
+                    self.follow_cluster_version();
+                }
                 (_, Some(Kind::Alarm)) => {
                     shared.metrics.member.show_alarms(self.applier.machine.alarms());
                 }

@@ -110,9 +110,10 @@ fn work(shared: &Shared, log: &mut LogWriter, events: &mut Vec<LogEvent>) -> Res
     log.prepare()?;
     for due in snapshots {
         let (begun, disk) = (Instant::now(), &shared.metrics.disk);
-        let busy = disk.snapshots.total();
+        let (busy, index) = (disk.snapshots.total(), due.index);
         log.save_snapshot(due)?;
         disk.snapshot_saved(begun.elapsed(), disk.snapshots.total() - busy);
+        shared.on_apply(move |driver| driver.snapshot_recorded(index));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod hub;
 mod hub_queue;
 mod log;
 mod snapshots;
+mod storage_version;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
 pub(crate) use self::core::{CoreDriver, Pace, run as run_core};

@@ -57,7 +57,7 @@ pub(super) fn status(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refus
             errors,
             db_size_in_use: gauges.db_size_in_use.load(Ordering::Relaxed) as i64,
             is_learner: members.get(shared.member_id).is_some_and(|member| member.is_learner),
-            storage_version: members.cluster_version().unwrap_or_default().to_owned(),
+            storage_version: machine.storage_version().map(|v| v.to_string()).unwrap_or_default(),
             db_size_quota: shared.quota.limit_bytes().unwrap_or(0) as i64,
             downgrade_info: Some(pb::DowngradeInfo {
                 enabled: downgrade.enabled,
@@ -147,7 +147,9 @@ impl SnapshotPieces {
         let promise = Promise::new();
         let promised = Arc::clone(&promise);
         shared.on_apply(move |driver| {
-            let version = driver.machine().members.cluster_version().unwrap_or_default().to_owned();
+            let view = driver.machine().backend.reader().view();
+            let version = apply::membership::written_storage_version(&view);
+            let version = version.map(|version| version.to_string()).unwrap_or_default();
             driver.after_commit(move |shared| {
                 promised.give((shared.backend().snapshot(), version));
             });

@@ -51,13 +51,15 @@ fn version(shared: &Shared) -> HttpResponse {
     let promise = Promise::new();
     let promised = Arc::clone(&promise);
     shared.on_apply(move |driver| {
-        promised.give(driver.machine().members.cluster_version().map(str::to_owned));
+        let machine = driver.machine();
+        let cluster = machine.members.cluster_version().map(str::to_owned);
+        promised.give((cluster, machine.storage_version()));
     });
-    let version = promise.wait(ANSWER_TIMEOUT).flatten();
+    let (cluster, storage) = promise.wait(ANSWER_TIMEOUT).unwrap_or_default();
     let body = serde_json::json!({
         "etcdserver": crate::VERSION,
-        "etcdcluster": version.as_deref().unwrap_or("not_decided"),
-        "storage": version.as_deref().unwrap_or("unknown"),
+        "etcdcluster": cluster.as_deref().unwrap_or("not_decided"),
+        "storage": storage.map_or_else(|| "unknown".to_owned(), |version| version.to_string()),
     });
     response(200, "application/json", body.to_string())
 }
