@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) server: server::Config,
     pub(crate) listen: Vec<Listen>,
     pub(crate) listen_peers: Vec<Listen>,
+    /// For metrics and health alone.
+    pub(crate) listen_metrics: Vec<Listen>,
     pub(crate) tls: Tls,
     /// Whether a member without data joins a cluster that runs.
     pub(crate) joins: bool,
@@ -77,6 +79,10 @@ impl Config {
             server: server_config(settings, heartbeat_ms, election_ms)?,
             listen: listen_addresses(settings, "listen-client-urls")?,
             listen_peers: listen_addresses(settings, "listen-peer-urls")?,
+            listen_metrics: match settings.get("listen-metrics-urls") {
+                "" => Vec::new(),
+                _ => listen_addresses(settings, "listen-metrics-urls")?,
+            },
             tls: Tls::from_settings(settings)?,
             joins: settings.get("initial-cluster-state") == "existing",
             origin: origin(settings)?,

@@ -34,6 +34,8 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let peer_listeners = listen(&config.listen_peers, &peer_tls)?;
     let client_tls = config.tls.client(&config.listen, data_dir)?;
     let listeners = listen(&config.listen, &client_tls)?;
+    let metrics_tls = config.tls.metrics(&client_tls, &config.listen_metrics)?;
+    let metrics_listeners = listen(&config.listen_metrics, &metrics_tls)?;
     let disk = disk::RealDisk::new();
     let mut server = config.server.clone();
     let plan = Plan {
@@ -54,6 +56,12 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     member.serve_peers(peer_listeners, &server, &begun)?;
     for listen in &config.listen_peers {
         tracing::info!(address = %listen.address, "serving peer traffic");
+    }
+    if !metrics_listeners.is_empty() {
+        member.serve_metrics(metrics_listeners, &server)?;
+        for listen in &config.listen_metrics {
+            tracing::info!(address = %listen.url, "serving metrics");
+        }
     }
     if let Err(error) = member.publish(&server, || stop.load(Ordering::Relaxed)) {
         if member.is_removed() {
@@ -82,6 +90,11 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         };
         tracing::info!(traffic = "grpc+http", address = %listen.address, "{text}");
     }
+    watch_over(member, &stop)
+}
+
+/// Until a signal, a failure or the member's removal.
+fn watch_over(member: Member, stop: &AtomicBool) -> Result<(), Box<dyn Error>> {
     loop {
         if let Some(fault) = member.wait_failure(LOOK) {
             tracing::error!(error = %fault, "stopping: the member cannot go on");

@@ -92,6 +92,24 @@ impl Tls {
         self.in_force(&self.client, listen, &data_dir.join("fixtures").join("client"))
     }
 
+    /// What is in force towards clients, for the addresses of metrics as well.
+    ///
+    /// # Errors
+    /// https without a certificate, files that are no use.
+    pub(crate) fn metrics(&self, client: &InForce, listen: &[Listen]) -> Result<InForce, String> {
+        let (settings, mut acceptor) = (client.settings.clone(), client.acceptor.clone());
+        if acceptor.is_none() && listen.iter().any(|url| url.is_secure) {
+            if settings.is_empty() {
+                return Err("client TLS key/cert (--cert-file, --key-file) must be provided for \
+                            metrics secure url"
+                    .into());
+            }
+            let made = Acceptor::new(&settings, self.client.endpoint, Protocols::Http);
+            acceptor = Some(Arc::new(made.map_err(|error| error.to_string())?));
+        }
+        Ok(InForce { settings, acceptor })
+    }
+
     fn in_force(&self, side: &Side, listen: &[Listen], dir: &Path) -> Result<InForce, String> {
         let (endpoint, suites) = (side.endpoint, &side.settings.cipher_suites);
         tls::check_cipher_suites(suites).map_err(|error| error.to_string())?;

@@ -14,7 +14,7 @@ use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::rpc::{Error, Service};
 use crate::shared::{Gauges, Limits, Shared};
 use crate::waiters::Waiters;
-use crate::web::{PeerWeb, Promise, Web};
+use crate::web::{NoCalls, PeerWeb, Probes, Promise, Web};
 use apply::envelope::Kind;
 use apply::quota::Quota;
 use disk::Disk;
@@ -121,6 +121,8 @@ pub struct Member {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     net: Vec<NetServer>,
+    /// What clients call, once somebody is served.
+    service: Option<Arc<Service>>,
     /// Where the core runs, and the streams of other members with it.
     streams: Option<Handle>,
     transport: Option<Arc<Transport>>,
@@ -145,6 +147,7 @@ impl Member {
             shared,
             threads: Vec::new(),
             net: Vec::new(),
+            service: None,
             streams: None,
             transport: None,
             monitor: Mailbox::new(),
@@ -291,10 +294,31 @@ impl Member {
     /// # Errors
     /// Those of the sockets, and too few file descriptors.
     pub fn serve(&mut self, listeners: Vec<Listener>, config: &Config) -> Result<(), StartError> {
-        let service = Service::new(Arc::clone(&self.shared), config.extensive_metrics);
-        let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
         let net = net_config(listeners, config.net_threads, config)?;
-        self.serve_with(net, Arc::new(service), Arc::new(web))
+        let service = Arc::clone(self.service(config));
+        let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
+        self.serve_with(net, service, Arc::new(web))
+    }
+
+    /// Serves metrics and health on these sockets, also before the member has a leader.
+    ///
+    /// # Errors
+    /// As [`Member::serve`].
+    pub fn serve_metrics(
+        &mut self,
+        listeners: Vec<Listener>,
+        config: &Config,
+    ) -> Result<(), StartError> {
+        let net = net_config(listeners, 1, config)?;
+        let meter = Arc::clone(&self.service(config).meter);
+        let web = Web { shared: Arc::clone(&self.shared), meter };
+        self.serve_with(net, Arc::new(NoCalls), Arc::new(Probes(web)))
+    }
+
+    fn service(&mut self, config: &Config) -> &Arc<Service> {
+        self.service.get_or_insert_with(|| {
+            Arc::new(Service::new(Arc::clone(&self.shared), config.extensive_metrics))
+        })
     }
 
     /// Serves other members on these sockets and opens the way to them. If this member joins a

@@ -49,25 +49,43 @@ pub(super) fn health(shared: &Arc<Shared>, query: &str) -> HttpResponse {
     }
 }
 
-/// `/livez`, `/readyz` and their pages.
-pub(super) fn checks(shared: &Arc<Shared>, path: &str, query: &str) -> HttpResponse {
-    let mut parts = path.trim_start_matches('/').splitn(2, '/');
-    let root = parts.next().unwrap_or_default();
-    let all = match root {
-        "livez" => LIVEZ,
-        "readyz" => READYZ,
-        _ => return response(404, PLAIN, "404 page not found\n"),
-    };
-    let chosen: Vec<&Check> = match parts.next() {
-        None => {
-            let excluded = |name: &str| query.split('&').any(|p| p == format!("exclude={name}"));
-            all.iter().filter(|(name, _)| !excluded(name)).collect()
-        }
-        Some(page) => all.iter().filter(|(name, _)| *name == page).collect(),
-    };
-    if chosen.is_empty() && path.matches('/').count() > 1 {
-        return response(404, PLAIN, "404 page not found\n");
+/// `/livez` or `/readyz` with all its checks, or the page of one.
+pub(super) struct Page {
+    root: &'static str,
+    checks: &'static [Check],
+    is_one: bool,
+}
+
+impl Page {
+    /// The page of a path.
+    pub(super) fn find(path: &str) -> Option<Page> {
+        [("livez", LIVEZ), ("readyz", READYZ)].into_iter().find_map(|(root, all)| {
+            let rest = path.strip_prefix('/')?.strip_prefix(root)?;
+            if rest.is_empty() {
+                return Some(Page { root, checks: all, is_one: false });
+            }
+            let name = rest.strip_prefix('/')?;
+            let place = all.iter().position(|(known, _)| *known == name)?;
+            Some(Page { root, checks: &all[place..=place], is_one: true })
+        })
     }
+
+    /// Makes its checks.
+    pub(super) fn answer(&self, shared: &Arc<Shared>, query: &str) -> HttpResponse {
+        let is_excluded = |name: &str| {
+            !self.is_one && query.split('&').any(|pair| pair == format!("exclude={name}"))
+        };
+        let chosen = self.checks.iter().filter(|(name, _)| !is_excluded(name));
+        run(shared, self.root, chosen, query)
+    }
+}
+
+fn run<'c>(
+    shared: &Arc<Shared>,
+    root: &'static str,
+    chosen: impl Iterator<Item = &'c Check>,
+    query: &str,
+) -> HttpResponse {
     let verbose = query.split('&').any(|pair| pair == "verbose" || pair.starts_with("verbose="));
     let mut lines = String::new();
     let mut failed = false;

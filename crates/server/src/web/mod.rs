@@ -2,8 +2,10 @@
 
 mod health;
 mod peer;
+mod probes;
 
 pub(crate) use peer::PeerWeb;
+pub(crate) use probes::{NoCalls, Probes};
 
 use crate::rpc::Meter;
 use crate::shared::Shared;
@@ -27,22 +29,28 @@ pub(crate) struct Web {
 impl HttpService for Web {
     fn call(&self, request: HttpRequest) -> HttpResponse {
         if request.method == "OPTIONS" {
-            return with_cors(response(200, "text/plain; charset=utf-8", ""), &request);
+            let mut empty = response(200, "text/plain", "");
+            empty.headers.clear();
+            return with_cors(empty);
         }
-        let path = request.path.trim_end_matches('/');
-        let answer = match path {
-            "/version" => get(&request, || version(&self.shared)),
-            "/metrics" => get(&request, || {
+        with_cors(self.answer(&request))
+    }
+}
+
+impl Web {
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        match request.path.as_str() {
+            "/version" => only("GET", request, || version(&self.shared)),
+            "/metrics" => {
                 let text = self.shared.metrics.text(&self.shared, &self.meter.counts);
                 response(200, METRICS_TYPE, text)
-            }),
-            "/health" => get(&request, || health::health(&self.shared, &request.query)),
-            _ if path.starts_with("/livez") || path.starts_with("/readyz") => {
-                get(&request, || health::checks(&self.shared, path, &request.query))
             }
-            _ => not_found(),
-        };
-        with_cors(answer, &request)
+            "/health" => only("GET", request, || health::health(&self.shared, &request.query)),
+            path => match health::Page::find(path) {
+                Some(page) => only("GET", request, || page.answer(&self.shared, &request.query)),
+                None => not_found(),
+            },
+        }
     }
 }
 
@@ -71,12 +79,18 @@ fn not_found() -> HttpResponse {
     answer
 }
 
-fn get(request: &HttpRequest, answer: impl FnOnce() -> HttpResponse) -> HttpResponse {
-    if request.method == "GET" || request.method == "HEAD" {
+/// Answers one method, as Go's handlers refuse the others.
+fn only(
+    method: &'static str,
+    request: &HttpRequest,
+    answer: impl FnOnce() -> HttpResponse,
+) -> HttpResponse {
+    if request.method == method {
         return answer();
     }
     let mut refused = response(405, "text/plain; charset=utf-8", "Method Not Allowed\n");
-    refused.headers.insert("allow", http_value("GET"));
+    refused.headers.insert("allow", http_value(method));
+    refused.headers.insert("x-content-type-options", http_value("nosniff"));
     refused
 }
 
@@ -96,16 +110,14 @@ pub(crate) fn response(
     HttpResponse { status, headers, body: body.into() }
 }
 
-fn with_cors(mut response: HttpResponse, request: &HttpRequest) -> HttpResponse {
-    if request.headers.contains_key("origin") {
-        let headers = &mut response.headers;
-        headers
-            .insert("access-control-allow-methods", http_value("POST, GET, OPTIONS, PUT, DELETE"));
-        headers.insert("access-control-allow-origin", http_value("*"));
-        headers.insert(
-            "access-control-allow-headers",
-            http_value("accept, content-type, authorization"),
-        );
+/// Pages of any origin may ask.
+fn with_cors(mut response: HttpResponse) -> HttpResponse {
+    for (name, value) in [
+        ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-headers", "accept, content-type, authorization"),
+    ] {
+        response.headers.insert(name, http_value(value));
     }
     response
 }

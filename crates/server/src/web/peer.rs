@@ -1,7 +1,7 @@
 //! The peer port: what other members and their tools ask over plain HTTP
 //! (reference: `server/etcdserver/api/etcdhttp/peer.go`, `rafthttp/transport.go`).
 
-use super::{ANSWER_TIMEOUT, Promise, http_value, not_found, response, version};
+use super::{ANSWER_TIMEOUT, Promise, not_found, only, response, version};
 use crate::rpc::cluster::{PROMOTE_PATH, promote_member};
 use crate::rpc::{Error, forward, lease};
 use crate::shared::Shared;
@@ -19,8 +19,7 @@ const LEASE_NOT_FOUND: &str = "lease not found\n";
 const CLUSTER_ID: &str = "x-etcd-cluster-id";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Everything served to other members. Raft's own messages have no place yet: a cluster of one
-/// has nobody to hear from.
+/// Everything served to other members but raft's own messages, which `peer` takes.
 pub(crate) struct PeerWeb {
     pub(crate) shared: Arc<Shared>,
 }
@@ -169,21 +168,6 @@ fn asked_revision(body: &[u8]) -> Option<i64> {
         },
         _ => None,
     }
-}
-
-/// Answers one method, as Go's handlers refuse the others.
-fn only(
-    method: &'static str,
-    request: &HttpRequest,
-    answer: impl FnOnce() -> HttpResponse,
-) -> HttpResponse {
-    if request.method == method {
-        return answer();
-    }
-    let mut refused = response(405, PLAIN, "Method Not Allowed\n");
-    refused.headers.insert("allow", http_value(method));
-    refused.headers.insert("x-content-type-options", http_value("nosniff"));
-    refused
 }
 
 /// That the member is there, and its clock: members tell each other how far theirs are apart.
