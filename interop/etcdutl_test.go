@@ -136,20 +136,6 @@ func snapshotOf(t testing.TB, bin string, p ports, seed int64) (snapshot, dataDi
 	return snapshot, dataDir
 }
 
-// awaitVersion waits until the storage says its version.
-func awaitVersion(t testing.TB, s *server) {
-	t.Helper()
-	for c := ctx(t); ; {
-		status, err := s.client.Status(c, s.url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if status.StorageVersion != "" {
-			return
-		}
-	}
-}
-
 // sources are snapshots of the real etcd and of ours, and a database without a hash.
 func sources(t testing.TB) map[string]string {
 	t.Helper()

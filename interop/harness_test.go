@@ -152,6 +152,18 @@ func (s *server) await(log string) {
 	s.t.Fatalf("the server did not become healthy; its log:\n%s", text)
 }
 
+// awaitVersion waits until the storage says the cluster's version: a moment after the start.
+func awaitVersion(t testing.TB, s *server) {
+	t.Helper()
+	poll(t, 20*time.Second, func() error {
+		status, err := s.client.Status(ctx(t), s.url)
+		if err == nil && status.StorageVersion != "3.7.0" {
+			err = fmt.Errorf("the storage says version %q", status.StorageVersion)
+		}
+		return err
+	})
+}
+
 func (s *server) kill() {
 	if s.cmd.ProcessState == nil {
 		_ = s.cmd.Process.Kill()

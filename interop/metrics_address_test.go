@@ -30,6 +30,7 @@ func TestMetricsAddress(t *testing.T) {
 		secure, plain := freePort(t), freePort(t)
 		s := start(t, bin, t.TempDir()+"/data", freePorts(t), "--auto-tls",
 			fmt.Sprintf("--listen-metrics-urls=https://127.0.0.1:%d,http://127.0.0.1:%d", secure, plain))
+		awaitVersion(t, s)
 		everywhere := []string{
 			"/metrics", "/health", "/livez", "/readyz", "/readyz/data_corruption", "/livez/none", "/livez/data_corruption",
 			"/readyz?verbose", "/version", "/healthy", "/livezy", "/metrics/", "/health/", "/livez/", "/version/", "/readyz?exclude=non_learner&verbose",

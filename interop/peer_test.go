@@ -27,7 +27,7 @@ func TestPeerPortAnswersAsEtcd(t *testing.T) {
 	var answers [2][]string
 	for i, bin := range []string{reference, bin} {
 		p := freePorts(t)
-		start(t, bin, t.TempDir()+"/data", p)
+		awaitVersion(t, start(t, bin, t.TempDir()+"/data", p))
 		for _, method := range []string{"GET", "POST", "HEAD", "PUT"} {
 			for _, path := range []string{"/version", "/members", "/members/", "/raft/probing", "/raft/", "/health", "/metrics", "/", "/nothing"} {
 				answers[i] = append(answers[i], peerAnswer(t, method, fmt.Sprintf("http://127.0.0.1:%d%s", p.peer, path)))

@@ -29,10 +29,14 @@ type pair struct {
 func newPair(t *testing.T, args ...string) *pair {
 	t.Helper()
 	bin, reference := ours(t), tool(t, "etcd")
-	return &pair{t, [2]*server{
+	p := &pair{t, [2]*server{
 		start(t, reference, t.TempDir()+"/etcd", freePorts(t), args...),
 		start(t, bin, t.TempDir()+"/ours", freePorts(t), args...),
 	}}
+	for _, s := range p.both {
+		awaitVersion(t, s)
+	}
+	return p
 }
 
 // same sends one request to both and holds the answers together.
@@ -441,12 +445,6 @@ func TestHTTP(t *testing.T) {
 		lines := strings.Split(string(body), "\n")
 		slices.Sort(lines)
 		return fmt.Sprintf("%d %s allow=%s %s", resp.StatusCode, resp.Header.Get("Content-Type"), resp.Header.Get("Allow"), lines)
-	}
-	// The storage version is set a moment after the start.
-	for _, s := range p.both {
-		for i := 0; i < 1000 && !strings.Contains(fetch("GET", s.url+"/version"), `"storage":"3.7.0"`); i++ {
-			time.Sleep(10 * time.Millisecond)
-		}
 	}
 	twoAlarms := false
 	check := func(paths ...string) {
