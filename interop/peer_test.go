@@ -44,27 +44,15 @@ func TestPeerPortAnswersAsEtcd(t *testing.T) {
 
 func peerAnswer(t testing.TB, method, url string) string {
 	t.Helper()
-	req, err := http.NewRequest(method, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, body := fetched(t, method, url, "", http.Header{})
 	var headers []string
 	for _, name := range []string{"Content-Type", "Allow", "X-Content-Type-Options"} {
 		headers = append(headers, resp.Header.Get(name))
 	}
 	hasCluster := resp.Header.Get("X-Etcd-Cluster-Id") != ""
-	text := timestamps.ReplaceAllString(string(body), "TIME")
+	text := timestamps.ReplaceAllString(body, "TIME")
 	text = longNumber.ReplaceAllString(portNumber.ReplaceAllString(text, "ADDRESS"), "ID")
-	return fmt.Sprintf("%s %s: %s %q %v %s", method, req.URL.Path, resp.Status, headers, hasCluster, text)
+	return fmt.Sprintf("%s %s: %s %q %v %s", method, resp.Request.URL.Path, resp.Status, headers, hasCluster, text)
 }
 
 // Hashes for those who suspect a member's data: the same answers, and etcd's own check believes ours.
@@ -104,24 +92,13 @@ func TestPeersHashes(t *testing.T) {
 
 func hashAnswer(t testing.TB, method, url, cluster, body string) string {
 	t.Helper()
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	header := http.Header{}
 	if cluster != "" {
-		req.Header.Set("X-Etcd-Cluster-ID", cluster)
+		header.Set("X-Etcd-Cluster-ID", cluster)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	said, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, said := fetched(t, method, url, body, header)
 	hasCluster := resp.Header.Get("X-Etcd-Cluster-Id") != ""
-	return fmt.Sprint(method, " ", resp.Status, " ", resp.Header.Get("Content-Type"), " ", hasCluster, " ", string(said))
+	return fmt.Sprint(method, " ", resp.Status, " ", resp.Header.Get("Content-Type"), " ", hasCluster, " ", said)
 }
 
 // etcd compares its members' hashes after a compaction, and before a member serves.
@@ -177,6 +154,26 @@ func TestEtcdChecksOurHashes(t *testing.T) {
 			t.Errorf("etcd says %q:\n%s", bad, etcd.log())
 		}
 	}
+}
+
+// fetched is a page with all of its body.
+func fetched(t testing.TB, method, url, body string, header http.Header) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = header
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(said)
 }
 
 // An address in use stops the start with etcd's words, whichever of the two it is.
