@@ -181,17 +181,7 @@ func TestNetnsLinesAreLong(t *testing.T) {
 	usual := line{delay: 30 * time.Millisecond, jitter: 20 * time.Millisecond}
 	s := newLongNetns(t, usual)
 	one, two := s.add(), s.add()
-	sockets := map[int]*net.UDPConn{}
-	for _, number := range []int{one, two} {
-		err := s.inside(number, func() (err error) {
-			sockets[number], err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(netnsAddress(number)), Port: 9})
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer sockets[number].Close()
-	}
+	sockets := s.packets(one, two)
 	// send sends so many packets, which say when; what comes is given as how long it took.
 	send := func(count int) (took []time.Duration) {
 		t.Helper()

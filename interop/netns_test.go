@@ -271,22 +271,29 @@ func (s *netns) web() *http.Client {
 	}
 }
 
-// What is dropped is dropped one way, without an answer, and nothing else is.
-func TestNetnsDropsPackets(t *testing.T) {
-	t.Parallel()
-	s := newNetns(t)
-	one, two := s.add(), s.add()
+// packets are sockets for packets in namespaces.
+func (s *netns) packets(numbers ...int) map[int]*net.UDPConn {
+	s.t.Helper()
 	sockets := map[int]*net.UDPConn{}
-	for _, number := range []int{one, two} {
+	for _, number := range numbers {
 		err := s.inside(number, func() (err error) {
 			sockets[number], err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(netnsAddress(number)), Port: 9})
 			return err
 		})
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
-		defer sockets[number].Close()
+		s.t.Cleanup(func() { _ = sockets[number].Close() })
 	}
+	return sockets
+}
+
+// What is dropped is dropped one way, without an answer, and nothing else is.
+func TestNetnsDropsPackets(t *testing.T) {
+	t.Parallel()
+	s := newNetns(t)
+	one, two := s.add(), s.add()
+	sockets := s.packets(one, two)
 	send := func(from, to int, text string) {
 		t.Helper()
 		if _, err := sockets[from].WriteTo([]byte(text), &net.UDPAddr{IP: net.ParseIP(netnsAddress(to)), Port: 9}); err != nil {

@@ -170,6 +170,41 @@ fn the_leader_sends_while_its_disk_writes_and_a_follower_answers_after_its_own()
 }
 
 #[test]
+fn a_commit_index_alone_costs_a_follower_no_write_and_no_answer_before_the_tick() {
+    let mut group = Group::led(3);
+    group.cores[0].propose(Bytes::from_static(b"x")).unwrap();
+    group.poll(0);
+    group.persist(0);
+    for _ in 0..2 {
+        // The entry goes out and is promised; what is committed goes out.
+        for message in std::mem::take(&mut group.sent) {
+            let at = message.to() as usize - 1;
+            group.cores[at].step(message).unwrap();
+            group.poll(at);
+            group.persist(at);
+            group.poll(at);
+        }
+    }
+    let committed = group.cores[0].status().committed;
+    let news = std::mem::take(&mut group.sent);
+    assert!(news.iter().all(|one| one.to() != 1 && one.entries.is_empty()), "{news:?}");
+    for message in news {
+        group.cores[message.to() as usize - 1].step(message).unwrap();
+    }
+    for at in 1..3 {
+        group.poll(at);
+        assert_eq!(group.cores[at].status().committed, committed);
+        assert!(group.writes[at].is_empty() && group.sent.is_empty());
+        group.cores[at].tick();
+        group.poll(at);
+        let answers = std::mem::take(&mut group.sent);
+        assert_eq!(answers.len(), 1);
+        assert_eq!((answers[0].r#type(), answers[0].index()), (MessageType::MsgAppResp, committed));
+        assert_eq!(group.writes[at].len(), 1, "now the commit index is written");
+    }
+}
+
+#[test]
 fn a_leader_whose_disk_hangs_makes_room_for_another() {
     let mut group = Group::led(3);
     group.cores[0].propose(Bytes::from_static(b"x")).unwrap();

@@ -29,9 +29,8 @@ pub(crate) struct Web {
 impl HttpService for Web {
     fn call(&self, request: HttpRequest) -> HttpResponse {
         if request.method == "OPTIONS" {
-            let mut empty = response(200, "text/plain", "");
-            empty.headers.clear();
-            return with_cors(empty);
+            let (status, headers) = (net::http::StatusCode::OK, net::http::HeaderMap::new());
+            return with_cors(HttpResponse { status, headers, body: Bytes::new() });
         }
         with_cors(self.answer(&request))
     }
