@@ -286,11 +286,11 @@ func (q request) send(limited context.Context, client *clientv3.Client) (answer,
 	}
 }
 
-func versionOf(kvs []*mvccpb.KeyValue) version {
+func versionOf(kvs []*mvccpb.KeyValue) held {
 	if len(kvs) == 0 {
-		return version{}
+		return held{}
 	}
-	return version{string(kvs[0].Value), kvs[0].ModRevision}
+	return held{string(kvs[0].Value), kvs[0].ModRevision}
 }
 
 // answered gives the first answer to what was asked after an instant, by the clients of these
@@ -421,9 +421,9 @@ func (h *history) compareMembers(last int64) error {
 	h.mu.Lock()
 	for rev := h.first.revision + 1; rev <= last; rev++ {
 		ev := h.events[rev]
-		want[ev.key] = version{ev.value, rev}
+		want[ev.key] = held{ev.value, rev}
 		if ev.deleted {
-			want[ev.key] = version{}
+			want[ev.key] = held{}
 		}
 	}
 	h.mu.Unlock()
@@ -439,7 +439,7 @@ func (h *history) compareMembers(last int64) error {
 			if revision < last {
 				return fmt.Errorf("%s is at revision %d of %d: %s", n.name, revision, last, n.tail())
 			}
-			var have [historyKeys]version
+			var have [historyKeys]held
 			for _, kv := range got.Kvs {
 				var key int
 				_, _ = fmt.Sscanf(string(kv.Key), "history-%d", &key)

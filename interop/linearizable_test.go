@@ -35,11 +35,11 @@ type request struct {
 type answer struct {
 	revision int64
 	changed  bool
-	found    version
+	found    held
 }
 
-// version is a key's value and the revision that wrote it; 0 if the key is not there.
-type version struct {
+// held is a key's value and the revision that wrote it; 0 if the key is not there.
+type held struct {
 	value    string
 	revision int64
 }
@@ -47,7 +47,7 @@ type version struct {
 // storeState is the whole store. Each change makes the next revision.
 type storeState struct {
 	revision int64
-	keys     [historyKeys]version
+	keys     [historyKeys]held
 }
 
 // step is what one store would have answered.
@@ -56,10 +56,10 @@ func (s storeState) step(q request) (storeState, answer) {
 	switch {
 	case q.kind == put, q.kind == swap && now.revision == q.expected:
 		s.revision++
-		s.keys[q.key] = version{q.value, s.revision}
+		s.keys[q.key] = held{q.value, s.revision}
 	case q.kind == remove && now.revision > 0:
 		s.revision++
-		s.keys[q.key] = version{}
+		s.keys[q.key] = held{}
 	case q.kind == remove:
 		return s, answer{revision: s.revision}
 	default:
@@ -229,7 +229,7 @@ func TestCheckerOfHistories(t *testing.T) {
 	}
 	getting := func(from, to int, value string, revision, now int64) operation {
 		op := operation{request: request{kind: get}, call: at(from), finish: at(to), known: true}
-		op.answer = answer{revision: now, found: version{value, revision}}
+		op.answer = answer{revision: now, found: held{value, revision}}
 		return op
 	}
 	both := map[int64]event{1: wrote("a"), 2: wrote("b")}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"go.etcd.io/etcd/api/v3/version"
 	"io"
 	"math/rand"
 	"net/http"
@@ -355,7 +356,7 @@ func (q asked) answer(t testing.TB, url string) string {
 	request, err := http.NewRequest(q.method, url+q.path, bytes.NewReader(q.body))
 	must(t, err)
 	for name, value := range map[string]string{
-		"X-Server-From": "1", "X-Server-Version": "3.7.1", "X-Min-Cluster-Version": "3.0.0",
+		"X-Server-From": "1", "X-Server-Version": version.Version, "X-Min-Cluster-Version": "3.0.0",
 		"X-Etcd-Cluster-ID": fmt.Sprintf("%x", peerCluster),
 	} {
 		request.Header.Set(name, value)

@@ -155,3 +155,25 @@ fn unsafe_code_lives_in_one_file() {
         assert!(!text.contains(&allow), "{} allows unsafe code", path.display());
     }
 }
+
+#[test]
+fn one_release_of_etcd_is_the_reference() {
+    let of = |text: &str, before: &str| {
+        let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before:?}"));
+        rest.split(['"', '\n', ' ']).next().unwrap().to_owned()
+    };
+    let source = fs::read_to_string(root().join("crates/proto/src/lib.rs")).unwrap();
+    let version = of(&source, "pub const VERSION: &str = \"");
+    let minor = version.rsplit_once('.').unwrap().0;
+    assert_eq!(of(&source, "CLUSTER_VERSION: &str = \""), format!("{minor}.0"));
+    for (module, names) in [("interop", ["api", "server"]), ("bench", ["api", "api"])] {
+        let text = fs::read_to_string(root().join(module).join("go.mod")).unwrap();
+        for name in names {
+            let used = of(&text, &format!("go.etcd.io/etcd/{name}/v3 v"));
+            assert_eq!(
+                used, version,
+                "{module}/go.mod: see CONTRIBUTING.md, A new release of etcd"
+            );
+        }
+    }
+}

@@ -10,7 +10,7 @@ use cli::output::{Format, print};
 use std::path::{Path, PathBuf};
 
 /// The version that tools of this kind report.
-const VERSION: &str = "3.7.1";
+const VERSION: &str = proto::VERSION;
 const API_VERSION: &str = "3.7";
 
 /// Runs a command.

@@ -18,7 +18,6 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 /// The version of the API that is spoken, for the server's metrics.
-const API_VERSION: &str = "3.7.1";
 const INVALID_TOKEN: &str = "etcdserver: invalid auth token";
 const OLD_REVISION: &str = "etcdserver: revision of auth store is old";
 const USER_EMPTY: &str = "etcdserver: user name is empty";
@@ -275,7 +274,7 @@ fn token_is_old(status: &Status) -> bool {
 fn prepare<M>(message: M, token: Option<String>, deadline: Deadline) -> Request<M> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut();
-    metadata.insert("client-api-version", MetadataValue::from_static(API_VERSION));
+    metadata.insert("client-api-version", MetadataValue::from_static(proto::VERSION));
     if let Some(Ok(token)) = token.map(|token| token.parse()) {
         metadata.insert("token", token);
     }

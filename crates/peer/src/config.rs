@@ -30,12 +30,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// A member of v3.7.1 with etcd's limits, that believes whom the system believes.
+    /// A member of [`proto::VERSION`] with etcd's limits, that believes whom the system believes.
     pub fn new(member_id: u64, cluster_id: u64, snap_dir: PathBuf) -> Config {
         Config {
             member_id,
             cluster_id,
-            server_version: "3.7.1".to_owned(),
+            server_version: proto::VERSION.to_owned(),
             min_cluster_version: "3.0.0".to_owned(),
             local_urls: Vec::new(),
             snap_dir,

@@ -196,14 +196,14 @@ mod tests {
     #[test]
     fn who_may_talk_to_whom() {
         let cases = [
-            ("3.7.1", "3.0.0", "c", Ok(())),
+            ("3.7.9", "3.0.0", "c", Ok(())),
             ("3.0.9", "3.7.9", "c", Ok(())),
             ("4.0.0", "3.0.0", "c", Ok(())),
             ("2.3.8", "2.1.0", "c", Err(INCOMPATIBLE_VERSION)),
-            ("3.7.1", "3.8.0", "c", Err(INCOMPATIBLE_VERSION)),
+            ("3.7.9", "3.8.0", "c", Err(INCOMPATIBLE_VERSION)),
             ("three", "3.0.0", "c", Err(INCOMPATIBLE_VERSION)),
-            ("3.7.1", "3.0.0", "d", Err(CLUSTER_ID_MISMATCH)),
-            ("3.7.1", "3.0.0", "0c", Err(CLUSTER_ID_MISMATCH)),
+            ("3.7.9", "3.0.0", "d", Err(CLUSTER_ID_MISMATCH)),
+            ("3.7.9", "3.0.0", "0c", Err(CLUSTER_ID_MISMATCH)),
         ];
         for (server, min_cluster, cluster, expected) in cases {
             let headers = headers(&[

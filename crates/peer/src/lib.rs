@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Streams run backwards: whoever wants a member's messages asks that member for them.
-//! Sources: `server/etcdserver/api/rafthttp` of etcd v3.7.1.
+//! Sources: `server/etcdserver/api/rafthttp` of etcd v3.7.
 
 mod answer;
 mod ask;

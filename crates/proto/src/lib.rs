@@ -2,7 +2,7 @@
 //!
 //! One module per protobuf package, named as etcd names it; all `bytes` fields are
 //! [`bytes::Bytes`], so decoding from a `Bytes` copies nothing. The sources are in `proto/`;
-//! field numbers and kinds are those of etcd v3.7.1 and are proven against the Go types in
+//! field numbers and kinds are those of etcd v3.7 and are proven against the Go types in
 //! `interop`.
 
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -14,6 +14,13 @@ pub use generated::{
     authpb, etcdserverpb, leasepb, membershippb, mvccpb, raftpb, snappb, v3electionpb, v3lockpb,
     walpb,
 };
+
+/// The release of etcd that Holdfast takes the place of: told by servers, members and clients.
+///
+/// The only place in Rust that names it; `tests/tidy.rs` holds the Go modules against it.
+pub const VERSION: &str = "3.7.3";
+/// The cluster version of a cluster whose members all have [`VERSION`]: its minor release.
+pub const CLUSTER_VERSION: &str = "3.7.0";
 
 /// The standard gRPC services that are served beside etcd's own.
 pub mod grpc {

@@ -30,7 +30,4 @@ pub use tls;
 
 pub use replica::{Beginning, CatchUp, Options as ReplicaOptions, apply, disk, wal};
 
-/// The version that this server takes the place of.
-pub const VERSION: &str = "3.7.1";
-/// The cluster version that a cluster of such servers has.
-pub const CLUSTER_VERSION: &str = "3.7.0";
+pub use proto::{CLUSTER_VERSION, VERSION};

@@ -13,7 +13,7 @@
 //! words      rustls's errors in the words of Go, which operators know from etcd's logs
 //! own        certificates for --auto-tls
 //! ```
-//! Sources: `client/pkg/transport`, `client/pkg/tlsutil` of etcd v3.7.1.
+//! Sources: `client/pkg/transport`, `client/pkg/tlsutil` of etcd v3.7.
 
 mod acceptor;
 mod certificate;

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"go.etcd.io/etcd/api/v3/version"
 	"io"
 	"log"
 	"net"
@@ -88,7 +89,7 @@ func dial(url string) <-chan []byte {
 	request, err := http.NewRequest(http.MethodGet, url, nil)
 	must(err)
 	for name, value := range map[string]string{
-		"X-Server-From": "b", "X-Server-Version": "3.7.1", "X-Min-Cluster-Version": "3.0.0",
+		"X-Server-From": "b", "X-Server-Version": version.Version, "X-Min-Cluster-Version": "3.0.0",
 		"X-Etcd-Cluster-ID": "c", "X-Raft-To": "a",
 	} {
 		request.Header.Set(name, value)

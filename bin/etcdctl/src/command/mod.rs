@@ -16,7 +16,7 @@ use client::{Client, Config, Credentials, Deadline, TlsFlags};
 use std::io::BufRead;
 
 /// The version that clients of this kind report.
-const VERSION: &str = "3.7.1";
+const VERSION: &str = proto::VERSION;
 const API_VERSION: &str = "3.7";
 
 /// What every command works with.

@@ -1,6 +1,6 @@
-// Records what etcd v3.7.1's own store answers, for crates/mvcc/tests/recorded.rs.
+// Records what etcd v3.7's own store answers, for crates/mvcc/tests/recorded.rs.
 //
-//	go mod init record && go get go.etcd.io/etcd/server/v3@v3.7.1 && go mod tidy
+//	go mod init record && go get go.etcd.io/etcd/server/v3@v3.7 && go mod tidy
 //	for seed in 1 2 3; do go run record.go $seed > $seed.txt; done
 //
 // A line that begins with '>' is an operation, bytes in hexadecimal; the lines behind it are etcd's answer.

@@ -215,7 +215,7 @@ impl Member {
 pub(crate) fn request(head: &str, len: usize) -> String {
     format!(
         "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len}\r\n\
-         X-Server-From: 1\r\nX-Server-Version: 3.7.1\r\nX-Min-Cluster-Version: 3.0.0\r\n\
+         X-Server-From: 1\r\nX-Server-Version: 3.7.9\r\nX-Min-Cluster-Version: 3.0.0\r\n\
          X-Etcd-Cluster-ID: {CLUSTER:x}\r\nX-Raft-To: 2\r\n\r\n"
     )
 }

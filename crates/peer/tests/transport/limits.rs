@@ -142,7 +142,7 @@ fn give_stream(listener: &TcpListener, framing: &str) -> TcpStream {
         socket.read_exact(&mut byte).unwrap();
         heard.extend(byte);
     }
-    let head = format!("HTTP/1.1 200 OK\r\nX-Server-Version: 3.7.1\r\n{framing}\r\n\r\n");
+    let head = format!("HTTP/1.1 200 OK\r\nX-Server-Version: 3.7.9\r\n{framing}\r\n\r\n");
     socket.write_all(head.as_bytes()).unwrap();
     socket
 }

@@ -69,18 +69,18 @@ mod tests {
     #[test]
     fn a_cluster_is_as_young_as_its_oldest_member() {
         let some = |version: &str| Some(version.to_owned());
-        let all = [some("3.7.1"), some("3.6.4")];
+        let all = [some("3.7.9"), some("3.6.4")];
         assert_eq!(decide(&all, None, None), some("3.6.0"));
         assert_eq!(decide(&all, Some("3.6.0"), None), None);
         assert_eq!(decide(&all[..1], Some("3.6.0"), None), some("3.7.0"));
-        assert_eq!(decide(&[some("3.7.1"), None], None, None), some("3.0.0"));
-        assert_eq!(decide(&[some("3.7.1"), None], Some("3.0.0"), None), None);
+        assert_eq!(decide(&[some("3.7.9"), None], None, None), some("3.0.0"));
+        assert_eq!(decide(&[some("3.7.9"), None], Some("3.0.0"), None), None);
     }
 
     #[test]
     fn a_cluster_goes_down_when_all_members_have_spoken() {
         let some = |version: &str| Some(version.to_owned());
-        let (new, target) = (some("3.7.1"), Some("3.6.0"));
+        let (new, target) = (some("3.7.9"), Some("3.6.0"));
         let down = |members: &[Option<String>], current| decide(members, Some(current), target);
         assert_eq!(down(&[new.clone(), new.clone()], "3.7.0"), some("3.6.0"));
         assert_eq!(down(&[new.clone(), None], "3.7.0"), None);

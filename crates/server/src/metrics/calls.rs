@@ -15,7 +15,7 @@ use std::time::Duration;
 const OTHER_VERSIONS_MAX: usize = 32;
 /// Client versions that are counted without a lock; the last is for clients that tell none.
 const KNOWN_VERSIONS: [&str; 9] =
-    ["3.7", "3.6", "3.5", "3.4", "3.3", "3.8", "3.7.1", "3.2", "unknown"];
+    ["3.7", "3.6", "3.5", "3.4", "3.3", "3.8", proto::VERSION, "3.2", "unknown"];
 
 /// Names and counts of one method's calls.
 pub(crate) struct MethodCounts {
