@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 [ -x ../interop/bin/etcd ] || ../interop/build.sh
 if [ -z "${HOLDFAST_ETCD:-}" ]; then
-    cargo build --release --locked -p etcd
+    cargo build --release --locked --bin etcd
     target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
     export HOLDFAST_ETCD="$target/release/etcd"
 fi
