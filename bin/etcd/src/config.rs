@@ -1,9 +1,8 @@
 //! From settings to what the server needs, checked.
 
-use crate::flags::Settings;
-use crate::gates;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
+use crate::settings::{self, ClusterState, Nanos, Settings};
 use client::TlsFlags;
 use server::apply::{self, lease};
 use server::{Beginning, CatchUp, ReplicaOptions, wal};
@@ -15,6 +14,12 @@ use url::{Host, Url};
 const ELECTION_TIMEOUT_MAX_MS: u64 = 50_000;
 /// Proposals are refused while this many bytes wait to be committed.
 const UNCOMMITTED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Applied entries between snapshots, where the setting leaves it open.
+const SNAPSHOT_COUNT: u64 = 10_000;
+/// The shortest time between commits of the database.
+const BATCH_INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// The shortest time between notifications of progress.
+const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 const HALF_DISCOVERY: &str = "both --discovery-token and --discovery-endpoints must be set";
 
@@ -29,7 +34,7 @@ pub(crate) struct Listen {
     pub(crate) is_secure: bool,
 }
 
-/// Everything the program needs.
+/// Everything the program needs, besides its log.
 pub(crate) struct Config {
     pub(crate) server: server::Config,
     pub(crate) listen: Vec<Listen>,
@@ -41,7 +46,6 @@ pub(crate) struct Config {
     pub(crate) joins: bool,
     /// Where it learns of the first members.
     pub(crate) origin: Origin,
-    pub(crate) log_level: String,
 }
 
 impl Config {
@@ -49,108 +53,137 @@ impl Config {
     ///
     /// # Errors
     /// What is wrong, and what to do about it.
-    pub(crate) fn from_settings(settings: &Settings) -> Result<Config, String> {
-        let heartbeat_ms: u64 = number(settings, "heartbeat-interval")?;
-        let election_ms: u64 = number(settings, "election-timeout")?;
-        if heartbeat_ms == 0 || election_ms < 5 * heartbeat_ms {
-            return Err(format!(
-                "--election-timeout[{election_ms}ms] should be at least as 5 times as \
-                 --heartbeat-interval[{heartbeat_ms}ms]"
-            ));
-        }
-        if election_ms > ELECTION_TIMEOUT_MAX_MS {
-            return Err(format!(
-                "--election-timeout[{election_ms}ms] is too long, and should be set less than \
-                 {ELECTION_TIMEOUT_MAX_MS}ms"
-            ));
-        }
-        if settings.is_given("listen-client-urls") && !settings.is_given("advertise-client-urls") {
+    pub(crate) fn from_settings(settings: &mut Settings) -> Result<Config, String> {
+        let member = &settings.member;
+        let listen_peers = listen_addresses(&member.listen_peer_urls.list, "listen-peer-urls")?;
+        let listen = listen_addresses(&member.listen_client_urls.list, "listen-client-urls")?;
+        let listen_metrics = match member.listen_metrics_urls.list.as_str() {
+            "" => Vec::new(),
+            list => listen_addresses(list, "listen-metrics-urls")?,
+        };
+        let origin = origin(settings)?;
+        check_times(member)?;
+        let advertised = settings.cluster.advertise_client_urls.is_given;
+        if member.listen_client_urls.is_given && !advertised {
             return Err("--advertise-client-urls is required when --listen-client-urls is set \
                         explicitly"
                 .into());
         }
-        one_of(settings, "initial-cluster-state", &["new", "existing"])?;
-        one_of(settings, "backend-bbolt-freelist-type", &["map", "array"])?;
-        one_of(settings, "metrics", &["basic", "extensive"])?;
-        one_of(settings, "logger", &["zap"])?;
-        one_of(settings, "log-format", &["json"])?;
-        one_of(settings, "log-outputs", &["default", "stderr"])?;
+        settings.absent.check()?;
+        settings.cluster.check()?;
+        if let Some(refusal) = settings::unsupported(settings) {
+            return Err(refusal);
+        }
         Ok(Config {
-            server: server_config(settings, heartbeat_ms, election_ms)?,
-            listen: listen_addresses(settings, "listen-client-urls")?,
-            listen_peers: listen_addresses(settings, "listen-peer-urls")?,
-            listen_metrics: match settings.get("listen-metrics-urls") {
-                "" => Vec::new(),
-                _ => listen_addresses(settings, "listen-metrics-urls")?,
-            },
+            server: server_config(settings)?,
+            listen,
+            listen_peers,
+            listen_metrics,
             tls: Tls::from_settings(settings)?,
-            joins: settings.get("initial-cluster-state") == "existing",
-            origin: origin(settings)?,
-            log_level: settings.get("log-level").to_owned(),
+            joins: settings.cluster.state.value == ClusterState::Existing,
+            origin,
         })
     }
 }
 
-fn server_config(
-    settings: &Settings,
-    heartbeat_ms: u64,
-    election_ms: u64,
-) -> Result<server::Config, String> {
+fn check_times(member: &settings::Member) -> Result<(), String> {
+    let (heartbeat_ms, election_ms) = (member.heartbeat_interval_ms, member.election_timeout_ms);
+    for (name, time_ms) in [("heartbeat-interval", heartbeat_ms), ("election-timeout", election_ms)]
+    {
+        if time_ms == 0 {
+            return Err(format!("--{name} must be >0 (set to 0ms)"));
+        }
+    }
+    if election_ms < heartbeat_ms.saturating_mul(5) {
+        return Err(format!(
+            "--election-timeout[{election_ms}ms] should be at least as 5 times as \
+             --heartbeat-interval[{heartbeat_ms}ms]"
+        ));
+    }
+    if election_ms > ELECTION_TIMEOUT_MAX_MS {
+        return Err(format!(
+            "--election-timeout[{election_ms}ms] is too long, and should be set less than \
+             {ELECTION_TIMEOUT_MAX_MS}ms"
+        ));
+    }
+    Ok(())
+}
+
+fn server_config(settings: &Settings) -> Result<server::Config, String> {
+    let (member, cluster) = (&settings.member, &settings.cluster);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let or = |time: Nanos, otherwise| time.positive().unwrap_or(otherwise);
+    let batch_interval = match member.backend_batch_interval {
+        Nanos(0) => Duration::from_millis(100),
+        time => or(time, BATCH_INTERVAL_MIN),
+    };
+    let progress_interval = match settings.features.watch_progress_notify_interval {
+        Nanos(0) => Duration::from_secs(600),
+        time => or(time, PROGRESS_INTERVAL_MIN),
+    };
     Ok(server::Config {
-        replica: replica_options(settings, heartbeat_ms, election_ms)?,
-        advertise_peer_urls: urls(settings.get("initial-advertise-peer-urls"))?,
-        strict_changes: settings.get("strict-reconfig-check") == "true",
-        advertise_client_urls: urls(settings.get("advertise-client-urls"))?,
-        heartbeat_interval: Duration::from_millis(heartbeat_ms),
-        election_timeout: Duration::from_millis(election_ms),
-        advance_first_election: settings.get("initial-election-tick-advance") == "true",
-        batch_interval: duration(settings, "backend-batch-interval", Duration::from_millis(100))?,
-        txn_ops_max: number(settings, "max-txn-ops")?,
-        request_bytes_max: number(settings, "max-request-bytes")?,
-        concurrent_streams_max: number(settings, "max-concurrent-streams")?,
-        keepalive_interval: duration(settings, "grpc-keepalive-interval", Duration::MAX)?,
-        keepalive_timeout: duration(settings, "grpc-keepalive-timeout", Duration::from_secs(20))?,
-        keepalive_min_time: duration(settings, "grpc-keepalive-min-time", Duration::ZERO)?,
-        progress_interval: duration(
-            settings,
-            "watch-progress-notify-interval",
-            Duration::from_secs(600),
-        )?
-        .max(Duration::from_millis(100)),
-        extensive_metrics: settings.get("metrics") == "extensive",
+        replica: replica_options(settings)?,
+        advertise_peer_urls: urls(&cluster.initial_advertise_peer_urls.list)?,
+        strict_changes: cluster.strict_reconfig_check,
+        advertise_client_urls: urls(&cluster.advertise_client_urls.list)?,
+        heartbeat_interval: Duration::from_millis(member.heartbeat_interval_ms),
+        election_timeout: Duration::from_millis(member.election_timeout_ms),
+        advance_first_election: member.initial_election_tick_advance,
+        batch_interval,
+        txn_ops_max: size(member.max_txn_ops),
+        request_bytes_max: size(member.max_request_bytes),
+        concurrent_streams_max: member.max_concurrent_streams,
+        keepalive_interval: or(member.keepalive_interval, Duration::MAX),
+        keepalive_timeout: or(member.keepalive_timeout, Duration::from_secs(20)),
+        keepalive_min_time: or(member.keepalive_min_time, Duration::ZERO),
+        progress_interval: progress_interval.max(PROGRESS_INTERVAL_MIN),
+        extensive_metrics: settings.features.has_extensive_metrics(),
         net_threads: threads.min(4),
     })
 }
 
-fn replica_options(
-    settings: &Settings,
-    heartbeat_ms: u64,
-    election_ms: u64,
-) -> Result<ReplicaOptions, String> {
-    let name = settings.get("name").to_owned();
-    let data_dir = match settings.get("data-dir") {
-        "" => PathBuf::from(format!("{name}.etcd")),
-        dir => PathBuf::from(dir),
+/// A number of things that are in memory: no more than there can be.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// A number of files to keep, of which 0 means all.
+fn kept(number: u64) -> usize {
+    if number == 0 { usize::MAX } else { size(number) }
+}
+
+fn replica_options(settings: &Settings) -> Result<ReplicaOptions, String> {
+    let member = &settings.member;
+    let (heartbeat_ms, election_ms) = (member.heartbeat_interval_ms, member.election_timeout_ms);
+    let name = member.name.clone();
+    let data_dir = match member.data_dir.as_os_str().is_empty() {
+        true => PathBuf::from(format!("{name}.etcd")),
+        false => member.data_dir.clone(),
     };
-    let wal_dir = Some(settings.get("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let no_sync = settings.get("unsafe-no-fsync") == "true";
+    let wal_dir = Some(member.wal_dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
+    let no_sync = member.unsafe_no_fsync;
     let mut backend = apply::backend::Options::default();
     backend.bolt.no_sync = no_sync;
     // As etcd: one and a half election timeouts, in whole seconds.
     let ticks = 3 * (election_ms / heartbeat_ms) / 2;
     let ttl_min_s = (ticks * heartbeat_ms).div_ceil(1000) as i64;
-    let gates = gates::read(settings.get("feature-gates"))?;
+    let gates = settings.features.gates.check()?;
+    let learners_max = usize::try_from(member.max_learners)
+        .map_err(|_| "membership: too many learner members in cluster")?;
     Ok(ReplicaOptions {
         data_dir,
         wal_dir,
         name,
         beginning: Beginning::Data,
-        force_new_cluster: settings.get("force-new-cluster") == "true",
+        force_new_cluster: member.force_new_cluster,
         election_ticks: (election_ms / heartbeat_ms) as u32,
-        pre_vote: settings.get("pre-vote") == "true",
-        snapshot_count: number(settings, "snapshot-count")?,
-        keep_files: number::<usize>(settings, "max-wals")?.max(1),
+        pre_vote: settings.cluster.pre_vote,
+        snapshot_count: match member.snapshot_count {
+            0 => SNAPSHOT_COUNT,
+            count => count,
+        },
+        keep_wals: kept(member.max_wals),
+        keep_snapshots: kept(member.max_snapshots),
         wal: wal::Options { no_sync, ..wal::Options::default() },
         backend,
         lease: lease::Config {
@@ -158,77 +191,80 @@ fn replica_options(
             checkpoints: gates.lease_checkpoint,
             persist_checkpoints: true,
         },
-        apply: apply::Config {
-            quota_bytes: number(settings, "quota-backend-bytes")?,
-            learners_max: number(settings, "max-learners")?,
-        },
+        apply: apply::Config { quota_bytes: member.quota_backend_bytes, learners_max },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
-        catch_up: catch_up(settings, heartbeat_ms)?,
+        catch_up: catch_up(member.snapshot_catchup_entries, heartbeat_ms),
     })
 }
 
 /// Where the list of the first members comes from; one way only.
 fn origin(settings: &Settings) -> Result<Origin, String> {
-    let name = settings.get("name").to_owned();
-    let advertised = urls(settings.get("initial-advertise-peer-urls"))?;
-    let ways = ["initial-cluster", "discovery-srv", "discovery-endpoints"];
-    if ways.iter().filter(|way| !settings.get(way).is_empty()).count() > 1 {
+    let (cluster, discovery) = (&settings.cluster, &settings.discovery);
+    let name = settings.member.name.clone();
+    let advertised = urls(&cluster.initial_advertise_peer_urls.list)?;
+    let is_listed = cluster.initial_cluster.as_ref().is_some_and(|list| !list.is_empty());
+    let is_discovered = !discovery.endpoints.0.is_empty();
+    let ways = [is_listed, !cluster.srv.is_empty(), is_discovered];
+    if ways.iter().filter(|way| **way).count() > 1 {
         return Err("multiple discovery or bootstrap flags are set. Choose one of \
                     \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\""
             .into());
     }
-    let token = settings.get("discovery-token");
-    let way = match settings.get("discovery-endpoints") {
-        "" if !token.is_empty() => return Err(HALF_DISCOVERY.into()),
-        "" => match settings.get("discovery-srv") {
-            "" => Way::Listed(listed(settings, &name, &advertised)),
-            domain => Way::Srv(Srv {
-                domain: domain.to_owned(),
-                suffix: settings.get("discovery-srv-name").to_owned(),
-            }),
-        },
-        _ if token.is_empty() => return Err(HALF_DISCOVERY.into()),
-        endpoints => Way::Discovery(Box::new(discovery(settings, endpoints, token)?)),
+    if is_discovered == discovery.token.is_empty() {
+        return Err(HALF_DISCOVERY.into());
+    }
+    let way = if is_discovered {
+        Way::Discovery(Box::new(discovered(discovery)?))
+    } else if cluster.srv.is_empty() {
+        Way::Listed(listed(cluster, &name, &advertised)?)
+    } else {
+        Way::Srv(Srv { domain: cluster.srv.clone(), suffix: cluster.srv_name.clone() })
     };
-    let token = settings.get("initial-cluster-token").to_owned();
-    Ok(Origin { way, token, name, advertised })
+    Ok(Origin { way, token: cluster.token.clone(), name, advertised })
 }
 
 /// The list of the command line; without one, this member alone.
-fn listed(settings: &Settings, name: &str, advertised: &[String]) -> String {
-    match settings.get("initial-cluster") {
-        "" => advertised.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(","),
-        list => list.to_owned(),
+fn listed(
+    cluster: &settings::Cluster,
+    name: &str,
+    advertised: &[String],
+) -> Result<String, String> {
+    match &cluster.initial_cluster {
+        Some(list) => Ok(list.clone()),
+        None if name.is_empty() => {
+            Err("couldn't find local name \"\" in the initial cluster configuration".into())
+        }
+        None => {
+            let pairs: Vec<_> = advertised.iter().map(|url| format!("{name}={url}")).collect();
+            Ok(pairs.join(","))
+        }
     }
 }
 
-fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discovery, String> {
-    let endpoints: Vec<String> = endpoints.split(',').map(|one| one.trim().to_owned()).collect();
+fn discovered(settings: &settings::Discovery) -> Result<Discovery, String> {
+    let endpoints: Vec<String> =
+        settings.endpoints.0.iter().map(|one| one.trim().to_owned()).collect();
     if endpoints.iter().any(String::is_empty) {
         return Err("--discovery-endpoints must not contain empty endpoints".into());
     }
-    let time = |name, otherwise| duration(settings, name, Duration::from_secs(otherwise));
-    let (user, password) = (settings.get("discovery-user"), settings.get("discovery-password"));
-    let user = match user.split_once(':') {
-        _ if user.is_empty() => None,
-        Some((user, password)) => Some((user.to_owned(), password.to_owned())),
-        None => Some((user.to_owned(), password.to_owned())),
-    };
+    let time = |time: Nanos, otherwise| time.positive().unwrap_or(Duration::from_secs(otherwise));
+    let password = settings.user.password.as_ref().unwrap_or(&settings.password);
+    let user = Some(settings.user.name.clone()).filter(|name| !name.is_empty());
     Ok(Discovery {
-        token: token.to_owned(),
+        token: settings.token.clone(),
         endpoints,
-        dial_timeout: time("discovery-dial-timeout", 2)?,
-        request_timeout: time("discovery-request-timeout", 5)?,
-        keepalive_interval: time("discovery-keepalive-time", 2)?,
-        keepalive_timeout: time("discovery-keepalive-timeout", 6)?,
-        user,
+        dial_timeout: time(settings.dial_timeout, 2),
+        request_timeout: time(settings.request_timeout, 5),
+        keepalive_interval: time(settings.keepalive_time, 2),
+        keepalive_timeout: time(settings.keepalive_timeout, 6),
+        user: user.map(|name| (name, password.0.clone())),
         tls: TlsFlags {
-            cert: settings.get("discovery-cert").to_owned(),
-            key: settings.get("discovery-key").to_owned(),
-            cacert: settings.get("discovery-cacert").to_owned(),
+            cert: settings.cert.clone(),
+            key: settings.key.clone(),
+            cacert: settings.cacert.clone(),
             domain: String::new(),
-            insecure_transport: settings.get("discovery-insecure-transport") == "true",
-            insecure_skip_verify: settings.get("discovery-insecure-skip-tls-verify") == "true",
+            insecure_transport: settings.insecure_transport,
+            insecure_skip_verify: settings.insecure_skip_verify,
         },
     })
 }
@@ -238,44 +274,18 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
 const HELD_MS: u64 = 30_000;
 
 /// No number of entries means as many as without the flag.
-fn catch_up(settings: &Settings, heartbeat_ms: u64) -> Result<CatchUp, String> {
+fn catch_up(entries: u64, heartbeat_ms: u64) -> CatchUp {
     let usual = CatchUp::default();
-    let entries_max = match number(settings, "snapshot-catchup-entries")? {
+    let entries_max = match entries {
         0 => usual.entries_max,
-        some => some,
+        some => size(some),
     };
     let shorten_entries = usual.shorten_entries.min(entries_max as u64);
     let held_ticks = HELD_MS.div_ceil(heartbeat_ms);
-    Ok(CatchUp { entries_max, shorten_entries, held_ticks, ..usual })
+    CatchUp { entries_max, shorten_entries, held_ticks, ..usual }
 }
 
-pub(crate) fn number<N: std::str::FromStr>(settings: &Settings, name: &str) -> Result<N, String> {
-    let value = settings.get(name);
-    value.parse().map_err(|_| format!("invalid value {value:?} for flag -{name}: not a number"))
-}
-
-fn one_of(settings: &Settings, name: &str, known: &[&str]) -> Result<(), String> {
-    let value = settings.get(name);
-    if known.contains(&value) {
-        return Ok(());
-    }
-    Err(format!("--{name}={value} is not supported by this version; use one of {known:?}"))
-}
-
-/// A Go duration, or a number of nanoseconds as configuration files have it. 0 means `otherwise`.
-fn duration(settings: &Settings, name: &str, otherwise: Duration) -> Result<Duration, String> {
-    let text = settings.get(name);
-    let parsed = parse_duration(text)
-        .ok_or_else(|| format!("invalid value {text:?} for flag -{name}: not a duration"))?;
-    Ok(if parsed.is_zero() { otherwise } else { parsed })
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let nanos = text.parse().ok().map(Duration::from_nanos);
-    nanos.or_else(|| cli::go::parse_duration(text).ok())
-}
-
-fn urls(list: &str) -> Result<Vec<String>, String> {
+pub(crate) fn urls(list: &str) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
         let url = Url::parse(text).map_err(|error| format!("URL {text:?}: {error}"))?;
@@ -289,9 +299,9 @@ fn urls(list: &str) -> Result<Vec<String>, String> {
 }
 
 /// Where to listen: addresses, or localhost; names could mean another machine tomorrow.
-fn listen_addresses(settings: &Settings, flag: &str) -> Result<Vec<Listen>, String> {
+fn listen_addresses(list: &str, flag: &str) -> Result<Vec<Listen>, String> {
     let mut addresses = Vec::new();
-    for text in urls(settings.get(flag))? {
+    for text in urls(list)? {
         let url = Url::parse(&text).map_err(|error| format!("URL {text:?}: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("{text}: this version listens on http and https only"));
@@ -326,13 +336,12 @@ fn localhost(port: u16) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{self, Outcome};
+    use crate::settings::Outcome;
     use server::Source;
 
     fn config(args: &[&str]) -> Result<Config, String> {
-        let args: Vec<String> = args.iter().map(|&arg| arg.into()).collect();
-        match flags::read(&args, std::iter::empty()) {
-            Ok(Outcome::Run(settings)) => Config::from_settings(&settings),
+        match settings::read(args.iter().map(Into::into), std::iter::empty()) {
+            Ok(Outcome::Run(mut settings, _)) => Config::from_settings(&mut settings),
             other => panic!("{other:?}"),
         }
     }
@@ -346,6 +355,21 @@ mod tests {
         assert_eq!(format!("{:x}", initial.cluster_id), "cdf818194e3a8c32");
         assert_eq!(replica.lease.ttl_min_s, 2);
         assert_eq!(config.listen[0].address.port(), 2379);
+        assert_eq!((replica.keep_wals, replica.keep_snapshots), (5, 5));
+    }
+
+    #[test]
+    fn nothing_is_what_etcd_takes_it_for() {
+        let args = ["--max-wals=0", "--max-snapshots=0", "--snapshot-count=0", "--data-dir="];
+        let config = config(&args).unwrap();
+        let replica = &config.server.replica;
+        assert_eq!((replica.keep_wals, replica.keep_snapshots), (usize::MAX, usize::MAX));
+        assert_eq!(replica.snapshot_count, 10_000);
+        assert_eq!(replica.data_dir, PathBuf::from("default.etcd"));
+        let times = ["--backend-batch-interval=-1s", "--grpc-keepalive-interval=0"];
+        let config = self::config(&times).unwrap();
+        assert_eq!(config.server.batch_interval, BATCH_INTERVAL_MIN);
+        assert_eq!(config.server.keepalive_interval, Duration::MAX);
     }
 
     #[test]
@@ -355,7 +379,12 @@ mod tests {
             assert!(error.contains(what), "{error}");
         };
         refused(&["--election-timeout=400"], "5 times");
+        refused(&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)");
+        refused(&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)");
+        refused(&["--heartbeat-interval=18446744073709551615"], "5 times");
+        refused(&["--election-timeout=50001"], "too long");
         refused(&["--listen-client-urls=http://127.0.0.1:1"], "--advertise-client-urls");
+        refused(&["--listen-client-urls="], "--advertise-client-urls");
         refused(&["--discovery-token=t"], "both --discovery-token and --discovery-endpoints");
         refused(&["--discovery-endpoints=h:1"], "both --discovery-token");
         refused(&["--discovery-endpoints=h:1,", "--discovery-token=t"], "empty endpoints");
@@ -366,7 +395,9 @@ mod tests {
         let both =
             ["--advertise-client-urls=http://h:1", "--listen-client-urls=http://example.com:1"];
         refused(&both, "expected IP");
-        refused(&["--max-wals=x"], "not a number");
+        refused(&["--name="], "couldn't find local name \"\"");
+        refused(&["--max-learners=-1"], "too many learner members");
+        refused(&["--discovery-fallback=proxy"], "can't be configured as \"proxy\"");
         refused(&["--tls-min-version=TLS1.1"], "unexpected TLS version \"TLS1.1\"");
         refused(
             &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
@@ -376,13 +407,5 @@ mod tests {
             &["--tls-min-version=TLS1.3", "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
             "cipher suites cannot be configured when only TLS1.3 is enabled",
         );
-    }
-
-    #[test]
-    fn durations_are_those_of_go() {
-        assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5400)));
-        assert_eq!(parse_duration("100ms"), Some(Duration::from_millis(100)));
-        assert_eq!(parse_duration("5000000"), Some(Duration::from_millis(5)));
-        assert_eq!(parse_duration("5 apples"), None);
     }
 }

@@ -1,29 +1,56 @@
 //! Feature gates: `--feature-gates=Name=true,...`.
 
+use crate::settings::{Node, Setting, Unfit};
+use std::ffi::OsStr;
+
+/// How far a gate of etcd's has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Alpha,
+    Beta,
+}
+
 /// A gate of etcd.
 struct Gate {
     name: &'static str,
     default: bool,
+    stage: Stage,
     /// This version can do both: it has the feature, or nobody can tell.
     is_free: bool,
 }
 
-const fn gate(name: &'static str, default: bool, is_free: bool) -> Gate {
-    Gate { name, default, is_free }
+const fn alpha(name: &'static str, is_free: bool) -> Gate {
+    Gate { name, default: false, stage: Stage::Alpha, is_free }
+}
+
+const fn beta(name: &'static str, is_free: bool) -> Gate {
+    Gate { name, default: true, stage: Stage::Beta, is_free }
 }
 
 /// Every gate (reference: `server/features/etcd_features.go`).
-const GATES: &[Gate] = &[
-    gate("CompactHashCheck", false, false),
-    gate("FastLeaseKeepAlive", true, true),
-    gate("InitialCorruptCheck", false, false),
-    gate("LeaseCheckpoint", false, true),
-    gate("LeaseCheckpointPersist", false, true),
-    gate("PriorityRequest", false, false),
-    gate("SetMemberLocalAddr", false, false),
-    gate("StopGRPCServiceOnDefrag", false, false),
-    gate("TxnModeWriteWithSharedBuffer", true, true),
+const GATES: [Gate; 9] = [
+    alpha("CompactHashCheck", false),
+    beta("FastLeaseKeepAlive", true),
+    alpha("InitialCorruptCheck", false),
+    alpha(CHECKPOINT, true),
+    alpha(CHECKPOINT_PERSIST, true),
+    alpha("PriorityRequest", false),
+    alpha("SetMemberLocalAddr", false),
+    alpha("StopGRPCServiceOnDefrag", false),
+    beta("TxnModeWriteWithSharedBuffer", true),
 ];
+const CHECKPOINT: &str = "LeaseCheckpoint";
+const CHECKPOINT_PERSIST: &str = "LeaseCheckpointPersist";
+
+/// Gates that stand for all others of a stage that are not named.
+const UMBRELLAS: [(&str, Stage); 2] = [("AllAlpha", Stage::Alpha), ("AllBeta", Stage::Beta)];
+
+/// What was said of the gates. What is said later adds to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FeatureGates {
+    named: [Option<bool>; GATES.len()],
+    umbrellas: [Option<bool>; UMBRELLAS.len()],
+}
 
 /// The gates that change what this version does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,44 +60,81 @@ pub(crate) struct Gates {
     pub(crate) lease_checkpoint: bool,
 }
 
-/// Reads the flag's value.
-///
-/// # Errors
-/// Gates that do not exist, values that are no booleans, features that this version does not have.
-pub(crate) fn read(text: &str) -> Result<Gates, String> {
-    let mut values: Vec<bool> = GATES.iter().map(|gate| gate.default).collect();
-    for part in text.split(',').filter(|part| !part.is_empty()) {
-        let (name, value) = one(part)?;
-        let at = GATES
-            .iter()
-            .position(|gate| gate.name == name)
-            .ok_or_else(|| format!("unrecognized feature gate: {name}"))?;
-        if value != GATES[at].default && !GATES[at].is_free {
-            return Err(format!("--feature-gates: {part} is not supported by this version"));
+impl FeatureGates {
+    fn add(&mut self, text: &str) -> Result<(), String> {
+        let mut read = self.clone();
+        for part in text.split(',').filter(|part| !part.is_empty()) {
+            let (name, value) = one(part)?;
+            let umbrella = UMBRELLAS.iter().position(|(umbrella, _)| *umbrella == name);
+            let gate = GATES.iter().position(|gate| gate.name == name);
+            match (gate, umbrella) {
+                (Some(at), _) => read.named[at] = Some(value),
+                (None, Some(at)) => read.umbrellas[at] = Some(value),
+                (None, None) => return Err(format!("unrecognized feature gate: {name}")),
+            }
         }
-        values[at] = value;
+        *self = read;
+        Ok(())
     }
-    let is_on = |name| GATES.iter().zip(&values).any(|(gate, value)| gate.name == name && *value);
-    let lease_checkpoint = is_on("LeaseCheckpoint");
-    if is_on("LeaseCheckpointPersist") && !lease_checkpoint {
-        return Err("enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
-                    LeaseCheckpoint"
-            .into());
+
+    fn is_on(&self, at: usize) -> bool {
+        let umbrella = UMBRELLAS.iter().position(|(_, stage)| *stage == GATES[at].stage);
+        let of_stage = umbrella.and_then(|umbrella| self.umbrellas[umbrella]);
+        self.named[at].or(of_stage).unwrap_or(GATES[at].default)
     }
-    Ok(Gates { lease_checkpoint })
+
+    /// # Errors
+    /// Features that this version does not have, and one without the other that it needs.
+    pub(crate) fn check(&self) -> Result<Gates, String> {
+        let is_on = |name| (0..GATES.len()).any(|at| GATES[at].name == name && self.is_on(at));
+        let lease_checkpoint = is_on(CHECKPOINT);
+        if is_on(CHECKPOINT_PERSIST) && !lease_checkpoint {
+            return Err(format!(
+                "enabling feature gate {CHECKPOINT_PERSIST} requires enabling feature gate \
+                 {CHECKPOINT}"
+            ));
+        }
+        let asked =
+            (0..GATES.len()).find(|&at| !GATES[at].is_free && self.is_on(at) != GATES[at].default);
+        if let Some(at) = asked {
+            let (name, value) = (GATES[at].name, self.is_on(at));
+            return Err(format!(
+                "--feature-gates: {name}={value} is not supported by this version"
+            ));
+        }
+        Ok(Gates { lease_checkpoint })
+    }
+}
+
+impl Setting for FeatureGates {
+    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
+        self.add(text.to_str().ok_or("not UTF-8")?)
+    }
+
+    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
+        let mut text = String::new();
+        text.set_node(node)?;
+        self.add(&text).map_err(Unfit::Value)
+    }
+
+    fn show(&self) -> String {
+        let gates = GATES.iter().map(|gate| gate.name).zip(&self.named);
+        let umbrellas = UMBRELLAS.iter().map(|(name, _)| *name).zip(&self.umbrellas);
+        let said = gates.chain(umbrellas).filter_map(|(name, value)| Some((name, (*value)?)));
+        let mut said: Vec<String> = said.map(|(name, value)| format!("{name}={value}")).collect();
+        said.sort();
+        said.join(",")
+    }
 }
 
 fn one(part: &str) -> Result<(&str, bool), String> {
-    let (name, value) = part
-        .split_once('=')
-        .map(|(name, value)| (name.trim(), value.trim()))
-        .ok_or_else(|| format!("missing bool value for {}", part.trim()))?;
-    // What Go takes for a boolean.
-    let value = match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
-        _ => return Err(format!("invalid value of {name}={value}: not a boolean")),
-    };
+    let (name, value) = part.split_once('=').unwrap_or((part, ""));
+    let (name, value) = (name.trim(), value.trim());
+    if !part.contains('=') {
+        return Err(format!("missing bool value for {name}"));
+    }
+    let read = cli::go::parse_bool(value);
+    let value = read.map_err(|error| format!("invalid value of {name}={value}, err: {error}"))?;
     Ok((name, value))
 }
 
@@ -78,12 +142,28 @@ fn one(part: &str) -> Result<(&str, bool), String> {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<Gates, String> {
+        let mut gates = FeatureGates::default();
+        gates.set_text(OsStr::new(text))?;
+        gates.check()
+    }
+
     #[test]
     fn gates_are_read_as_etcd_reads_them() {
         assert_eq!(read(""), Ok(Gates { lease_checkpoint: false }));
         let on = read("LeaseCheckpointPersist=true, LeaseCheckpoint = T,FastLeaseKeepAlive=0");
         assert_eq!(on, Ok(Gates { lease_checkpoint: true }));
         assert_eq!(read("CompactHashCheck=false"), Ok(Gates { lease_checkpoint: false }));
+        assert_eq!(read("AllAlpha=false,AllBeta=false"), Ok(Gates { lease_checkpoint: false }));
+    }
+
+    #[test]
+    fn what_is_said_later_adds_to_it() {
+        let mut gates = FeatureGates::default();
+        gates.set_text(OsStr::new("LeaseCheckpoint=true")).unwrap();
+        gates.set_text(OsStr::new("LeaseCheckpointPersist=true")).unwrap();
+        assert_eq!(gates.show(), "LeaseCheckpoint=true,LeaseCheckpointPersist=true");
+        assert_eq!(gates.check(), Ok(Gates { lease_checkpoint: true }));
     }
 
     #[test]
@@ -94,8 +174,9 @@ mod tests {
         };
         refused("Nonsense=true", "unrecognized feature gate: Nonsense");
         refused("LeaseCheckpoint", "missing bool value for LeaseCheckpoint");
-        refused("LeaseCheckpoint=yes", "not a boolean");
+        refused("LeaseCheckpoint=yes", "strconv.ParseBool: parsing \"yes\": invalid syntax");
         refused("LeaseCheckpointPersist=true", "requires enabling feature gate LeaseCheckpoint");
         refused("CompactHashCheck=true", "not supported by this version");
+        refused("AllAlpha=true", "CompactHashCheck=true is not supported by this version");
     }
 }

@@ -1,13 +1,15 @@
 //! The server program: flags, environment and configuration file from one table, logs, start and stop.
 
 mod config;
-mod flags;
 mod gates;
 mod logs;
 mod origin;
 mod run;
 mod secure;
+mod settings;
 
+use config::Config;
+use settings::{Note, Outcome, Refusal};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -16,34 +18,28 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What Go's flag package exits with for a wrong flag.
 const BAD_FLAGS: u8 = 2;
 
-#[allow(clippy::print_stdout, clippy::print_stderr)] // a program talks to its user
+#[allow(clippy::print_stdout)] // a program talks to its user
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let settings = match flags::read(&args, std::env::vars()) {
-        Ok(flags::Outcome::Run(settings)) => settings,
-        Ok(flags::Outcome::Print(text)) => {
-            println!("{text}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(BAD_FLAGS);
-        }
+    let (mut settings, notes) =
+        match settings::read(std::env::args_os().skip(1), std::env::vars_os()) {
+            Ok(Outcome::Run(settings, notes)) => (settings, notes),
+            Ok(Outcome::Print(text)) => {
+                println!("{text}");
+                return ExitCode::SUCCESS;
+            }
+            Err(refusal) => return refuse(&refusal),
+        };
+    let log = match settings.logging.check() {
+        Ok(log) => log,
+        Err(refusal) => return refuse(&refusal),
     };
-    let config = match config::Config::from_settings(&settings) {
-        Ok(config) => config,
-        Err(error) => {
-            logs::init("info");
-            tracing::warn!(error = %error, "failed to verify flags");
-            logs::flush();
-            return ExitCode::FAILURE;
-        }
-    };
-    logs::init(&config.log_level);
+    logs::init(log.level.name());
     end_with_any_thread();
-    for warning in &settings.warnings {
-        tracing::warn!("{warning}");
-    }
+    notes.iter().for_each(Note::log);
+    let config = match Config::from_settings(&mut settings) {
+        Ok(config) => config,
+        Err(error) => return unverified(&error),
+    };
     let code = match run::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,6 +49,28 @@ fn main() -> ExitCode {
     };
     logs::flush();
     code
+}
+
+/// Ends before the log is open.
+#[allow(clippy::print_stderr)] // a program talks to its user
+fn refuse(refusal: &Refusal) -> ExitCode {
+    match refusal {
+        Refusal::Usage(text) => {
+            eprintln!("{text}");
+            ExitCode::from(BAD_FLAGS)
+        }
+        Refusal::Verify(text) => {
+            logs::init("info");
+            unverified(text)
+        }
+    }
+}
+
+/// Ends with what is wrong as the last word of the log.
+fn unverified(error: &str) -> ExitCode {
+    tracing::warn!(error = %error, "failed to verify flags");
+    logs::flush();
+    ExitCode::FAILURE
 }
 
 /// A thread that panics takes the member with it: without it the member would go on as if it lived.

@@ -1,8 +1,8 @@
 //! TLS towards clients and towards members, as the flags say (reference: `server/embed/etcd.go`,
 //! `server/embed/config.go`).
 
-use crate::config::{Listen, number};
-use crate::flags::{CLIENT_CNS, Settings};
+use crate::config::Listen;
+use crate::settings::{self, Setting, Settings};
 use server::tls::{self, Acceptor, Endpoint, Protocols, Version, self_signed};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,51 +28,43 @@ impl Tls {
     /// # Errors
     /// Versions that are none or exclude each other.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Tls, String> {
-        let version = |name| Version::parse(settings.get(name)).map_err(|error| error.to_string());
-        let (min, max) = (version("tls-min-version")?, version("tls-max-version")?);
+        let [min, max] = settings.tls.versions()?;
         if max.is_some() && min > max {
             return Err(format!(
                 "min version ({}) is greater than max version ({})",
-                settings.get("tls-min-version"),
-                settings.get("tls-max-version")
+                settings.tls.min_version.show(),
+                settings.tls.max_version.show()
             ));
         }
-        let suites = list(settings, "cipher-suites");
+        let suites = &settings.tls.cipher_suites;
         if min == Some(Version::Tls13) && !suites.is_empty() {
             return Err("cipher suites cannot be configured when only TLS1.3 is enabled".into());
         }
-        let text = |prefix: &str, name: &str| settings.get(&format!("{prefix}{name}")).to_owned();
-        let both = |prefix: &str| tls::Settings {
-            cert_file: text(prefix, "cert-file"),
-            key_file: text(prefix, "key-file"),
-            client_cert_file: text(prefix, "client-cert-file"),
-            client_key_file: text(prefix, "client-key-file"),
-            trusted_ca_file: text(prefix, "trusted-ca-file"),
-            client_cert_auth: text(prefix, "client-cert-auth") == "true",
-            cipher_suites: suites.clone(),
-            version_min: min,
-            version_max: max,
-            ..tls::Settings::default()
+        let both = |endpoint, side: &settings::Side| Side {
+            endpoint,
+            settings: tls::Settings {
+                cert_file: side.cert_file.clone(),
+                key_file: side.key_file.clone(),
+                client_cert_file: side.client_cert_file.clone(),
+                client_key_file: side.client_key_file.clone(),
+                trusted_ca_file: side.trusted_ca_file.clone(),
+                crl_file: side.crl_file.clone(),
+                client_cert_auth: side.client_cert_auth,
+                allowed_cns: side.allowed_cns.clone(),
+                allowed_hostnames: side.allowed_hostnames.clone(),
+                skip_client_sans: side.skip_client_sans,
+                cipher_suites: suites.clone(),
+                version_min: min,
+                version_max: max,
+                ..tls::Settings::default()
+            },
+            auto: side.auto_tls,
         };
-        let client = tls::Settings {
-            crl_file: settings.get("client-crl-file").to_owned(),
-            allowed_cns: list(settings, CLIENT_CNS),
-            allowed_hostnames: list(settings, "client-cert-allowed-hostname"),
-            ..both("")
-        };
-        let peer = tls::Settings {
-            crl_file: settings.get("peer-crl-file").to_owned(),
-            allowed_cns: list(settings, "peer-cert-allowed-cn"),
-            allowed_hostnames: list(settings, "peer-cert-allowed-hostname"),
-            skip_client_sans: settings.get("peer-skip-client-san-verification") == "true",
-            ..both("peer-")
-        };
-        let side =
-            |endpoint, settings, auto: &str| Side { endpoint, settings, auto: auto == "true" };
         Ok(Tls {
-            client: side(Endpoint::Client, client, settings.get("auto-tls")),
-            peer: side(Endpoint::Peer, peer, settings.get("peer-auto-tls")),
-            validity_years: number(settings, "self-signed-cert-validity")?,
+            client: both(Endpoint::Client, &settings.client_tls),
+            peer: both(Endpoint::Peer, &settings.peer_tls),
+            validity_years: u32::try_from(settings.tls.self_signed_cert_validity)
+                .map_err(|_| "--self-signed-cert-validity is too long")?,
         })
     }
 
@@ -221,9 +213,4 @@ fn warn(endpoint: Endpoint, settings: &tls::Settings, listen: &Listen) {
             }
         }
     }
-}
-
-fn list(settings: &Settings, name: &str) -> Vec<String> {
-    let items = settings.get(name).split(',').map(str::trim);
-    items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }

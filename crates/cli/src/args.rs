@@ -118,7 +118,7 @@ fn describe(program: &str, error: &clap::Error) -> String {
             format!("unknown command {} for \"{program}\"", go::quote(name.as_bytes()))
         }
         ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
-            match std::env::args().next_back().filter(|last| is_short(last)) {
+            match last_word().filter(|last| is_short(last)) {
                 Some(last) => format!("flag needs an argument: '{}' in {last}", &last[1..]),
                 None => format!("flag needs an argument: {name}"),
             }
@@ -131,6 +131,11 @@ fn describe(program: &str, error: &clap::Error) -> String {
         }
         _ => error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
     }
+}
+
+/// The last word of the program's own command line, which may hold any bytes.
+fn last_word() -> Option<String> {
+    std::env::args_os().next_back().map(|last| last.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

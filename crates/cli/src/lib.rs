@@ -12,5 +12,6 @@ pub mod exit;
 pub mod fields;
 pub mod go;
 pub mod json;
+pub mod number;
 pub mod output;
 pub mod table;

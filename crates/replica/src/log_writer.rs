@@ -38,8 +38,10 @@ pub struct LogWriter {
     pub(crate) wal: Wal,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) snap_dir: PathBuf,
-    /// Old segments and snapshot files that are kept.
-    pub(crate) keep_files: usize,
+    /// Segments that are kept.
+    pub(crate) keep_wals: usize,
+    /// Snapshot files that are kept, one at least.
+    pub(crate) keep_snapshots: usize,
     /// The newest snapshot that is recorded.
     pub(crate) recorded: u64,
 }
@@ -140,8 +142,8 @@ impl LogWriter {
         self.commit_to(due.index)?;
         self.record(&snapshot)?;
         self.wal.release_to(due.index);
-        self.wal.purge(self.keep_files)?;
-        snap::purge(&*self.disk, &self.snap_dir, self.keep_files)?;
+        self.wal.purge(self.keep_wals)?;
+        snap::purge(&*self.disk, &self.snap_dir, self.keep_snapshots)?;
         snap::release_databases(&*self.disk, &self.snap_dir, due.index)?;
         Ok(())
     }
@@ -164,7 +166,7 @@ mod tests {
         sim.create_dir_all(&snap_dir, 0o700).unwrap();
         sim.sync_dir(Path::new("")).unwrap();
         let wal = Wal::create(sim.disk(), Path::new("wal"), Bytes::new(), options()).unwrap();
-        LogWriter { wal, disk: sim.disk(), snap_dir, keep_files: 2, recorded: 0 }
+        LogWriter { wal, disk: sim.disk(), snap_dir, keep_wals: 2, keep_snapshots: 2, recorded: 0 }
     }
 
     fn entries(from: u64, to: u64) -> Vec<Entry> {

@@ -35,8 +35,10 @@ pub struct Options {
     pub pre_vote: bool,
     /// Applied entries between snapshots.
     pub snapshot_count: u64,
-    /// Old log segments and snapshot files that are kept.
-    pub keep_files: usize,
+    /// Log segments that are kept.
+    pub keep_wals: usize,
+    /// Snapshot files that are kept, one at least.
+    pub keep_snapshots: usize,
     /// Options of the log.
     pub wal: wal::Options,
     /// Options of the database.
@@ -157,8 +159,9 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
         options.election_ticks,
     );
     core.tick();
-    let (keep_files, recorded) = (options.keep_files, snapshot.index());
-    let log_writer = LogWriter { wal, disk, snap_dir, keep_files, recorded };
+    let (keep_wals, keep_snapshots) = (options.keep_wals, options.keep_snapshots);
+    let recorded = snapshot.index();
+    let log_writer = LogWriter { wal, disk, snap_dir, keep_wals, keep_snapshots, recorded };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
     let applier = Applier::new(machine, home, options.snapshot_count, snapshot.index());
     let repaired = recovered.repaired;

@@ -188,7 +188,8 @@ fn config() -> Config {
             election_ticks: 10,
             pre_vote: true,
             snapshot_count: 10_000,
-            keep_files: 2,
+            keep_wals: 2,
+            keep_snapshots: 2,
             wal: replica::wal::Options::default(),
             backend: apply::backend::Options::default(),
             lease: apply::lease::Config {

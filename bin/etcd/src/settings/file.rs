@@ -1,0 +1,121 @@
+//! Settings from the configuration file: YAML, whose keys are the names of flags, some of them in
+//! sections (`client-transport-security`, `peer-transport-security`, `discovery-config`,
+//! `socket-options`).
+//!
+//! Values are of the kinds that the reference takes there: durations are nanoseconds, lists of URLs
+//! are texts. Null says nothing. Keys may be written in any case.
+
+use super::command_line::UNKNOWN_KEYS;
+use super::earlier;
+use super::notes::Note;
+use super::rows::{self, ROWS, Row};
+use super::values::Unfit;
+use super::yaml::{self, Node};
+use super::{Settings, rows::variable_of};
+use cli::go;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// The section that must not be null, of all: so it is in the reference.
+const PEER_SECTION: &str = "peer-transport-security";
+/// How alike keys must be for one to be suggested for the other, of 1.
+const LIKENESS_MIN: f64 = 0.8;
+
+/// What becomes of keys that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnknownKeys {
+    Refused,
+    PassedOver,
+}
+
+/// Reads the file.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn read(path: &Path, unknown: UnknownKeys) -> Result<(Settings, Vec<Note>), String> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let call = if error.kind() == ErrorKind::IsADirectory { "read" } else { "open" };
+        go::path_error(call, path, &error)
+    })?;
+    let broken = |what: String| format!("error converting YAML to JSON: {what}");
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|error| broken(format!("yaml: byte {} is not UTF-8", error.valid_up_to())))?;
+    let mut reader = Reader { settings: Settings::default(), notes: Vec::new(), unknown };
+    match yaml::parse(text).map_err(broken)? {
+        Node::Null => {}
+        Node::Map(pairs) => reader.section("", pairs)?,
+        other => return Err(mismatch(other.kind(), "the file", "a map")),
+    }
+    let Reader { mut settings, mut notes, .. } = reader;
+    // In the file no years are one year.
+    settings.tls.self_signed_cert_validity = settings.tls.self_signed_cert_validity.max(1);
+    notes.push(Note::File(path.to_owned()));
+    Ok((settings, notes))
+}
+
+fn mismatch(found: &str, key: &str, wanted: &str) -> String {
+    format!(
+        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into {key} \
+         of type {wanted}"
+    )
+}
+
+struct Reader {
+    settings: Settings,
+    notes: Vec<Note>,
+    unknown: UnknownKeys,
+}
+
+impl Reader {
+    /// In the order of keys, so that of several spellings the last counts.
+    fn section(&mut self, above: &str, mut pairs: Vec<(String, Node)>) -> Result<(), String> {
+        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (key, node) in pairs {
+            let key = if above.is_empty() { key } else { format!("{above}.{key}") };
+            if let Some(row) = rows::of_key(&key) {
+                self.value(row, node)?;
+            } else if rows::is_section(&key) {
+                match node {
+                    Node::Map(pairs) => self.section(&key, pairs)?,
+                    Node::Null if key == PEER_SECTION => return Err(format!("invalid {key}")),
+                    Node::Null => {}
+                    other => return Err(mismatch(other.kind(), &key, "a map")),
+                }
+            } else if earlier::is_earlier_key(&key) {
+                self.notes.push(Note::Earlier(key));
+            } else if self.unknown == UnknownKeys::PassedOver {
+                self.notes.push(Note::Unknown(key));
+            } else {
+                return Err(unknown(&key));
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, row: &Row, node: Node) -> Result<(), String> {
+        if node != Node::Null {
+            let taken = (row.field)(&mut self.settings).set_node(&node);
+            taken.map_err(|unfit| match unfit {
+                Unfit::Kind { found, wanted } => mismatch(&found, row.key, wanted),
+                Unfit::Value(text) => format!("unexpected error setting up {}: {text}", row.key),
+            })?;
+        }
+        self.notes.extend(row.warning(&self.settings).map(Note::Warning));
+        Ok(())
+    }
+}
+
+fn unknown(key: &str) -> String {
+    let likeness = |known: &str| strsim::jaro_winkler(known, &key.to_ascii_lowercase());
+    let known = ROWS.iter().map(|row| row.key).filter(|known| !known.is_empty());
+    let nearest = known.max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    let hint = match nearest.filter(|nearest| likeness(nearest) >= LIKENESS_MIN) {
+        Some(nearest) => format!("; did you mean {nearest:?}?"),
+        None => String::new(),
+    };
+    format!(
+        "unknown key {key:?} in the configuration file{hint} Unknown keys are passed over with \
+         --{UNKNOWN_KEYS} or {}=true",
+        variable_of(UNKNOWN_KEYS)
+    )
+}
