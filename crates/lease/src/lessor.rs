@@ -65,7 +65,8 @@ pub enum Renewal {
 pub struct TimeToLive {
     /// As granted, in seconds.
     pub granted_s: i64,
-    /// What is left, in whole seconds; 0 or less where it expired and is not revoked yet.
+    /// What is left, in seconds that are left whole: right after a grant that is one less than was
+    /// granted. 0 or less where it expired and is not revoked yet.
     pub remaining_s: i64,
     /// The keys attached, in order.
     pub keys: Vec<Bytes>,
@@ -330,7 +331,7 @@ impl Lessor {
     pub fn time_to_live(&self, id: i64, now_ms: u64, with_keys: bool) -> Option<TimeToLive> {
         let lease = self.leases.get(&id)?;
         let remaining_s = match lease.expires_ms {
-            Some(at) => (at as i64 - now_ms as i64) / 1000,
+            Some(at) => whole_seconds(at as i64 - now_ms as i64),
             None => lease.ttl_s,
         };
         let keys = if with_keys { lease.keys.iter().cloned().collect() } else { Vec::new() };
@@ -378,6 +379,12 @@ impl Lessor {
         (0 < remaining_ttl && remaining_ttl < lease.ttl_s)
             .then_some(LeaseCheckpoint { id, remaining_ttl })
     }
+}
+
+/// Seconds that are certainly left. Both times are cut to milliseconds, so that a difference may be
+/// nearly one too long; and a time that has begun to run is never whole.
+fn whole_seconds(left_ms: i64) -> i64 {
+    (if left_ms > 0 { left_ms - 1 } else { left_ms }) / 1000
 }
 
 fn store(txn: &mut ApplyTxn<'_>, id: i64, ttl: i64, remaining_ttl: i64) {

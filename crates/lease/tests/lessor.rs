@@ -48,6 +48,21 @@ fn grants_are_checked_and_raised() {
 }
 
 #[test]
+fn time_left_is_cut_to_seconds_that_are_left_whole() {
+    let mut bench = Bench::new();
+    bench.lessor.promote(0, 0);
+    bench.lessor.tick(1000);
+    bench.grant(1, 90).unwrap();
+    let remaining_s = |now_ms| bench.lessor.time_to_live(1, now_ms, false).unwrap().remaining_s;
+    for (now_ms, left_s) in
+        [(1000, 89), (1001, 89), (1999, 89), (2000, 88), (90_000, 0), (90_999, 0), (91_000, 0)]
+    {
+        assert_eq!(remaining_s(now_ms), left_s, "at {now_ms} ms");
+    }
+    assert_eq!((remaining_s(91_999), remaining_s(92_000)), (0, -1), "expired, not revoked yet");
+}
+
+#[test]
 fn only_a_promoted_lessor_lets_leases_expire() {
     let mut bench = Bench::new();
     bench.grant(1, 10).unwrap();
@@ -100,7 +115,7 @@ fn leases_and_checkpoints_survive() {
     let mut again = Lessor::open(&bench.backend.reader().view(), CONFIG);
     again.promote(0, 0);
     let found = again.time_to_live(5, 0, true).unwrap();
-    assert_eq!((found.granted_s, found.remaining_s), (3600, 3300));
+    assert_eq!((found.granted_s, found.remaining_s), (3600, 3299));
 }
 
 #[test]
@@ -169,13 +184,13 @@ fn a_renewal_is_not_promised_while_a_checkpoint_says_less() {
     // Another leader would give it 3000 seconds, so the log must hear first.
     assert_eq!(bench.lessor.renew(5, 1000), Ok(Renewal::AfterCheckpoint));
     // It lives on meanwhile.
-    assert_eq!(bench.lessor.time_to_live(5, 1000, false).unwrap().remaining_s, 3600);
+    assert_eq!(bench.lessor.time_to_live(5, 1000, false).unwrap().remaining_s, 3599);
     bench.apply(|lessor, txn| lessor.checkpoint(txn, &note(0)));
     assert_eq!(bench.lessor.renew(5, 2000), Ok(Renewal::Done { ttl_s: 3600 }));
-    assert_eq!(bench.lessor.time_to_live(5, 2000, false).unwrap().remaining_s, 3600);
+    assert_eq!(bench.lessor.time_to_live(5, 2000, false).unwrap().remaining_s, 3599);
     let mut again = Lessor::open(&bench.backend.reader().view(), CONFIG);
     again.promote(0, 0);
-    assert_eq!(again.time_to_live(5, 0, false).unwrap().remaining_s, 3600);
+    assert_eq!(again.time_to_live(5, 0, false).unwrap().remaining_s, 3599);
 }
 
 #[test]

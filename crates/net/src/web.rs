@@ -1,7 +1,8 @@
-//! Plain HTTP: threads for its handlers, and HTTP/1.1 by hyper.
+//! Plain HTTP: threads that call its handlers, and HTTP/1.1 by hyper. A request that waits for its
+//! answer holds no thread.
 
 use crate::h2::Released;
-use crate::http::{HttpRequest, HttpResponse, HttpService};
+use crate::http::{HttpRequest, HttpResponder, HttpResponse, HttpService, responder};
 use crate::places::Place;
 use crate::stream::{Rewound, Stream};
 use bytes::Bytes;
@@ -15,17 +16,14 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
 /// Bodies are up to this long.
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Threads for handlers.
-const HANDLER_THREADS: usize = 4;
-/// Requests that are with a handler or wait for one; more are refused.
-const REQUESTS_MAX: usize = 256;
+/// Threads that call handlers: while one makes a long page, the other has the rest.
+const HANDLER_THREADS: usize = 2;
 /// A client has this long for its headers, as etcd's clients do.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -33,7 +31,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 pub(crate) struct Web {
     service: Arc<dyn HttpService>,
     runtime: tokio::runtime::Handle,
-    requests: AtomicUsize,
     stopping: watch::Receiver<bool>,
     /// One is held by every open HTTP/1 connection.
     open: mpsc::WeakSender<Infallible>,
@@ -54,20 +51,14 @@ impl WebThreads {
     /// Those of making threads.
     pub(crate) fn start(service: Arc<dyn HttpService>) -> io::Result<(WebThreads, Arc<Web>)> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(HANDLER_THREADS)
+            .worker_threads(HANDLER_THREADS)
             .thread_name("web")
             .enable_all()
             .build()?;
         let (stop, stopping) = watch::channel(false);
         let (open, all_closed) = mpsc::channel(1);
-        let web = Web {
-            service,
-            runtime: runtime.handle().clone(),
-            requests: AtomicUsize::new(0),
-            stopping,
-            open: open.downgrade(),
-        };
+        let web =
+            Web { service, runtime: runtime.handle().clone(), stopping, open: open.downgrade() };
         Ok((WebThreads { runtime, stop, open: Some(open), all_closed }, Arc::new(web)))
     }
 
@@ -90,14 +81,14 @@ impl WebThreads {
 }
 
 impl Web {
-    /// Has a request answered on a thread that may block; `done` hears the answer, on any thread.
+    /// Has a request answered away from the calling thread; `done` hears the answer, on any thread.
     pub(crate) fn answer(
         self: &Arc<Self>,
         request: HttpRequest,
         done: impl FnOnce(HttpResponse) + Send + 'static,
     ) {
         let web = Arc::clone(self);
-        self.runtime.spawn(async move { done(web.call(request).await) });
+        self.runtime.spawn(async move { web.service.call(request, HttpResponder::new(done)) });
     }
 
     /// Serves HTTP/1 on a connection of which `begin` was read already.
@@ -150,7 +141,9 @@ impl Web {
                     body: body.to_bytes(),
                     peer: Some(peer),
                 };
-                self.call(request).await
+                let (reply, answer) = responder();
+                self.service.call(request, reply);
+                answer.await
             }
             Err(_) => bare(StatusCode::PAYLOAD_TOO_LARGE, "body too large\n"),
         };
@@ -158,17 +151,6 @@ impl Web {
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         response
-    }
-
-    async fn call(&self, request: HttpRequest) -> HttpResponse {
-        if self.requests.fetch_add(1, Ordering::Relaxed) >= REQUESTS_MAX {
-            self.requests.fetch_sub(1, Ordering::Relaxed);
-            return bare(StatusCode::SERVICE_UNAVAILABLE, "too many requests\n");
-        }
-        let service = Arc::clone(&self.service);
-        let answer = tokio::task::spawn_blocking(move || service.call(request)).await;
-        self.requests.fetch_sub(1, Ordering::Relaxed);
-        answer.unwrap_or_else(|_| bare(StatusCode::INTERNAL_SERVER_ERROR, ""))
     }
 }
 

@@ -5,14 +5,14 @@ mod client;
 
 use bytes::Bytes;
 use client::{Client, Frame, Socket};
-use net::http::{HeaderMap, HttpRequest, HttpResponse, HttpService, StatusCode};
+use net::http::{HeaderMap, HttpRequest, HttpResponder, HttpResponse, HttpService, StatusCode};
 use net::rpc::{
     CallHead, Code, GrpcService, Kind, Method, Responder, Status, StreamHandler, StreamSender,
 };
 use net::{Config, Listener, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -120,14 +120,29 @@ impl StreamHandler for Flood {
     fn closed(&mut self) {}
 }
 
-struct Site;
+#[derive(Default)]
+struct Site {
+    waiting: Mutex<Vec<HttpResponder>>,
+}
 
 impl HttpService for Site {
-    fn call(&self, request: HttpRequest) -> HttpResponse {
+    fn call(&self, request: HttpRequest, reply: HttpResponder) {
         let text =
             format!("{} {} {} {}", request.method, request.path, request.query, request.body.len());
-        HttpResponse { status: StatusCode::OK, headers: HeaderMap::new(), body: text.into() }
+        match request.path.as_str() {
+            "/wait" => self.waiting.lock().unwrap().push(reply),
+            "/release" => {
+                let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+                reply.reply(page(waiting.len().to_string()));
+                waiting.into_iter().for_each(|reply| reply.reply(page("released".to_owned())));
+            }
+            _ => reply.reply(page(text)),
+        }
     }
+}
+
+fn page(text: String) -> HttpResponse {
+    HttpResponse { status: StatusCode::OK, headers: HeaderMap::new(), body: text.into() }
 }
 
 /// A server, to be spoken to as it is or by TLS.
@@ -187,7 +202,7 @@ fn start_with(acceptor: Option<Arc<tls::Acceptor>>) -> Running {
     let (closed_here, closed) = mpsc::channel();
     let (kept_here, kept) = mpsc::channel();
     let service = Service { closed: closed_here, kept: kept_here };
-    let server = Server::start(config, Arc::new(service), Arc::new(Site)).unwrap();
+    let server = Server::start(config, Arc::new(service), Arc::new(Site::default())).unwrap();
     Running { tls: None, server, addr, closed, kept }
 }
 
@@ -296,6 +311,36 @@ fn plain_requests_of_either_protocol() {
         assert_eq!(client.answer(stream).data, b"GET /a b=c 0");
         drop(client);
         running.server.stop(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn requests_that_wait_hold_up_no_others() {
+    const WAITING: usize = 64;
+    let running = start();
+    let ask = |path: &str| {
+        let mut socket = TcpStream::connect(running.addr).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        socket
+    };
+    let read = |mut socket: TcpStream| {
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let mut waiting = Vec::new();
+    for _ in 0..WAITING {
+        waiting.push(ask("/wait"));
+        assert!(read(ask("/other")).ends_with("GET /other  0"));
+    }
+    let mut released = 0;
+    while released < WAITING {
+        let answer = read(ask("/release"));
+        released += answer.rsplit_once('\n').unwrap().1.parse::<usize>().unwrap();
+    }
+    for socket in waiting {
+        assert!(read(socket).ends_with("released"));
     }
 }
 

@@ -14,7 +14,7 @@
 #![allow(clippy::unwrap_used)] // a tool of tests
 
 use bytes::Bytes;
-use net::http::{HeaderMap, HttpRequest, HttpResponse, StatusCode};
+use net::http::{HeaderMap, HttpRequest, HttpResponder, HttpResponse, StatusCode};
 use parking_lot::Mutex;
 use peer::{Config, Handler, Note, Overloaded, Transport};
 use prost::Message as _;
@@ -60,10 +60,10 @@ impl Handler for Echo {
         Ok(())
     }
 
-    fn http(&self, request: HttpRequest) -> HttpResponse {
+    fn http(&self, request: HttpRequest, reply: HttpResponder) {
         say(&format!("http {} {}", request.method, request.path));
         let body = Bytes::from_static(b"echo\n");
-        HttpResponse { status: StatusCode::OK, headers: HeaderMap::new(), body }
+        reply.reply(HttpResponse { status: StatusCode::OK, headers: HeaderMap::new(), body });
     }
 
     fn expelled(&self, by: u64) {

@@ -1,6 +1,6 @@
 //! What the transport asks of the member it works for.
 
-use net::http::{HttpRequest, HttpResponse};
+use net::http::{HttpRequest, HttpResponder};
 use proto::raftpb::Message;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,8 +35,9 @@ pub trait Handler: Send + Sync + 'static {
     /// [`Overloaded`] where the member cannot take it; the sender is told that it failed.
     fn snapshot_received(&self, message: Message, database: PathBuf) -> Result<(), Overloaded>;
 
-    /// A request that is not about raft: `/version`, `/members`, `/leases` and so on. May block.
-    fn http(&self, request: HttpRequest) -> HttpResponse;
+    /// A request that is not about raft: `/version`, `/members`, `/leases` and so on. The answer may
+    /// come later and from elsewhere; the call itself must not block.
+    fn http(&self, request: HttpRequest, reply: HttpResponder);
 
     /// `by` says that this member was removed from the cluster for good: it should stop. Told again
     /// and again until it does.

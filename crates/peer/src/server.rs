@@ -245,17 +245,12 @@ impl Served {
             Ok(read) => read,
             Err(unread) => return unread_answer(&unread, "error reading body"),
         };
-        let request = http_request(head, body, from);
-        let handler = Arc::clone(&self.shared.handler);
-        let answered = tokio::task::spawn_blocking(move || handler.http(request)).await;
-        match answered {
-            Ok(HttpResponse { status, headers, body }) => {
-                let mut response = answer::whole(status, body);
-                *response.headers_mut() = headers;
-                response
-            }
-            Err(_) => answer::empty(StatusCode::INTERNAL_SERVER_ERROR),
-        }
+        let (reply, answered) = net::http::responder();
+        self.shared.handler.http(http_request(head, body, from), reply);
+        let HttpResponse { status, headers, body } = answered.await;
+        let mut response = answer::whole(status, body);
+        *response.headers_mut() = headers;
+        response
     }
 }
 

@@ -171,8 +171,11 @@ impl<T> Mailbox<T> {
             self.inner.ready.wait(&mut state);
         }
         into.push(state.queue.remove(0));
-        // Others may wait as well.
+        // Others may wait as well, and of several messages only the first has woken a reader.
         state.waits = Some(Heed::All);
+        if !state.queue.is_empty() {
+            self.inner.ready.notify_one();
+        }
         Woken::Messages
     }
 
@@ -222,6 +225,38 @@ mod tests {
         let mut got = Vec::new();
         assert_eq!(mailbox.drain(&mut got, None, Heed::Urgent), Woken::Messages);
         assert_eq!(got, [1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn readers_that_share_the_work_all_get_some() {
+        let jobs = Mailbox::new();
+        let (took, taken) = std::sync::mpsc::channel();
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (jobs, took) = (jobs.clone(), took.clone());
+                std::thread::spawn(move || {
+                    let mut into: Vec<std::sync::mpsc::Receiver<()>> = Vec::new();
+                    while jobs.take_one(&mut into) == Woken::Messages {
+                        took.send(()).expect("the test listens");
+                        for until in into.drain(..) {
+                            let _ = until.recv();
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..200 {
+            let (ends, untils): (Vec<_>, Vec<_>) =
+                (0..2).map(|_| std::sync::mpsc::channel()).unzip();
+            // Both at once: whoever takes the first keeps busy until the second is taken.
+            jobs.edit(|queue| queue.extend(untils));
+            for _ in 0..2 {
+                taken.recv_timeout(Duration::from_secs(60)).expect("a reader is idle");
+            }
+            drop(ends);
+        }
+        jobs.close();
+        readers.into_iter().for_each(|reader| reader.join().expect("the reader does not panic"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::Begun;
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
-use crate::cluster::{Inbound, PeerHandler, Roster, hand_over, run_monitor};
+use crate::cluster::{Inbound, Later, PeerHandler, Roster, hand_over, run_monitor};
 use crate::drive::{
     ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogDesk, Pace, Timing, Waiter, run_core,
     run_hub,
@@ -14,7 +14,7 @@ use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::rpc::{Error, Service};
 use crate::shared::{Gauges, Limits, Shared};
 use crate::waiters::Waiters;
-use crate::web::{NoCalls, PeerWeb, Probes, Promise, Web};
+use crate::web::{NoCalls, PeerWeb, Probes, Promise, WaitingPages, Web};
 use apply::envelope::Kind;
 use apply::quota::Quota;
 use disk::Disk;
@@ -28,14 +28,19 @@ use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersio
 use replica::watch::{self, Hub};
 use replica::{Fault, disk};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error as ThisError;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Threads for reads that take their time.
+/// Threads for what is short and comes from the core: reads that the cluster has confirmed.
 const POOL_THREADS: usize = 2;
+/// Threads for reads that take their time.
+const SCAN_THREADS: usize = 2;
+/// Threads that read whole databases are at most this many, and at most half of the processors: the
+/// others are for those who ask for little.
+const HASH_THREADS_MAX: usize = 4;
 /// How long a stopping member waits for what the streams of others still do.
 const STREAMS_GRACE: Duration = Duration::from_secs(1);
 /// File descriptors that are kept for the member's own files and for other members.
@@ -205,9 +210,16 @@ impl Member {
     fn start_helpers(&mut self) -> Result<(), StartError> {
         let jobs = self.shared.file_jobs.clone();
         self.spawn("file", move || run_jobs(&jobs))?;
-        for _ in 0..POOL_THREADS {
-            let jobs = self.shared.pool.clone();
-            self.spawn("pool", move || run_jobs(&jobs))?;
+        let shared = Arc::clone(&self.shared);
+        for (name, jobs, threads) in [
+            ("pool", &shared.pool, POOL_THREADS),
+            ("scan", &shared.scans, SCAN_THREADS),
+            ("hash", &shared.hashes, hash_threads()),
+        ] {
+            for _ in 0..threads {
+                let jobs = jobs.clone();
+                self.spawn(name, move || run_jobs(&jobs))?;
+            }
         }
         let (shared, stop) = (Arc::clone(&self.shared), self.monitor.clone());
         self.spawn("monitor", move || run_monitor(&shared, &stop))
@@ -413,11 +425,18 @@ impl Member {
         shared.hub.close();
         shared.file_jobs.close();
         shared.pool.close();
+        shared.scans.close();
+        shared.hashes.close();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
     }
+}
+
+fn hash_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, HASH_THREADS_MAX)
 }
 
 /// The runtime of the core thread.
@@ -457,7 +476,7 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
     let identity = parts.identity;
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
-    let pool = Mailbox::new();
+    let scans = Mailbox::new();
     Shared {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
@@ -469,6 +488,7 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
             election_timeout: config.election_timeout,
             strict_changes: config.strict_changes,
         },
+        later: Later::default(),
         led_streams: Arc::default(),
         quota: Quota::from_flag(config.replica.apply.quota_bytes),
         reader: parts.reader.clone(),
@@ -479,13 +499,20 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
         core: Mailbox::new(),
         apply: Mailbox::new(),
         hub: HubQueue::new(),
-        answers: Answers::new(HELD_BYTES_MAX, timeout, pool.clone()),
-        pool,
+        answers: Answers::new(HELD_BYTES_MAX, timeout, scans.clone()),
+        pool: Mailbox::new(),
+        scans,
+        hashes: Mailbox::new(),
+        hashes_waiting: AtomicUsize::new(0),
+        pages: WaitingPages::for_clients(),
+        peer_pages: WaitingPages::for_peers(),
+        storage_version: RwLock::new(None),
         file_jobs: Mailbox::new(),
         gauges: Gauges::default(),
         metrics: Metrics::new(early, identity.member_id),
         started: Instant::now(),
         next_stream: AtomicU64::new(1),
+        long_responses: Arc::default(),
     }
 }
 

@@ -1,13 +1,14 @@
 //! What handlers see of the member.
 
 use crate::answers::Answers;
-use crate::cluster::{Inbound, LedStreams, Proposal, Roster};
+use crate::cluster::{Inbound, Later, LedStreams, Proposal, Roster};
 use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::rpc::Error;
 use crate::waiters::Waiters;
+use crate::web::WaitingPages;
 use apply::Reply;
 use apply::envelope::{self, Kind};
 use apply::quota::Quota;
@@ -18,9 +19,11 @@ use parking_lot::RwLock;
 use proto::etcdserverpb::RequestHeader;
 use proto::raftpb::ConfChange;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Hashes of the whole database that may wait for their turn.
+const HASHES_MAX: usize = 1000;
 /// Proposals are refused while this many committed entries wait to be applied.
 const COMMIT_APPLY_GAP_MAX: u64 = 5000;
 
@@ -63,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) member_id: u64,
     pub(crate) ids: RequestIds,
     pub(crate) limits: Limits,
+    /// What is tried again after a while.
+    pub(crate) later: Later,
     pub(crate) led_streams: Arc<LedStreams>,
     pub(crate) quota: Quota,
     pub(crate) reader: mvcc::Reader,
@@ -73,14 +78,28 @@ pub(crate) struct Shared {
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
     pub(crate) hub: HubQueue,
+    /// What is short: what a confirmed read does. Nothing in a pool waits for anything, least of all
+    /// for what the pool itself does.
     pub(crate) pool: Mailbox<Job>,
+    /// What takes its time: large ranges, and streams a piece at a time.
+    pub(crate) scans: Mailbox<Job>,
+    /// What reads the whole database.
+    pub(crate) hashes: Mailbox<Job>,
+    pub(crate) hashes_waiting: AtomicUsize,
     pub(crate) answers: Arc<Answers>,
+    /// Pages that wait, towards clients and towards members.
+    pub(crate) pages: Arc<WaitingPages>,
+    pub(crate) peer_pages: Arc<WaitingPages>,
+    /// The version that the storage says, if any.
+    pub(crate) storage_version: RwLock<Option<String>>,
     /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.
     pub(crate) file_jobs: Mailbox<Job>,
     pub(crate) gauges: Gauges,
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     pub(crate) next_stream: AtomicU64,
+    /// Bytes of long responses to watchers that are not on the wire.
+    pub(crate) long_responses: Arc<AtomicUsize>,
 }
 
 impl Shared {
@@ -162,7 +181,16 @@ impl Shared {
 
     /// Asks raft to hand the leadership over.
     pub(crate) fn transfer(&self, to: u64) {
-        self.core.send(CoreEvent::Transfer { to });
+        self.core.send(CoreEvent::Transfer { to, then: None });
+    }
+
+    /// The same; `then` hears when the other member leads, or that it does not.
+    pub(crate) fn transfer_then(
+        &self,
+        to: u64,
+        then: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        self.core.send(CoreEvent::Transfer { to, then: Some(Box::new(then)) });
     }
 
     /// Reads the database file.
@@ -214,9 +242,30 @@ impl Shared {
         self.apply.send(ApplyEvent::Do(Box::new(act)));
     }
 
-    /// Runs on a thread that may take its time.
+    /// Runs on a thread of the pool. The job is short, and waits for nothing.
     pub(crate) fn in_pool(&self, job: impl FnOnce() + Send + 'static) {
         self.pool.send(Box::new(job));
+    }
+
+    /// Runs on a thread that may take its time. The job waits for nothing.
+    pub(crate) fn in_scans(&self, job: impl FnOnce() + Send + 'static) {
+        self.scans.send(Box::new(job));
+    }
+
+    /// Runs where whole databases are read; refused at once where too many wait for that.
+    pub(crate) fn in_hashes(
+        self: &Arc<Self>,
+        job: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        if self.hashes_waiting.fetch_add(1, Ordering::Relaxed) >= HASHES_MAX {
+            self.hashes_waiting.fetch_sub(1, Ordering::Relaxed);
+            return job(Err(Error::TooManyRequests));
+        }
+        let shared = Arc::clone(self);
+        self.hashes.send(Box::new(move || {
+            job(Ok(()));
+            shared.hashes_waiting.fetch_sub(1, Ordering::Relaxed);
+        }));
     }
 
     /// Runs on the thread that writes the database file.

@@ -3,7 +3,10 @@
 use crate::member::{Config, Member};
 use crate::rpc::Service;
 use crate::shared::Shared;
+use crate::web::Web;
+use apply::membership::InitialCluster;
 use bytes::Bytes;
+use net::http::{HeaderMap, HttpRequest, HttpResponder, HttpService, Method};
 use net::rpc::{CallHead, GrpcService, ReplySink, Responder, Status, StreamHandler, StreamSender};
 use parking_lot::Mutex;
 use prost::Message;
@@ -32,7 +35,7 @@ pub(crate) enum Told {
 /// A client's side of a call. It reads from the wire all there is, or nothing.
 pub(crate) struct Client {
     told: Receiver<Told>,
-    sink: Arc<Line>,
+    pub(crate) sink: Arc<Line>,
 }
 
 /// A stream's client and what handles its messages.
@@ -41,7 +44,7 @@ pub(crate) struct Stream {
     pub(crate) handler: Box<dyn StreamHandler>,
 }
 
-struct Line {
+pub(crate) struct Line {
     told: Mutex<Sender<Told>>,
     queued: AtomicUsize,
     does_not_read: AtomicBool,
@@ -71,7 +74,7 @@ impl ReplySink for Line {
 }
 
 impl Client {
-    fn new() -> Client {
+    pub(crate) fn new() -> Client {
         let (sender, told) = channel();
         let sink = Line {
             told: Mutex::new(sender),
@@ -124,7 +127,20 @@ impl Stream {
 impl Bench {
     /// A new member, started and maybe not leading yet.
     pub(crate) fn start() -> Bench {
-        let member = Member::start(SimDisk::new(1).disk(), &config()).expect("it starts");
+        Bench::start_with(&config())
+    }
+
+    /// One of two members, the other of which never comes: nobody leads.
+    pub(crate) fn start_without_company() -> Bench {
+        let mut config = config();
+        let both =
+            InitialCluster::parse("m=http://h:1,n=http://h:2", "t").expect("it is a cluster");
+        config.replica.beginning = replica::Beginning::New(both);
+        Bench::start_with(&config)
+    }
+
+    fn start_with(config: &Config) -> Bench {
+        let member = Member::start(SimDisk::new(1).disk(), config).expect("it starts");
         let service = Service::new(Arc::clone(member.shared()), false);
         Bench { member: Some(member), service }
     }
@@ -139,6 +155,28 @@ impl Bench {
         while !self.shared().may_read() {
             std::thread::yield_now();
         }
+    }
+
+    /// Asks for a page of the client port; its status and text, once there is an answer.
+    pub(crate) fn page(&self, path: &str) -> Receiver<(u16, String)> {
+        let meter = Arc::clone(&self.service.meter);
+        let web = Web { shared: Arc::clone(self.shared()), meter };
+        let (tell, told) = channel();
+        let reply = HttpResponder::new(move |answer| {
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            let _ = tell.send((answer.status.as_u16(), text));
+        });
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let request = HttpRequest {
+            method: Method::GET,
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            peer: None,
+        };
+        web.call(request, reply);
+        told
     }
 
     /// Opens a stream.
@@ -175,7 +213,6 @@ fn head() -> CallHead {
 }
 
 fn config() -> Config {
-    use apply::membership::InitialCluster;
     Config {
         replica: replica::Options {
             data_dir: "m.etcd".into(),

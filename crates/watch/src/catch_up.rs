@@ -18,10 +18,6 @@ const REVISIONS_MAX: usize = 1000;
 const CHANGES_MAX: usize = 20_000;
 /// Events found in one step, each counted for every watcher that wants it.
 const MATCHES_MAX: usize = 100_000;
-/// Bytes of changes that one step reads. Never less than a revision, as with the next one.
-const PIECE_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of events in one response; values before a change count, that a piece does not hold.
-const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A piece of history: what somebody in a batch of watchers wants to know.
 struct Piece {
@@ -47,8 +43,8 @@ struct Cost {
 }
 
 impl Cost {
-    fn is_enough(&self) -> bool {
-        self.changes >= CHANGES_MAX || self.matches >= MATCHES_MAX || self.bytes >= PIECE_BYTES_MAX
+    fn is_enough(&self, bytes_max: usize) -> bool {
+        self.changes >= CHANGES_MAX || self.matches >= MATCHES_MAX || self.bytes >= bytes_max
     }
 }
 
@@ -116,9 +112,12 @@ impl Hub {
     }
 
     /// What the batch wants of the changes from a revision on, up to the last one published here.
-    /// It ends between two revisions, where it has become enough.
+    /// It ends between two revisions, where it has become enough: at the latest when it is as long
+    /// as the first of the batch takes a response, but never before one revision.
     fn read_piece(&self, read: &ReadTxn, from: i64, batch: &[WatcherId]) -> Option<Piece> {
         let index = self.index_of(batch);
+        let first = batch.first().and_then(|(stream, _)| self.streams.get(stream));
+        let bytes_max = first.map_or(0, |open| open.sink.response_bytes_max());
         let mut piece = Piece { events: Vec::new(), wanted: BTreeMap::new(), to: self.current };
         let mut cost = Cost::default();
         let mut last = 0;
@@ -126,7 +125,7 @@ impl Hub {
             if revision.main > self.current {
                 return ControlFlow::Break(());
             }
-            if revision.main != last && last != 0 && cost.is_enough() {
+            if revision.main != last && last != 0 && cost.is_enough(bytes_max) {
                 piece.to = last;
                 return ControlFlow::Break(());
             }
@@ -183,7 +182,8 @@ impl Hub {
         if !sink.has_room() {
             return self.move_to(id, Target::Stream);
         }
-        let portion = piece.portion(id, watcher.prev_kv, read);
+        let bytes_max = sink.response_bytes_max();
+        let portion = piece.portion(id, watcher.prev_kv, bytes_max, read);
         watcher.next = portion.to + 1;
         let is_synced = watcher.next > current;
         if !portion.fields.is_empty() {
@@ -199,13 +199,20 @@ impl Hub {
 
 impl Piece {
     /// A watcher's part, as much as goes into a response; it ends between two revisions.
-    fn portion(&mut self, id: WatcherId, prev_kv: bool, read: &ReadTxn) -> Portion {
+    /// Values before a change count, that a piece does not hold.
+    fn portion(
+        &mut self,
+        id: WatcherId,
+        prev_kv: bool,
+        bytes_max: usize,
+        read: &ReadTxn,
+    ) -> Portion {
         let mut portion = Portion { fields: Vec::new(), to: self.to };
         let (mut revisions, mut bytes, mut last) = (0, 0, 0);
         for place in self.wanted.remove(&id).unwrap_or_default() {
             let event = &mut self.events[place];
             if event.revision != last {
-                if revisions == REVISIONS_MAX || bytes >= RESPONSE_BYTES_MAX {
+                if revisions == REVISIONS_MAX || bytes >= bytes_max {
                     portion.to = event.revision - 1;
                     break;
                 }

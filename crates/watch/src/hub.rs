@@ -20,6 +20,9 @@ pub trait Sink: Send {
     fn send(&mut self, pieces: Vec<Bytes>);
     /// Whether it will take more now. [`Hub::writable`] must be called when it does again.
     fn has_room(&self) -> bool;
+    /// How many bytes of events it takes in one response from history, before the last revision in
+    /// it. As many as it may cost: clients of the reference get up to a thousand revisions in one.
+    fn response_bytes_max(&self) -> usize;
     /// Ends the stream of a client that asks on and on and does not read the answers. The hub has
     /// forgotten the stream by then.
     fn cut(&mut self);

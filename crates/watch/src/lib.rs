@@ -11,8 +11,8 @@
 //! nothing is kept for it meanwhile, and nobody waits for it. Where changes come faster than the hub
 //! can publish them, or a snapshot brought many at once, all watchers do so.
 //!
-//! Memory is bounded by the streams: each holds what its sink has room for and one response more,
-//! and answers up to a limit; a client beyond that is cut off.
+//! Memory is bounded by the streams: each holds what its sink has room for and one response more, which
+//! is as long as the sink allows, and answers up to a limit; a client beyond that is cut off.
 //!
 //! Always true for every watcher: revisions ascend, none is left out or sent twice, the events of
 //! one revision come together (unless it asked for fragments), and progress at R comes after every

@@ -33,6 +33,31 @@ fn a_piece_of_history_has_a_limit_in_bytes() {
 }
 
 #[test]
+fn a_response_is_as_long_as_the_sink_allows_and_up_to_a_thousand_revisions() {
+    let mut world = World::new();
+    let value = "x".repeat(4 * KIB);
+    for _ in 0..1500 {
+        world.write(&[put("k", &value), put("l", &value)]);
+    }
+    let wire = world.stream(1);
+    wire.set_response(64 * 1024 * KIB);
+    world.hub.create(1, &request("k", "z", 2));
+    wire.take();
+    world.settle();
+    let told = wire.take();
+    let counts: Vec<usize> = told.iter().map(|response| response.events.len()).collect();
+    assert_eq!(counts, [2000, 1000]);
+    // Whatever the limit, the events of a revision come together.
+    wire.set_response(KIB);
+    world.hub.create(1, &request("k", "z", 2));
+    wire.take();
+    world.settle();
+    let told = wire.take();
+    assert_eq!(told.len(), 1500);
+    assert!(told.iter().all(|response| response.events.len() == 2 && !response.fragment));
+}
+
+#[test]
 fn values_before_count_too() {
     let mut world = World::new();
     let value = "x".repeat(256 * KIB);

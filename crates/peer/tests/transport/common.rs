@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use net::Listener;
-use net::http::{HeaderMap, HttpRequest, HttpResponse, StatusCode};
+use net::http::{HeaderMap, HttpRequest, HttpResponder, HttpResponse, StatusCode};
 use peer::{Config, Handler, Limits, Note, Overloaded, Transport};
 use proto::raftpb::{Message, MessageType, Snapshot, SnapshotMetadata};
 use std::io::{Read, Write};
@@ -79,10 +79,10 @@ impl Handler for Recorder {
         Ok(())
     }
 
-    fn http(&self, request: HttpRequest) -> HttpResponse {
+    fn http(&self, request: HttpRequest, reply: HttpResponder) {
         let body = Bytes::from(format!("{}?{}", request.path, request.query));
         self.tell(Event::Http(request.path, request.body));
-        HttpResponse { status: StatusCode::OK, headers: HeaderMap::new(), body }
+        reply.reply(HttpResponse { status: StatusCode::OK, headers: HeaderMap::new(), body });
     }
 
     fn expelled(&self, _by: u64) {}

@@ -6,7 +6,7 @@ use crate::shared::Shared;
 use crate::web::PeerWeb;
 use apply::backend::Snapshot;
 use bytes::Bytes;
-use net::http::{HttpRequest, HttpResponse, HttpService};
+use net::http::{HttpRequest, HttpResponder, HttpService};
 use peer::{Handler, Note, Overloaded, PeerStats, Question, Transport};
 use prost::Message as _;
 use proto::raftpb::Message;
@@ -78,8 +78,8 @@ impl Handler for PeerHandler {
         self.step(message)
     }
 
-    fn http(&self, request: HttpRequest) -> HttpResponse {
-        self.web.call(request)
+    fn http(&self, request: HttpRequest, reply: HttpResponder) {
+        self.web.call(request, reply);
     }
 
     fn expelled(&self, _by: u64) {

@@ -5,6 +5,11 @@
 //! asked ------> in a round ------> confirmed at an index ------> served
 //!   all that came together share one round; while no answer comes, a new round asks for all before it
 //! ```
+//! A round that waits while another member comes to lead is over, and its reads are told that the leader
+//! changed; what came since it began is in the next one. Without a leader, the first to come are in a
+//! round that nobody answers, so they hear of the next leader's election as well (reference:
+//! `server/etcdserver/read/read.go`).
+//!
 //! A round's id is never used twice, or an answer that was late would confirm reads that came after
 //! it (etcd #20418). A late answer does confirm its own round and those before it: where a round
 //! takes longer than the time until the next one, there are only late ones.
@@ -57,9 +62,10 @@ impl Reads {
         self.fresh.push(Waiting { deadline, read });
     }
 
-    /// Whether a round should be asked now.
-    pub(crate) fn wants_round(&self) -> bool {
-        self.is_late || !self.fresh.is_empty() && self.rounds.len() < ROUNDS_MAX
+    /// Whether a round should be asked now. Without a leader there is one at most, for nobody hears it.
+    pub(crate) fn wants_round(&self, has_leader: bool) -> bool {
+        let rounds_max = if has_leader { ROUNDS_MAX } else { 1 };
+        has_leader && self.is_late || !self.fresh.is_empty() && self.rounds.len() < rounds_max
     }
 
     /// All that came since the last round are in one of this id now.
@@ -120,13 +126,13 @@ impl Reads {
         self.is_late &= !self.rounds.is_empty();
     }
 
-    /// Who leads has changed: rounds under way may never be answered.
-    pub(crate) fn leader_changed(&mut self) {
+    /// Another member leads: gives the reads of all rounds that are not confirmed.
+    pub(crate) fn leader_changed(&mut self) -> Vec<Read> {
         self.is_late = false;
-        let stale = self.rounds.drain(..).flat_map(|round| round.reads);
-        let mut all: Vec<Waiting> = stale.collect();
-        all.append(&mut self.fresh);
-        self.fresh = all;
+        let over = self.rounds.drain(..).flat_map(|round| round.reads);
+        let failed: Vec<Read> = over.map(|waiting| waiting.read).collect();
+        self.count -= failed.len();
+        failed
     }
 }
 
@@ -147,7 +153,7 @@ mod tests {
         let later = now + Duration::from_secs(9);
         reads.push(read(&sent, 1), later);
         reads.push(read(&sent, 2), later);
-        assert!(reads.wants_round());
+        assert!(reads.wants_round(true));
         reads.begin_round(7, now);
         reads.push(read(&sent, 3), later);
         reads.begin_round(8, now);
@@ -167,19 +173,48 @@ mod tests {
         let (mut reads, now) = (Reads::default(), Instant::now());
         reads.push(read(&sent, 1), now + Duration::from_secs(9));
         reads.begin_round(7, now);
-        assert!(reads.tick(now + RETRY).is_empty() && reads.wants_round());
+        assert!(reads.tick(now + RETRY).is_empty() && reads.wants_round(true));
         reads.begin_round(8, now + RETRY);
-        assert!(!reads.wants_round());
+        assert!(!reads.wants_round(true));
         reads.confirm(8, 1);
         assert_eq!(reads.served_by(9).len(), 1, "a later round is as good");
-        reads.push(read(&sent, 2), now + Duration::from_secs(9));
-        reads.begin_round(9, now);
-        reads.leader_changed();
-        assert!(reads.wants_round());
-        reads.confirm(9, 1);
-        assert!(reads.served_by(9).is_empty(), "a round of another leader confirms nothing");
-        assert_eq!(reads.tick(now + Duration::from_secs(9)).len(), 1);
         assert_eq!(reads.count, 0);
+    }
+
+    #[test]
+    fn a_read_that_waits_over_a_change_of_the_leader_is_told() {
+        let (sent, served) = mpsc::channel();
+        let (mut reads, now) = (Reads::default(), Instant::now());
+        let later = now + Duration::from_secs(9);
+        let fail = |failed: Vec<Read>| {
+            failed.into_iter().for_each(|read| read(Err(Error::LeaderChanged)));
+        };
+        // One is confirmed, one asked, one has come since.
+        reads.push(read(&sent, 1), later);
+        reads.begin_round(1, now);
+        reads.confirm(1, 5);
+        reads.push(read(&sent, 2), later);
+        reads.begin_round(2, now);
+        reads.push(read(&sent, 3), later);
+        fail(reads.leader_changed());
+        assert_eq!(served.try_iter().collect::<Vec<_>>(), [(2, Err(Error::LeaderChanged))]);
+        reads.confirm(2, 1);
+        assert_eq!(reads.served_by(5).len(), 1, "a round of another leader confirms nothing");
+        assert!(reads.wants_round(true));
+        reads.begin_round(3, now);
+        reads.confirm(3, 1);
+        assert_eq!((reads.served_by(5).len(), reads.count), (1, 0));
+        // Without a leader, the first that comes waits for the next one; the others are asked then.
+        reads.push(read(&sent, 4), later);
+        assert!(reads.wants_round(false));
+        reads.begin_round(4, now);
+        reads.push(read(&sent, 5), later);
+        reads.tick(now + RETRY);
+        assert!(!reads.wants_round(false));
+        fail(reads.leader_changed());
+        assert_eq!(served.try_iter().collect::<Vec<_>>(), [(4, Err(Error::LeaderChanged))]);
+        assert!(reads.wants_round(true));
+        assert_eq!((reads.tick(later).len(), reads.count), (1, 0));
     }
 
     #[test]
@@ -195,9 +230,9 @@ mod tests {
             let now = now + u32::try_from(id).expect("small") * RETRY;
             reads.push(read(&sent, 2), later + 20 * RETRY);
             reads.tick(now);
-            assert!(reads.wants_round());
+            assert!(reads.wants_round(true));
             reads.begin_round(id, now);
-            assert!(!reads.wants_round());
+            assert!(!reads.wants_round(true));
             reads.confirm(id.saturating_sub(3), 1);
             served += reads.served_by(1).len();
         }
@@ -212,11 +247,11 @@ mod tests {
             let now = now + u32::try_from(id).expect("small") * RETRY;
             reads.push(read(&sent, 1), now + 7 * RETRY);
             reads.tick(now);
-            assert!(reads.wants_round());
+            assert!(reads.wants_round(true));
             reads.begin_round(id, now);
             assert!(reads.rounds.len() <= 8);
         }
         reads.tick(now + 200 * RETRY);
-        assert!(reads.rounds.is_empty() && !reads.wants_round() && reads.count == 0);
+        assert!(reads.rounds.is_empty() && !reads.wants_round(true) && reads.count == 0);
     }
 }

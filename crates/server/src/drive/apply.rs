@@ -385,6 +385,7 @@ impl ApplyDriver {
     }
 
     pub(crate) fn publish_sizes(&self) {
+        self.publish_storage_version();
         let backend = &self.applier.machine.backend;
         self.shared.gauges.db_size.store(backend.size(), Ordering::Relaxed);
         self.shared.gauges.db_size_in_use.store(backend.size_in_use(), Ordering::Relaxed);

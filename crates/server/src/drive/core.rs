@@ -4,7 +4,7 @@
 //! over, and what they are sent is written, without waking another thread.
 
 use super::{ApplyDriver, ApplyEvent, CoreEvent, LogDesk};
-use crate::cluster::{Held, Lateness, Proposal, Reads};
+use crate::cluster::{Held, Lateness, Proposal, Reads, Transfers};
 use crate::mailbox::{Heed, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -34,6 +34,7 @@ pub(crate) struct CoreDriver {
     batch: Vec<(u64, Bytes)>,
     batch_bytes: usize,
     reads: Reads,
+    transfers: Transfers,
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
     leader: u64,
@@ -102,6 +103,7 @@ impl CoreDriver {
             batch: Vec::new(),
             batch_bytes: 0,
             reads: Reads::default(),
+            transfers: Transfers::default(),
             commands: Vec::new(),
             leader: 0,
             pace,
@@ -142,10 +144,12 @@ impl CoreDriver {
         self.propose_batch(shared);
         self.follow_leader(shared);
         self.propose_held(shared);
-        if self.reads.wants_round() && self.leader != 0 {
+        if self.reads.wants_round(self.leader != 0) {
             let id = shared.ids.next();
             self.reads.begin_round(id, Instant::now());
-            self.core.read_index(id.to_be_bytes().to_vec().into());
+            if self.leader != 0 {
+                self.core.read_index(id.to_be_bytes().to_vec().into());
+            }
         }
         let mut commands = std::mem::take(&mut self.commands);
         loop {
@@ -176,7 +180,14 @@ impl CoreDriver {
             }
             CoreEvent::Unreachable(id) => self.core.report_unreachable(id),
             CoreEvent::SnapshotSent { to, delivered } => self.core.report_snapshot(to, delivered),
-            CoreEvent::Transfer { to } => self.core.transfer_leader(to),
+            CoreEvent::Transfer { to, then } => {
+                self.core.transfer_leader(to);
+                if let Some(then) = then {
+                    let deadline = Instant::now() + shared.limits.request_timeout;
+                    self.transfers.push(to, deadline, then);
+                    self.transfers.follow(self.leader);
+                }
+            }
             CoreEvent::Read(read) => {
                 self.reads.push(read, Instant::now() + shared.limits.request_timeout);
             }
@@ -293,6 +304,11 @@ impl CoreDriver {
             shared.metrics.member.reads_failed.inc();
             read(Err(Error::Timeout));
         }
+        self.transfers.expire(now);
+        let due = shared.later.take_due(now);
+        if !due.is_empty() {
+            shared.in_pool(move || due.into_iter().for_each(|due| due(Ok(()))));
+        }
         self.end_led_streams(shared, now);
     }
 
@@ -397,9 +413,25 @@ impl CoreDriver {
             } else {
                 (self.leaderless_since, self.elected_at) = (None, Some(now));
             }
-            self.reads.leader_changed();
+            self.transfers.follow(leader);
+            self.fail_reads_of_another_leader(shared);
             shared.metrics.member.leader_seen(leader);
         }
+    }
+
+    /// What waits over a change of the leader is told so, as soon as there is another one.
+    fn fail_reads_of_another_leader(&mut self, shared: &Shared) {
+        if self.leader == 0 {
+            return;
+        }
+        let failed = self.reads.leader_changed();
+        if failed.is_empty() {
+            return;
+        }
+        shared.metrics.member.reads_failed.inc();
+        shared.in_pool(move || {
+            failed.into_iter().for_each(|read| read(Err(Error::LeaderChanged)));
+        });
     }
 
     fn publish(&self, shared: &Shared) {

@@ -15,7 +15,7 @@ pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::LogDesk;
 
-use crate::cluster::{Proposal, Read};
+use crate::cluster::{Proposal, Read, Transferred};
 use crate::metrics::Metrics;
 use crate::rpc::Error;
 use ::apply::backend::{self, Committed, Defragmented};
@@ -50,6 +50,8 @@ pub(crate) enum CoreEvent {
     },
     Transfer {
         to: u64,
+        /// Hears when the other member leads, or that it does not.
+        then: Option<Transferred>,
     },
     Read(Read),
     Do(Box<dyn FnOnce(&mut Core) + Send>),

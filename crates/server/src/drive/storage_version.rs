@@ -23,6 +23,12 @@ impl ApplyDriver {
         }
     }
 
+    /// Shows what the storage says.
+    pub(super) fn publish_storage_version(&self) {
+        let version = self.applier.machine.storage_version();
+        *self.shared.storage_version.write() = version.map(|version| version.to_string());
+    }
+
     fn migrate_storage(&mut self) {
         let machine = &mut self.applier.machine;
         let Some(next) = machine.next_storage_version() else { return };
@@ -39,7 +45,8 @@ impl ApplyDriver {
             return;
         }
         tracing::info!(new_storage_version = %next, "updated storage version");
-        let downgrade = machine.members.downgrade();
+        self.publish_storage_version();
+        let downgrade = self.applier.machine.members.downgrade();
         if downgrade.enabled {
             tracing::info!(
                 target_version = %downgrade.target_version,

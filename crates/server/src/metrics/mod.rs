@@ -19,7 +19,7 @@ mod leases;
 mod member;
 mod metered;
 mod peers;
-mod process;
+pub(crate) mod process;
 mod requests;
 mod text;
 mod watchers;

@@ -92,6 +92,19 @@ pub(crate) fn fd_limit() -> Option<u64> {
     (found > 0.0).then_some(found as u64)
 }
 
+/// The program and its arguments, where the system tells.
+pub(crate) fn command_line() -> Vec<String> {
+    let text = fs::read("/proc/self/cmdline").unwrap_or_default();
+    let whole = text.strip_suffix(b"\0").unwrap_or(&text);
+    whole.split(|byte| *byte == 0).map(|one| String::from_utf8_lossy(one).into_owned()).collect()
+}
+
+/// Bytes of memory that are in use, and those of them that no file backs.
+pub(crate) fn memory_bytes() -> (u64, u64) {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    (kilobytes(&status, "VmRSS:") as u64, kilobytes(&status, "RssAnon:") as u64)
+}
+
 fn open_fds() -> usize {
     // The directory being read is open itself.
     fs::read_dir(Path::new("/proc/self/fd")).map_or(0, |fds| fds.count().saturating_sub(1))

@@ -12,10 +12,7 @@ use proto::raftpb::{ConfChange, ConfChangeType};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// How often a member looks whether the leadership has moved.
-const LOOK: Duration = Duration::from_millis(20);
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a member that is not the leader asks of it.
 pub(crate) const PROMOTE_PATH: &str = "/members/promote/";
@@ -266,18 +263,10 @@ pub(super) fn move_leader(
     if members.get(to).is_none_or(|member| member.is_learner) {
         return Err(Refused::new(reply, Error::BadTransferee));
     }
-    shared.transfer(to);
-    let inner = Arc::clone(shared);
-    let until = Instant::now() + shared.limits.request_timeout;
-    shared.in_pool(move || {
-        while inner.gauges.leader.load(Ordering::Relaxed) != to {
-            if Instant::now() > until {
-                return reply.fail(Error::TransferTimeout);
-            }
-            std::thread::sleep(LOOK);
-        }
-        let header = Some(inner.header_message(inner.reader.revision()));
-        reply.reply(pb::MoveLeaderResponse { header }.encode_to_vec().into());
+    // This answer alone has no header.
+    let answer = pb::MoveLeaderResponse::default();
+    shared.transfer_then(to, move |moved| {
+        Shared::answer(reply, moved.map(|()| answer.encode_to_vec().into()));
     });
     Ok(())
 }

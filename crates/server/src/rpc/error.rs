@@ -69,6 +69,11 @@ errors! {
     NoLeader => Unavailable, "etcdserver: no leader";
     Stopped => Unavailable, "etcdserver: server stopped";
     Timeout => Unavailable, "etcdserver: request timed out";
+    LeaderChanged => Unavailable, "etcdserver: leader changed";
+    ApplyTimeout => Unavailable,
+        "etcdserver: request timed out, waiting for the applied index took too long";
+    /// etcd has no code for it, so it is Unknown.
+    NotPrimary => Unknown, "not a primary lessor";
     LeaderFailed => Unavailable,
         "etcdserver: request timed out, possibly due to previous leader failure";
     ConnectionLost => Unavailable,

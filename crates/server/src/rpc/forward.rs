@@ -1,5 +1,9 @@
 //! Leases live with the leader: what another member is asked about them, it asks the leader
-//! (reference: `server/lease/leasehttp`).
+//! (reference: `server/lease/leasehttp`, `LeaseRenew` and `leaseTimeToLive` in
+//! `server/etcdserver/v3_server.go`).
+//!
+//! Who is asked may have ceased to lead, and who leads now may not be known yet: it is asked again until
+//! the request's time is over. Between two attempts a question is a state and holds no thread.
 
 use super::Error;
 use super::lease::TimeToLive;
@@ -11,40 +15,72 @@ use proto::etcdserverpb as pb;
 use proto::leasepb;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// Where the leader renews leases.
 pub(crate) const RENEW_PATH: &str = "/leases";
 /// Where the leader tells how long leases live.
 pub(crate) const TIME_TO_LIVE_PATH: &str = "/leases/internal";
 
+/// How long after a failure the leader is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// What is done with a renewed lease's time to live, 0 where the lease is gone.
 pub(crate) type Renewed = Box<dyn FnOnce(Result<i64, Error>) + Send>;
 
-fn post(shared: &Arc<Shared>, path: &str, body: Bytes, then: Box<dyn FnOnce(Answer) + Send>) {
-    let leader = shared.gauges.leader.load(Ordering::Relaxed);
-    let urls = shared.roster.peer_urls(leader);
-    match shared.roster.network() {
-        Some(network) if !urls.is_empty() => {
-            network.post(urls, path.to_owned(), body, shared.limits.request_timeout, then);
+/// One question to the leader, whoever that is.
+struct Question<T> {
+    path: &'static str,
+    body: Bytes,
+    deadline: Instant,
+    /// What an answer says; nothing where another one is to be asked for.
+    read: fn(u16, Bytes) -> Option<T>,
+    then: Box<dyn FnOnce(Result<T, Error>) + Send>,
+}
+
+impl<T: Send + 'static> Question<T> {
+    fn ask(self, shared: &Arc<Shared>) {
+        let leader = shared.gauges.leader.load(Ordering::Relaxed);
+        let urls = shared.roster.peer_urls(leader);
+        let limit = self.deadline.saturating_duration_since(Instant::now());
+        if limit.is_zero() {
+            let error = if leader == 0 { Error::NoLeader } else { Error::Timeout };
+            return (self.then)(Err(error));
         }
-        _ => then(Err("there is no leader".to_owned())),
+        let Some(network) = shared.roster.network().filter(|_| !urls.is_empty()) else {
+            return self.ask_later(shared);
+        };
+        let (path, body, inner) = (self.path.to_owned(), self.body.clone(), Arc::clone(shared));
+        let answered = move |answer: Answer| {
+            let read = answer.ok().and_then(|(status, body)| (self.read)(status, body));
+            match read {
+                Some(found) => (self.then)(Ok(found)),
+                None => self.ask_later(&inner),
+            }
+        };
+        network.post(urls, path, body, limit, Box::new(answered));
+    }
+
+    fn ask_later(self, shared: &Arc<Shared>) {
+        let inner = Arc::clone(shared);
+        let again = move |due: Result<(), Error>| match due {
+            Ok(()) => self.ask(&inner),
+            Err(error) => (self.then)(Err(error)),
+        };
+        shared.later.push(Instant::now() + PAUSE, Box::new(again));
     }
 }
 
 /// Has the leader renew a lease.
 pub(super) fn renew(shared: &Arc<Shared>, id: i64, then: Renewed) {
-    let body = pb::LeaseKeepAliveRequest { id }.encode_to_vec().into();
-    let answered = move |answer: Answer| {
-        then(match answer {
-            Ok((200, body)) => match pb::LeaseKeepAliveResponse::decode(body) {
-                Ok(response) => Ok(response.ttl),
-                Err(_) => Err(Error::Timeout),
-            },
-            Ok((404, _)) => Ok(0),
-            Ok(_) | Err(_) => Err(Error::NoLeader),
-        });
+    let read = |status, body| match status {
+        200 => Some(pb::LeaseKeepAliveResponse::decode(body).ok()?.ttl),
+        404 => Some(0),
+        _ => None,
     };
-    post(shared, RENEW_PATH, body, Box::new(answered));
+    let body = pb::LeaseKeepAliveRequest { id }.encode_to_vec().into();
+    let deadline = Instant::now() + shared.limits.request_timeout;
+    Question { path: RENEW_PATH, body, deadline, read, then }.ask(shared);
 }
 
 /// Asks the leader how long a lease lives.
@@ -54,17 +90,20 @@ pub(super) fn time_to_live(
     then: TimeToLive,
 ) {
     let id = request.id;
+    let read = |status, body| match status {
+        200 => {
+            let response = leasepb::LeaseInternalResponse::decode(body).ok()?;
+            Some(Some(response.lease_time_to_live_response?))
+        }
+        404 => Some(None),
+        _ => None,
+    };
+    let gone = move || pb::LeaseTimeToLiveResponse { id, ttl: -1, ..Default::default() };
+    let then = Box::new(move |found: Result<Option<_>, Error>| {
+        then(found.map(|found| found.unwrap_or_else(gone)));
+    });
     let request = leasepb::LeaseInternalRequest { lease_time_to_live_request: Some(request) };
     let body = request.encode_to_vec().into();
-    let answered = move |answer: Answer| {
-        then(match answer {
-            Ok((200, body)) => leasepb::LeaseInternalResponse::decode(body)
-                .ok()
-                .and_then(|response| response.lease_time_to_live_response)
-                .ok_or(Error::Timeout),
-            Ok((404, _)) => Ok(pb::LeaseTimeToLiveResponse { id, ttl: -1, ..Default::default() }),
-            Ok(_) | Err(_) => Err(Error::NoLeader),
-        });
-    };
-    post(shared, TIME_TO_LIVE_PATH, body, Box::new(answered));
+    let deadline = Instant::now() + shared.limits.request_timeout;
+    Question { path: TIME_TO_LIVE_PATH, body, deadline, read, then }.ask(shared);
 }

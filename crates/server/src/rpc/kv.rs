@@ -1,11 +1,10 @@
 //! KV: reads are answered here, writes go through the log.
 
-use super::pump::{Producer, Pump};
+use super::pump::{Producer, Pump, Ready};
 use super::{Error, Refused, check, decode};
 use crate::drive::Waiter;
 use crate::metrics::Read;
 use crate::shared::Shared;
-use crate::web::Promise;
 use apply::envelope::Kind;
 use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
 use apply::{RangeWriter, Reply, TxnReply, quota};
@@ -62,14 +61,14 @@ fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
     }
 }
 
-/// Reads on a thread of the pool, when there is room for a large answer.
+/// Reads on a thread that may take its time, when there is room for a large answer.
 fn read_in_turn(
     shared: &Arc<Shared>,
     reply: Responder,
     read: impl FnOnce() -> Result<Pieces, Error> + Send + 'static,
 ) {
     let inner = Arc::clone(shared);
-    shared.in_pool(move || {
+    shared.in_scans(move || {
         let turn = |room: Result<(), Error>| {
             Shared::answer_in_pieces(reply, room.and_then(|()| read()));
         };
@@ -188,23 +187,27 @@ pub(super) fn admit(shared: &Arc<Shared>, cost: u64, reply: Responder) -> Option
 
 /// `KV.RangeStream`: a range in pieces, all at one revision.
 pub(super) fn range_stream(shared: Arc<Shared>, out: StreamSender) -> Box<dyn StreamHandler> {
-    let begin = move |shared: &Arc<Shared>, body: Bytes| -> Result<RangePieces, Error> {
-        let request = pb::RangeRequest::decode(body).map_err(|_| Error::Malformed)?;
-        check::range_stream(&request)?;
-        if !request.serializable {
-            confirm(shared)?;
+    Pump::open(shared, out, |shared, body, ready: Ready<RangePieces>| {
+        let request = match stream_request(body) {
+            Ok(request) => request,
+            Err(error) => return ready.start(Err(error)),
+        };
+        let (inner, is_serializable) = (Arc::clone(shared), request.serializable);
+        let begin = move |confirmed: Result<(), Error>| {
+            ready.start(confirmed.map(|()| RangePieces::new(inner, &request)));
+        };
+        if is_serializable {
+            begin(Ok(()));
+        } else {
+            shared.linearizable(begin);
         }
-        RangePieces::new(Arc::clone(shared), &request)
-    };
-    Pump::open(shared, out, begin)
+    })
 }
 
-/// Waits until everything acknowledged before is applied here; on a thread of the pool.
-fn confirm(shared: &Arc<Shared>) -> Result<(), Error> {
-    let promise = Promise::new();
-    let promised = Arc::clone(&promise);
-    shared.linearizable(move |confirmed| promised.give(confirmed));
-    promise.wait(2 * shared.limits.request_timeout).unwrap_or(Err(Error::Timeout))
+fn stream_request(body: Bytes) -> Result<pb::RangeRequest, Error> {
+    let request = pb::RangeRequest::decode(body).map_err(|_| Error::Malformed)?;
+    check::range_stream(&request)?;
+    Ok(request)
 }
 
 struct RangePieces {
@@ -218,7 +221,7 @@ struct RangePieces {
 }
 
 impl RangePieces {
-    fn new(shared: Arc<Shared>, request: &pb::RangeRequest) -> Result<RangePieces, Error> {
+    fn new(shared: Arc<Shared>, request: &pb::RangeRequest) -> RangePieces {
         let read = shared.reader.read();
         let mut options = apply::range_options(request);
         if options.revision <= 0 {
@@ -226,7 +229,7 @@ impl RangePieces {
         }
         let left = if request.limit <= 0 { i64::MAX } else { request.limit };
         options.limit = FIRST_CHUNK_KEYS.min(left);
-        Ok(RangePieces { shared, read, options, left, sent: 0, done: false })
+        RangePieces { shared, read, options, left, sent: 0, done: false }
     }
 
     fn encode(&self, result: RangeResult, is_last: bool, count: i64) -> Bytes {

@@ -63,15 +63,22 @@ pub(super) fn time_to_live(
     Ok(())
 }
 
-/// What the leader knows of a lease.
+/// What the leader knows of a lease. A member that does not lead any more when it comes to look says
+/// so: without the leadership it does not know how much time is left.
 pub(crate) fn time_to_live_here(
     shared: &Arc<Shared>,
     request: pb::LeaseTimeToLiveRequest,
     then: TimeToLive,
 ) {
-    let look = move |driver: &mut ApplyDriver| {
-        let shared = Arc::clone(&driver.shared);
-        let now_ms = shared.now_ms();
+    let look = move |driver: &mut ApplyDriver, applied: Result<(), Error>| {
+        if let Err(error) = applied {
+            return then(Err(error));
+        }
+        driver.follow_leadership();
+        let now_ms = driver.shared.now_ms();
+        if !driver.machine().lessor.is_primary() {
+            return then(Err(Error::LeaderChanged));
+        }
         let found = driver.machine().lessor.time_to_live(request.id, now_ms, request.keys);
         let response = match found {
             Some(found) => pb::LeaseTimeToLiveResponse {
@@ -199,7 +206,10 @@ impl StreamHandler for KeepAlive {
 fn renew(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
     driver.follow_leadership();
     if driver.machine().lessor.is_primary() {
-        driver.when_applied(move |driver| renew_now(driver, line, id));
+        driver.when_applied(move |driver, applied| match applied {
+            Ok(()) => renew_now(driver, line, id),
+            Err(error) => line.end(error),
+        });
     } else {
         renew_now(driver, line, id);
     }
@@ -237,13 +247,16 @@ fn renew_now(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
 
 /// Renews a lease for another member, as the leader.
 pub(crate) fn renew_here(shared: &Arc<Shared>, id: i64, then: forward::Renewed) {
-    let renew = move |driver: &mut ApplyDriver| {
+    let renew = move |driver: &mut ApplyDriver, applied: Result<(), Error>| {
+        if let Err(error) = applied {
+            return then(Err(error));
+        }
         driver.follow_leadership();
         let shared = Arc::clone(&driver.shared);
         let now_ms = shared.now_ms();
         let lessor = &mut driver.machine().lessor;
         if !lessor.is_primary() {
-            return then(Err(Error::NotLeader));
+            return then(Err(Error::NotPrimary));
         }
         match lessor.renew(id, now_ms) {
             Ok(Renewal::Done { ttl_s }) => {

@@ -1,10 +1,9 @@
 //! Maintenance: alarms, status, hashes, defragmentation, snapshots.
 
-use super::pump::{Producer, Pump};
+use super::pump::{Producer, Pump, Ready};
 use super::{Error, Refused, decode};
 use crate::drive::Waiter;
 use crate::shared::Shared;
-use crate::web::Promise;
 use apply::backend::Snapshot;
 use apply::envelope::Kind;
 use bytes::Bytes;
@@ -15,12 +14,10 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Bytes of the database in one message of a snapshot.
 const CHUNK_BYTES: usize = 32 * 1024;
-/// A snapshot waits this long for everything applied to be in the file.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `Maintenance.Alarm`. An action that does not exist is refused before the log.
 pub(super) fn alarm(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
@@ -52,7 +49,7 @@ pub(super) fn status(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refus
             db_size: gauges.db_size.load(Ordering::Relaxed) as i64,
             leader: gauges.leader.load(Ordering::Relaxed),
             raft_index: gauges.committed.load(Ordering::Relaxed),
-            raft_term: gauges.term.load(Ordering::Relaxed),
+            raft_term: gauges.applied_term.load(Ordering::Relaxed),
             raft_applied_index: gauges.applied.load(Ordering::Relaxed),
             errors,
             db_size_in_use: gauges.db_size_in_use.load(Ordering::Relaxed) as i64,
@@ -89,7 +86,10 @@ pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused
     shared.on_apply(move |driver| {
         driver.after_commit(move |shared| {
             let inner = Arc::clone(shared);
-            shared.in_pool(move || {
+            shared.in_hashes(move |room| {
+                if let Err(error) = room {
+                    return reply.fail(error);
+                }
                 let begun = Instant::now();
                 let hash = inner.backend().snapshot().hash();
                 inner.metrics.keys.hash.observe(begun.elapsed().as_secs_f64());
@@ -106,7 +106,10 @@ pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused
 pub(super) fn hash_kv(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::HashKvRequest>(body, reply)?;
     let inner = Arc::clone(shared);
-    shared.in_pool(move || {
+    shared.in_hashes(move |room| {
+        if let Err(error) = room {
+            return reply.fail(error);
+        }
         let begun = Instant::now();
         let hashed = inner.reader.hash_kv(request.revision);
         inner.metrics.keys.hash_kv.observe(begun.elapsed().as_secs_f64());
@@ -128,7 +131,7 @@ pub(super) fn hash_kv(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> R
 
 /// `Maintenance.Snapshot`: the database file with its SHA-256 behind.
 pub(super) fn snapshot(shared: Arc<Shared>, out: StreamSender) -> Box<dyn StreamHandler> {
-    Pump::open(shared, out, |shared, _| SnapshotPieces::new(shared))
+    Pump::open(shared, out, |shared, _, ready| SnapshotPieces::begin(shared, ready))
 }
 
 struct SnapshotPieces {
@@ -141,22 +144,26 @@ struct SnapshotPieces {
 }
 
 impl SnapshotPieces {
-    /// Waits until everything applied is in the file; on a thread of the pool.
-    fn new(shared: &Arc<Shared>) -> Result<SnapshotPieces, Error> {
+    /// Begins when everything applied is in the file.
+    fn begin(shared: &Arc<Shared>, ready: Ready<SnapshotPieces>) {
         let begun = Instant::now();
-        let promise = Promise::new();
-        let promised = Arc::clone(&promise);
         shared.on_apply(move |driver| {
             let view = driver.machine().backend.reader().view();
             let version = apply::membership::written_storage_version(&view);
             let version = version.map(|version| version.to_string()).unwrap_or_default();
             driver.after_commit(move |shared| {
-                promised.give((shared.backend().snapshot(), version));
+                let (snapshot, shared) = (shared.backend().snapshot(), Arc::clone(shared));
+                let sum = Some(Sha256::new());
+                ready.start(Ok(SnapshotPieces {
+                    snapshot,
+                    offset: 0,
+                    sum,
+                    version,
+                    shared,
+                    begun,
+                }));
             });
         });
-        let (snapshot, version) = promise.wait(COMMIT_TIMEOUT).ok_or(Error::Timeout)?;
-        let (shared, sum) = (Arc::clone(shared), Some(Sha256::new()));
-        Ok(SnapshotPieces { snapshot, offset: 0, sum, version, shared, begun })
     }
 }
 

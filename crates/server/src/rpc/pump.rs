@@ -1,4 +1,11 @@
 //! Streams that the server fills: one request, many messages, made no faster than they are read.
+//!
+//! ```text
+//! asked ------> beginning ------> idle <------> busy ------> over
+//!               until what is sent is known     a piece is made, on a thread of the scans
+//! ```
+//! A stream that waits, for its beginning or for its client, is a state and holds no thread. Streams
+//! that are read at once take turns.
 
 use super::Error;
 use crate::shared::Shared;
@@ -9,6 +16,8 @@ use std::sync::Arc;
 
 /// A stream is not filled further while this many bytes wait to be sent.
 const QUEUED_MAX: usize = 2 * 1024 * 1024;
+/// After this many bytes, others have their turn.
+const TURN_BYTES: usize = 4 * 1024 * 1024;
 
 /// Makes messages one after another.
 pub(super) trait Producer: Send + 'static {
@@ -16,74 +25,167 @@ pub(super) trait Producer: Send + 'static {
     fn next(&mut self) -> Result<Option<Bytes>, Error>;
 }
 
-type Begin<P> = Box<dyn FnOnce(&Arc<Shared>, Bytes) -> Result<P, Error> + Send>;
+type Begin<P> = Box<dyn FnOnce(&Arc<Shared>, Bytes, Ready<P>) + Send>;
+
+/// How far a stream is.
+enum State<P> {
+    Beginning,
+    Idle(P),
+    /// A thread has the producer; whether it should look again when it is done.
+    Busy {
+        again: bool,
+    },
+    Over,
+}
+
+struct Line<P> {
+    shared: Arc<Shared>,
+    out: StreamSender,
+    /// Locked only to look and to change, never while a message is made.
+    state: Mutex<State<P>>,
+}
 
 /// A stream being filled.
 pub(super) struct Pump<P> {
-    shared: Arc<Shared>,
-    out: StreamSender,
+    line: Arc<Line<P>>,
     begin: Option<Begin<P>>,
-    /// Taken by whoever fills just now.
-    producer: Arc<Mutex<Option<P>>>,
 }
+
+/// Where what a stream sends is handed in, once it is known, from any thread.
+pub(super) struct Ready<P>(Arc<Line<P>>);
 
 impl<P: Producer> Pump<P> {
     /// A handler that begins with the stream's one request.
     pub(super) fn open(
         shared: Arc<Shared>,
         out: StreamSender,
-        begin: impl FnOnce(&Arc<Shared>, Bytes) -> Result<P, Error> + Send + 'static,
+        begin: impl FnOnce(&Arc<Shared>, Bytes, Ready<P>) + Send + 'static,
     ) -> Box<dyn StreamHandler> {
-        let producer = Arc::new(Mutex::new(None));
-        Box::new(Pump { shared, out, begin: Some(Box::new(begin)), producer })
-    }
-
-    fn fill(&self) {
-        let (out, producer) = (self.out.clone(), Arc::clone(&self.producer));
-        self.shared.in_pool(move || fill(&out, &producer));
+        let line = Line { shared, out, state: Mutex::new(State::Beginning) };
+        Box::new(Pump { line: Arc::new(line), begin: Some(Box::new(begin)) })
     }
 }
 
-fn fill<P: Producer>(out: &StreamSender, producer: &Mutex<Option<P>>) {
-    // Held throughout, so that two wake-ups do not fill at once.
-    let mut producer = producer.lock();
-    let Some(making) = producer.as_mut() else { return };
-    while out.queued() < QUEUED_MAX {
-        match making.next() {
-            Ok(Some(message)) => out.send(message),
-            Ok(None) => {
-                *producer = None;
-                return out.finish(Status::OK);
+impl<P: Producer> Ready<P> {
+    /// The stream is filled by this, or ends with an error.
+    pub(super) fn start(self, producer: Result<P, Error>) {
+        let Ready(line) = self;
+        let mut state = line.state.lock();
+        // A stream that is over, or that began twice, has no use for it.
+        if !matches!(*state, State::Beginning) {
+            return;
+        }
+        match producer {
+            Ok(producer) => {
+                *state = State::Idle(producer);
+                drop(state);
+                line.fill_later();
             }
             Err(error) => {
-                *producer = None;
-                return out.finish(error);
+                *state = State::Over;
+                drop(state);
+                line.out.finish(error);
             }
+        }
+    }
+}
+
+impl<P: Producer> Line<P> {
+    /// Fills the stream when a thread comes to it.
+    fn fill_later(self: &Arc<Self>) {
+        let line = Arc::clone(self);
+        self.shared.in_scans(move || line.fill());
+    }
+
+    fn fill(self: &Arc<Self>) {
+        let Some(mut producer) = self.take() else { return };
+        let mut sent = 0;
+        while self.out.queued() < QUEUED_MAX && sent < TURN_BYTES {
+            let status = match producer.next() {
+                Ok(Some(message)) => {
+                    sent += message.len();
+                    self.out.send(message);
+                    continue;
+                }
+                Ok(None) => Status::OK,
+                Err(error) => error.into(),
+            };
+            *self.state.lock() = State::Over;
+            return self.out.finish(status);
+        }
+        if self.put_back(producer) || sent >= TURN_BYTES {
+            self.fill_later();
+        }
+    }
+
+    /// The producer, if nobody has it.
+    fn take(&self) -> Option<P> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Busy { again: false }) {
+            State::Idle(producer) => return Some(producer),
+            State::Busy { .. } => *state = State::Busy { again: true },
+            other => *state = other,
+        }
+        None
+    }
+
+    /// Gives the producer back; whether somebody has asked for more meanwhile.
+    fn put_back(&self, producer: P) -> bool {
+        let mut state = self.state.lock();
+        match *state {
+            State::Busy { again } => {
+                *state = State::Idle(producer);
+                again
+            }
+            _ => false,
         }
     }
 }
 
 impl<P: Producer> StreamHandler for Pump<P> {
     fn message(&mut self, body: Bytes) {
-        let Some(begin) = self.begin.take() else { return };
-        let (out, producer) = (self.out.clone(), Arc::clone(&self.producer));
-        let shared = Arc::clone(&self.shared);
-        self.shared.in_pool(move || match begin(&shared, body) {
-            Ok(ready) => {
-                *producer.lock() = Some(ready);
-                fill(&out, &producer);
-            }
-            Err(error) => out.finish(error),
-        });
+        if let Some(begin) = self.begin.take() {
+            begin(&self.line.shared, body, Ready(Arc::clone(&self.line)));
+        }
     }
 
     fn half_close(&mut self) {}
 
     fn writable(&mut self) {
-        self.fill();
+        self.line.fill_later();
     }
 
     fn closed(&mut self) {
-        *self.producer.lock() = None;
+        let before = std::mem::replace(&mut *self.line.state.lock(), State::Over);
+        // What is dropped may be large; the lock is free by then.
+        drop(before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Bench;
+    use net::rpc::Code;
+    use proto::etcdserverpb as pb;
+
+    const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
+    const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
+
+    #[test]
+    fn streams_that_wait_to_begin_hold_up_nobody() {
+        // Nobody leads yet, so none of these is confirmed.
+        let bench = Bench::start_without_company();
+        let mut waiting: Vec<_> = (0..64).map(|_| bench.stream(RANGE_STREAM)).collect();
+        let request = pb::RangeRequest { key: "k".into(), ..Default::default() };
+        for stream in &mut waiting {
+            stream.send(&request);
+        }
+        let serializable = pb::RangeRequest { serializable: true, ..request };
+        let mut other = bench.stream(RANGE_STREAM);
+        other.send(&serializable);
+        assert_eq!(other.client.end().code, Code::Ok);
+        let mut snapshot = bench.stream(SNAPSHOT);
+        snapshot.send(&pb::SnapshotRequest {});
+        assert_eq!(snapshot.client.end().code, Code::Ok);
     }
 }

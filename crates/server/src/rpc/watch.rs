@@ -13,6 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Events stop while this many bytes wait to be sent on a stream.
 const QUEUED_MAX: usize = 1024 * 1024;
+/// Bytes of events in one response from history, before its last revision: etcd's end after a
+/// thousand revisions whatever they hold.
+const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A response that is longer than this is counted until it is on the wire; while too many are, none is made longer.
+const LONG_RESPONSE_BYTES: usize = 1024 * 1024;
+const LONG_RESPONSES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// A stream is ended whose requests that the hub has not come to take more than this.
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What a request that waits takes beside its body.
@@ -22,7 +28,7 @@ const REQUEST_BYTES: usize = 256;
 pub(super) fn open(shared: Arc<Shared>, out: StreamSender) -> Box<dyn StreamHandler> {
     let id = shared.next_stream.fetch_add(1, Ordering::Relaxed);
     let line = Arc::new(Line { out, is_over: AtomicBool::new(false) });
-    let sink = WatchSink { line: Arc::clone(&line) };
+    let sink = WatchSink { line: Arc::clone(&line), long: Arc::clone(&shared.long_responses) };
     shared.hub.on_hub(move |hub| hub.open(id, Box::new(sink)));
     Box::new(WatchStream { shared, id, line, waiting: Arc::default() })
 }
@@ -110,15 +116,49 @@ impl StreamHandler for WatchStream {
 
 struct WatchSink {
     line: Arc<Line>,
+    /// Bytes of long responses, on all streams, that are not on the wire.
+    long: Arc<AtomicUsize>,
+}
+
+/// The last piece of a long response: when it is on the wire, all of it is.
+struct LongEnd {
+    piece: Bytes,
+    bytes: usize,
+    long: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for LongEnd {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
+    }
+}
+
+impl Drop for LongEnd {
+    fn drop(&mut self) {
+        self.long.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Sink for WatchSink {
-    fn send(&mut self, pieces: Vec<Bytes>) {
+    fn send(&mut self, mut pieces: Vec<Bytes>) {
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        if bytes > LONG_RESPONSE_BYTES
+            && let Some(piece) = pieces.pop()
+        {
+            self.long.fetch_add(bytes, Ordering::Relaxed);
+            let long = Arc::clone(&self.long);
+            pieces.push(Bytes::from_owner(LongEnd { piece, bytes, long }));
+        }
         self.line.out.send_pieces(pieces);
     }
 
     fn has_room(&self) -> bool {
         self.line.out.queued() < QUEUED_MAX
+    }
+
+    fn response_bytes_max(&self) -> usize {
+        let is_much = self.long.load(Ordering::Relaxed) >= LONG_RESPONSES_BYTES_MAX;
+        if is_much { LONG_RESPONSE_BYTES } else { RESPONSE_BYTES_MAX }
     }
 
     fn cut(&mut self) {
@@ -128,10 +168,10 @@ impl Sink for WatchSink {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::Bench;
     use net::rpc::Code;
-    use proto::etcdserverpb::watch_request::RequestUnion;
-    use proto::etcdserverpb::{PutRequest, PutResponse, WatchCreateRequest, WatchRequest};
+    use proto::etcdserverpb::{PutRequest, PutResponse, WatchCreateRequest};
     use proto::etcdserverpb::{WatchProgressRequest, WatchResponse};
 
     const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -152,6 +192,28 @@ mod tests {
         let end = stream.client.end();
         assert_eq!((end.code, &*end.message), (Code::Unknown, "etcdserver: too many requests"));
         assert!(stream.client.queued() < 16 * 1024 * 1024, "{}", stream.client.queued());
+    }
+
+    #[test]
+    fn long_responses_are_counted_until_they_are_sent() {
+        let (client, long) = (crate::testing::Client::new(), Arc::new(AtomicUsize::new(0)));
+        let sent: Arc<dyn net::rpc::ReplySink> = client.sink.clone();
+        let line =
+            Arc::new(Line { out: StreamSender::new(sent, 0), is_over: AtomicBool::new(false) });
+        let mut sink = WatchSink { line, long: Arc::clone(&long) };
+        assert_eq!(sink.response_bytes_max(), RESPONSE_BYTES_MAX);
+        let end = LongEnd {
+            piece: Bytes::new(),
+            bytes: LONG_RESPONSES_BYTES_MAX,
+            long: Arc::clone(&long),
+        };
+        long.fetch_add(LONG_RESPONSES_BYTES_MAX, Ordering::Relaxed);
+        assert_eq!(sink.response_bytes_max(), LONG_RESPONSE_BYTES);
+        drop(end);
+        assert_eq!(sink.response_bytes_max(), RESPONSE_BYTES_MAX);
+        // The client of this test takes at once what it is sent.
+        sink.send(vec![Bytes::from(vec![0; LONG_RESPONSE_BYTES]), Bytes::from_static(b"x")]);
+        assert_eq!(long.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -1,23 +1,24 @@
-//! Plain HTTP: version, health, metrics.
+//! Plain HTTP: version, health, metrics, variables. A page that waits is a state, not a thread.
 
 mod health;
 mod peer;
 mod probes;
+mod vars;
+mod waiting;
 
 pub(crate) use peer::PeerWeb;
 pub(crate) use probes::{NoCalls, Probes};
+pub(crate) use waiting::WaitingPages;
 
 use crate::rpc::Meter;
 use crate::shared::Shared;
 use bytes::Bytes;
-use net::http::{HttpRequest, HttpResponse, HttpService};
+use net::http::{HttpRequest, HttpResponder, HttpResponse, HttpService};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a question to the apply thread may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
-
+const PLAIN: &str = "text/plain; charset=utf-8";
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 /// Everything served over plain HTTP.
@@ -27,27 +28,34 @@ pub(crate) struct Web {
 }
 
 impl HttpService for Web {
-    fn call(&self, request: HttpRequest) -> HttpResponse {
+    fn call(&self, request: HttpRequest, reply: HttpResponder) {
+        let reply = HttpResponder::new(move |answer| reply.reply(with_cors(answer)));
         if request.method == "OPTIONS" {
             let (status, headers) = (net::http::StatusCode::OK, net::http::HeaderMap::new());
-            return with_cors(HttpResponse { status, headers, body: Bytes::new() });
+            return reply.reply(HttpResponse { status, headers, body: Bytes::new() });
         }
-        with_cors(self.answer(&request))
+        self.answer(&request, reply);
     }
 }
 
 impl Web {
-    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+    fn answer(&self, request: &HttpRequest, reply: HttpResponder) {
+        let (shared, query) = (&self.shared, request.query.as_str());
         match request.path.as_str() {
-            "/version" => only("GET", request, || version(&self.shared)),
+            "/version" => only("GET", request, reply, |reply| reply.reply(version(shared))),
             "/metrics" => {
-                let text = self.shared.metrics.text(&self.shared, &self.meter.counts);
-                response(200, METRICS_TYPE, text)
+                let text = shared.metrics.text(shared, &self.meter.counts);
+                reply.reply(response(200, METRICS_TYPE, text));
             }
-            "/health" => only("GET", request, || health::health(&self.shared, &request.query)),
+            "/health" => {
+                only("GET", request, reply, |reply| health::health(shared, query, reply));
+            }
+            vars::PATH => only("GET", request, reply, |reply| vars::answer(shared, reply)),
             path => match health::Page::find(path) {
-                Some(page) => only("GET", request, || page.answer(&self.shared, &request.query)),
-                None => not_found(),
+                Some(page) => {
+                    only("GET", request, reply, |reply| page.answer(shared, query, reply));
+                }
+                None => reply.reply(not_found()),
             },
         }
     }
@@ -55,25 +63,19 @@ impl Web {
 
 /// The versions of the server, the cluster and the storage.
 fn version(shared: &Shared) -> HttpResponse {
-    let promise = Promise::new();
-    let promised = Arc::clone(&promise);
-    shared.on_apply(move |driver| {
-        let machine = driver.machine();
-        let cluster = machine.members.cluster_version().map(str::to_owned);
-        promised.give((cluster, machine.storage_version()));
-    });
-    let (cluster, storage) = promise.wait(ANSWER_TIMEOUT).unwrap_or_default();
+    let members = shared.roster.members();
+    let storage = shared.storage_version.read().clone();
     let body = serde_json::json!({
         "etcdserver": crate::VERSION,
-        "etcdcluster": cluster.as_deref().unwrap_or("not_decided"),
-        "storage": storage.map_or_else(|| "unknown".to_owned(), |version| version.to_string()),
+        "etcdcluster": members.cluster_version().unwrap_or("not_decided"),
+        "storage": storage.as_deref().unwrap_or("unknown"),
     });
     response(200, "application/json", body.to_string())
 }
 
 /// Go's answer to a path that is not served.
 fn not_found() -> HttpResponse {
-    let mut answer = response(404, "text/plain; charset=utf-8", "404 page not found\n");
+    let mut answer = response(404, PLAIN, "404 page not found\n");
     answer.headers.insert("x-content-type-options", http_value("nosniff"));
     answer
 }
@@ -82,15 +84,16 @@ fn not_found() -> HttpResponse {
 fn only(
     method: &'static str,
     request: &HttpRequest,
-    answer: impl FnOnce() -> HttpResponse,
-) -> HttpResponse {
+    reply: HttpResponder,
+    answer: impl FnOnce(HttpResponder),
+) {
     if request.method == method {
-        return answer();
+        return answer(reply);
     }
-    let mut refused = response(405, "text/plain; charset=utf-8", "Method Not Allowed\n");
+    let mut refused = response(405, PLAIN, "Method Not Allowed\n");
     refused.headers.insert("allow", http_value(method));
     refused.headers.insert("x-content-type-options", http_value("nosniff"));
-    refused
+    reply.reply(refused);
 }
 
 fn http_value(text: &'static str) -> net::http::HeaderValue {
@@ -121,7 +124,8 @@ fn with_cors(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// A value that another thread will give.
+/// A value that another thread will give. Only a thread that nobody else needs may wait for one: no
+/// thread of a pool, of the transport, or of those that drive the member.
 pub(crate) struct Promise<T> {
     slot: Mutex<Option<T>>,
     given: Condvar,
@@ -151,5 +155,45 @@ impl<T> Promise<T> {
             self.given.wait_for(&mut slot, limit);
         }
         slot.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::waiting::PAGES_MAX;
+    use crate::testing::Bench;
+    use std::time::Duration;
+
+    #[test]
+    fn pages_that_wait_hold_up_no_others_and_are_limited() {
+        let bench = Bench::start_without_company();
+        let waiting: Vec<_> = (0..PAGES_MAX).map(|_| bench.page("/readyz")).collect();
+        let soon = |path: &str| bench.page(path).try_recv().expect("it does not wait");
+        for path in ["/livez", "/version", "/metrics", "/readyz/serializable_read"] {
+            assert_eq!(soon(path).0, 200, "{path}");
+        }
+        assert_eq!(
+            soon("/health"),
+            (503, "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n".into())
+        );
+        assert_eq!(soon("/health?serializable=true").0, 200);
+        let (status, text) = soon("/readyz");
+        assert_eq!(status, 503);
+        assert!(
+            text.contains("[-]linearizable_read failed: etcdserver: too many requests"),
+            "{text}"
+        );
+        assert_eq!(soon("/debug/vars").0, 503);
+        for page in waiting {
+            let (status, text) =
+                page.recv_timeout(Duration::from_secs(60)).expect("it is answered");
+            assert_eq!(status, 503);
+            assert!(
+                text.contains("linearizable_read failed: etcdserver: request timed out"),
+                "{text}"
+            );
+        }
+        let vars = bench.page("/debug/vars").recv_timeout(Duration::from_secs(60));
+        assert!(vars.expect("it is answered").1.contains("\"raft.status\": {"));
     }
 }

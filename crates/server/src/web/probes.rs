@@ -1,9 +1,9 @@
 //! The addresses of `--listen-metrics-urls`: metrics and health, for whoever watches the member, and nothing
 //! else, since nobody is asked there who he is (reference: `serveMetrics` in `server/embed/etcd.go`).
 
-use super::{Web, not_found};
+use super::{Web, not_found, vars};
 use bytes::Bytes;
-use net::http::{HttpRequest, HttpResponse, HttpService};
+use net::http::{HttpRequest, HttpResponder, HttpService};
 use net::rpc::{
     CallHead, Code, GrpcService, Method, Responder, Status, StreamHandler, StreamSender,
 };
@@ -12,10 +12,10 @@ use net::rpc::{
 pub(crate) struct Probes(pub(crate) Web);
 
 impl HttpService for Probes {
-    fn call(&self, request: HttpRequest) -> HttpResponse {
+    fn call(&self, request: HttpRequest, reply: HttpResponder) {
         match request.path.as_str() {
-            "/version" => not_found(),
-            _ => self.0.answer(&request),
+            "/version" | vars::PATH => reply.reply(not_found()),
+            _ => self.0.answer(&request, reply),
         }
     }
 }

@@ -23,17 +23,21 @@ pub(crate) struct Wire {
     queued: Arc<AtomicUsize>,
     /// There is room while fewer bytes than this wait.
     room: Arc<AtomicUsize>,
+    /// A response from history may have this many.
+    response: Arc<AtomicUsize>,
     pub(crate) cut: Arc<AtomicBool>,
 }
 
 impl Default for Wire {
     fn default() -> Wire {
         let room = Arc::new(AtomicUsize::new(usize::MAX));
+        let response = Arc::new(AtomicUsize::new(1024 * 1024));
         Wire {
             sent: Arc::default(),
             taken: Arc::default(),
             queued: Arc::default(),
             room,
+            response,
             cut: Arc::default(),
         }
     }
@@ -48,6 +52,10 @@ impl Sink for Wire {
 
     fn has_room(&self) -> bool {
         self.queued.load(Ordering::Relaxed) < self.room.load(Ordering::Relaxed)
+    }
+
+    fn response_bytes_max(&self) -> usize {
+        self.response.load(Ordering::Relaxed)
     }
 
     fn cut(&mut self) {
@@ -77,6 +85,10 @@ impl Wire {
     /// Bytes that were sent and not taken.
     pub(crate) fn queued(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_response(&self, bytes: usize) {
+        self.response.store(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn set_room(&self, bytes: usize) {
