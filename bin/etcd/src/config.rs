@@ -211,8 +211,8 @@ fn discovery(settings: &Settings, endpoints: &str, token: &str) -> Result<Discov
     let (user, password) = (settings.get("discovery-user"), settings.get("discovery-password"));
     let user = match user.split_once(':') {
         _ if user.is_empty() => None,
-        Some((user, password)) => Some((user.to_owned(), password.to_owned())),
-        None => Some((user.to_owned(), password.to_owned())),
+        Some((user, password)) => Some((user.to_owned(), password.into())),
+        None => Some((user.to_owned(), password.into())),
     };
     Ok(Discovery {
         token: token.to_owned(),
