@@ -46,6 +46,8 @@ pub struct Config {
     /// TLS for `https` and for endpoints that do not say; `http` goes without. Where there is none,
     /// `https` believes whom the system believes, and endpoints that do not say go without.
     pub tls: Option<tls::Settings>,
+    /// Is told of every call that no server answered: its method, and why.
+    pub observer: Option<fn(&str, &Error)>,
 }
 
 impl fmt::Debug for Config {
@@ -71,6 +73,7 @@ impl Config {
             receive_max_bytes: RECEIVE_MAX_BYTES,
             credentials: None,
             tls: None,
+            observer: None,
         }
     }
 

@@ -78,6 +78,26 @@ impl Client {
         request: R,
         deadline: Deadline,
     ) -> Result<R::Response, Error> {
+        let answer = self.try_call(request, deadline).await;
+        if let Err(error) = &answer {
+            self.observe(R::PATH, error);
+        }
+        answer
+    }
+
+    /// Tells whoever wants to know of a call that no server answered.
+    fn observe(&self, path: &str, error: &Error) {
+        let is_silence = matches!(error, Error::Unreachable { .. } | Error::DeadlineExceeded);
+        if let Some(observer) = self.inner.config.observer.filter(|_| is_silence) {
+            observer(path, error);
+        }
+    }
+
+    async fn try_call<R: Unary>(
+        &self,
+        request: R,
+        deadline: Deadline,
+    ) -> Result<R::Response, Error> {
         self.login(deadline).await?;
         let mut attempts = Attempts::new(R::REPEAT);
         loop {

@@ -83,9 +83,12 @@ impl Error {
 
     /// As gRPC in Go prints a status; what logs carry.
     pub fn framed(&self) -> String {
-        match self.code() {
-            Some(code) => frame(code, self.message()),
-            None => self.message().to_owned(),
+        match (self, self.code()) {
+            (Error::Unreachable { why, .. }, Some(code)) => {
+                frame(code, &format!("latest balancer error: {why}"))
+            }
+            (_, Some(code)) => frame(code, self.message()),
+            (_, None) => self.message().to_owned(),
         }
     }
 }
