@@ -257,7 +257,7 @@ fn discovered(settings: &settings::Discovery) -> Result<Discovery, String> {
         request_timeout: time(settings.request_timeout, 5),
         keepalive_interval: time(settings.keepalive_time, 2),
         keepalive_timeout: time(settings.keepalive_timeout, 6),
-        user: user.map(|name| (name, password.0.clone())),
+        user: user.map(|name| (name, password.0.clone().into())),
         tls: TlsFlags {
             cert: settings.cert.clone(),
             key: settings.key.clone(),

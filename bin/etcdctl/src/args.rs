@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Subcommand};
 pub(crate) use cli::args::parse_line;
 use cli::args::{innermost, like_the_reference};
+use client::Secret;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -56,11 +57,11 @@ pub(crate) struct Global {
     #[arg(long, global = true, default_value = "6s", value_parser = go::parse_duration, env = "ETCDCTL_KEEPALIVE_TIMEOUT")]
     pub(crate) keepalive_timeout: Duration,
     /// Client-side request send limit in bytes (if 0, it defaults to 2 MiB)
-    #[arg(long, global = true, default_value = "0", env = "ETCDCTL_MAX_REQUEST_BYTES")]
-    pub(crate) max_request_bytes: usize,
+    #[arg(long, global = true, default_value = "0", value_parser = go::parse_flag_int, env = "ETCDCTL_MAX_REQUEST_BYTES")]
+    pub(crate) max_request_bytes: i64,
     /// Client-side response receive limit in bytes (if 0, it defaults to 2 GiB)
-    #[arg(long, global = true, default_value = "0", env = "ETCDCTL_MAX_RECV_BYTES")]
-    pub(crate) max_recv_bytes: usize,
+    #[arg(long, global = true, default_value = "0", value_parser = go::parse_flag_int, env = "ETCDCTL_MAX_RECV_BYTES")]
+    pub(crate) max_recv_bytes: i64,
     /// Disable transport security for client connections
     #[arg(long, global = true, default_value = "true", value_parser = go::parse_bool, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "ETCDCTL_INSECURE_TRANSPORT")]
     pub(crate) insecure_transport: bool,
@@ -81,7 +82,7 @@ pub(crate) struct Global {
     pub(crate) cacert: String,
     /// JWT token used for authentication, instead of a user and a password
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_AUTH_JWT_TOKEN")]
-    pub(crate) auth_jwt_token: String,
+    pub(crate) auth_jwt_token: Secret,
     /// The name, and perhaps the password.
     #[arg(
         long,
@@ -90,10 +91,10 @@ pub(crate) struct Global {
         env = "ETCDCTL_USER",
         help = "username[:password] for authentication (prompts if there is no password)"
     )]
-    pub(crate) user: String,
+    pub(crate) user: Secret,
     /// Password for authentication (then --user holds no password)
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_PASSWORD")]
-    pub(crate) password: String,
+    pub(crate) password: Secret,
     /// Domain name to query for SRV records describing cluster endpoints
     #[arg(long, short = 'd', global = true, default_value = "", env = "ETCDCTL_DISCOVERY_SRV")]
     pub(crate) discovery_srv: String,
@@ -156,7 +157,7 @@ pub(crate) struct Get {
     #[arg(long, default_value = "")]
     pub(crate) sort_by: String,
     /// Maximum number of results
-    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
     pub(crate) limit: i64,
     /// Get keys with matching prefix
     #[arg(long)]
@@ -165,7 +166,7 @@ pub(crate) struct Get {
     #[arg(long)]
     pub(crate) from_key: bool,
     /// Specify the kv revision
-    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
     pub(crate) rev: i64,
     /// Get only the keys
     #[arg(long)]
@@ -177,16 +178,16 @@ pub(crate) struct Get {
     #[arg(long)]
     pub(crate) print_value_only: bool,
     /// Minimum create revision
-    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
     pub(crate) min_create_rev: i64,
     /// Maximum create revision
-    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
     pub(crate) max_create_rev: i64,
     /// Minimum modification revision
-    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
     pub(crate) min_mod_rev: i64,
     /// Maximum modification revision
-    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
     pub(crate) max_mod_rev: i64,
     /// Use the RangeStream RPC
     #[arg(long)]
@@ -264,7 +265,7 @@ pub(crate) struct Watch {
     #[arg(long)]
     pub(crate) prefix: bool,
     /// Revision to start watching
-    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
     pub(crate) rev: i64,
     /// Get the previous key-value pair before the event happens
     #[arg(long)]
@@ -278,7 +279,7 @@ pub(crate) struct Watch {
 pub(crate) enum Lease {
     /// Creates leases
     Grant {
-        #[arg(value_name = "TTL", allow_hyphen_values = true)]
+        #[arg(value_name = "TTL")]
         args: Vec<String>,
     },
     /// Revokes leases
@@ -312,7 +313,7 @@ pub(crate) struct Endpoint {
     #[arg(long, global = true)]
     pub(crate) cluster: bool,
     #[command(subcommand)]
-    pub(crate) command: Option<EndpointCommand>,
+    pub(crate) command: EndpointCommand,
 }
 
 #[derive(Debug, Subcommand)]
@@ -324,7 +325,7 @@ pub(crate) enum EndpointCommand {
     /// Prints the KV history hash for each endpoint in --endpoints
     Hashkv {
         /// Maximum revision to hash (default: latest revision)
-        #[arg(long, default_value = "0", value_parser = go::parse_int)]
+        #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
         rev: i64,
     },
 }
@@ -442,13 +443,13 @@ fn check_environment(matches: &ArgMatches) -> Result<(), Exit> {
     let name = |arg: &Arg| Some((arg.get_env()?.to_str()?.to_owned(), arg.get_id().to_string()));
     let known: Vec<_> = command.get_arguments().filter_map(name).collect();
     let watch = ["ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"];
-    for (variable, value) in std::env::vars_os() {
-        let (variable, value) = (variable.to_string_lossy(), value.to_string_lossy());
+    for (variable, _) in std::env::vars_os() {
+        let variable = variable.to_string_lossy();
         if !variable.starts_with("ETCDCTL_") || watch.contains(&variable.as_ref()) {
             continue;
         }
         match known.iter().find(|(name, _)| *name == variable) {
-            None => log::unknown_variable(&format!("{variable}={value}")),
+            None => log::unknown_variable(&variable),
             Some((name, id)) if inner.value_source(id) == Some(ValueSource::CommandLine) => {
                 log::shadowed_variable(name);
                 return Err(Exit::silent());

@@ -14,9 +14,10 @@ pub(crate) fn line(level: &str, message: &str, fields: &[(&str, Value)]) {
     let _ = writeln!(std::io::stderr(), "{}", Value::Object(object));
 }
 
-/// An `ETCDCTL_` variable that means nothing.
-pub(crate) fn unknown_variable(pair: &str) {
-    line("warn", "unrecognized environment variable", &[("environment-variable", json!(pair))]);
+/// An `ETCDCTL_` variable that means nothing. Its value is not shown: it may be a password under a
+/// mistyped name.
+pub(crate) fn unknown_variable(name: &str) {
+    line("warn", "unrecognized environment variable", &[("environment-variable", json!(name))]);
 }
 
 /// A variable and a flag that say the same thing.
@@ -24,4 +25,10 @@ pub(crate) fn shadowed_variable(name: &str) {
     let text = "conflicting environment variable is shadowed by corresponding command-line flag \
                 (either unset environment variable or disable flag))";
     line("fatal", text, &[("environment-variable", json!(name))]);
+}
+
+/// A call that no server answered.
+pub(crate) fn failed_call(method: &str, error: &client::Error) {
+    let fields = [("method", json!(method)), ("error", json!(error.framed()))];
+    line("warn", "retrying of unary invoker failed", &fields);
 }

@@ -110,10 +110,10 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub(crate) skip_hash_check: bool,
     /// Initial memory map size of the database in bytes. It uses the default value if not defined or defined to 0
-    #[arg(long, default_value = "10737418240", value_parser = go::parse_unsigned)]
+    #[arg(long, default_value = "10737418240", value_parser = go::parse_flag_unsigned)]
     pub(crate) initial_memory_map_size: u64,
     /// How much to increase the latest revision after restore
-    #[arg(long, default_value = "0", value_parser = go::parse_unsigned)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_unsigned)]
     pub(crate) bump_revision: u64,
     /// Mark the latest revision after restore as the point of scheduled compaction (required if --bump-revision > 0, disallowed otherwise)
     #[arg(long)]
@@ -125,7 +125,7 @@ pub(crate) struct HashKv {
     #[arg(value_name = "FILENAME")]
     pub(crate) args: Vec<PathBuf>,
     /// maximum revision to hash (default: latest revision)
-    #[arg(long, default_value = "0", value_parser = go::parse_int)]
+    #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
     pub(crate) rev: i64,
 }
 

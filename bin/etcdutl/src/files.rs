@@ -24,13 +24,17 @@ pub(crate) fn wal_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("member").join("wal")
 }
 
-/// Whether a file is there at all.
+/// Whether a file is there at all. What is neither a file nor a link to one, such as a pipe, which would
+/// be waited for, is none.
 ///
 /// # Errors
-/// `stat x: no such file or directory`.
+/// `stat x: no such file or directory`, `invalid database`.
 pub(crate) fn check_there(path: &Path) -> Result<(), Refused> {
-    let found = std::fs::metadata(path);
-    found.map(|_| ()).map_err(|error| Refused(go::path_error("stat", path, &error)))
+    match std::fs::metadata(path) {
+        Err(error) => Err(Refused(go::path_error("stat", path, &error))),
+        Ok(found) if !found.is_file() => Err(Refused("invalid database".to_owned())),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Why nothing was done.

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// No version before this one can be migrated to.
 const OLDEST: Version = Version { major: 3, minor: 5, patch: 0 };
+/// Databases say their version since this one.
+const WRITTEN_SINCE: Version = Version { major: 3, minor: 6, patch: 0 };
 
 /// Reads the version to go to.
 ///
@@ -89,8 +91,12 @@ fn change(
             let fields = [("error", json!(why.to_string()))];
             log::info("normal migrate failed, trying with force", &fields);
             set_storage_version(&mut txn, target);
-            let text = "forcefully set storage version";
-            log::line(Level::Warn, text, &version_field("storage-version", target));
+            if target < WRITTEN_SINCE {
+                log::line(Level::Warn, "forcefully cleared storage version", &[]);
+            } else {
+                let text = "forcefully set storage version";
+                log::line(Level::Warn, text, &version_field("storage-version", target));
+            }
         }
     }
     txn.finish();
@@ -98,7 +104,7 @@ fn change(
 }
 
 fn version_field(name: &str, version: Version) -> [(&str, Value); 1] {
-    [(name, json!(version.to_string()))]
+    [(name, json!(short(version)))]
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! Command lines as the reference reads them, and refuses them.
 
 use crate::exit::Exit;
+use crate::find::{self, Unknown, find, typed};
 use crate::go;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
 };
 use std::ffi::OsString;
+use std::io::Write;
 
 /// A whole command line: flags that every command has, and a command. Without a name; see [`program`].
 #[derive(Debug, Parser)]
-#[command(infer_subcommands = true, disable_version_flag = true)]
+#[command(disable_version_flag = true)]
 pub struct Invocation<G: Args, C: Subcommand> {
     /// The flags of every command.
     #[command(flatten)]
@@ -22,11 +24,12 @@ pub struct Invocation<G: Args, C: Subcommand> {
 
 /// What a program of this name, which does this, may be called with.
 pub fn program<I: CommandFactory>(name: &'static str, about: &'static str) -> Command {
-    I::command().name(name).about(about)
+    let help = Command::new(HELP).about("Help about any command");
+    I::command().name(name).about(about).subcommand(help)
 }
 
-/// Reads a command line with the reference's habits. Where help was asked for it is printed, and
-/// the program ends.
+/// Reads a command line with the reference's habits. Where help was asked for, or a group of commands
+/// stands alone, help is printed and the program ends.
 ///
 /// # Errors
 /// What is wrong with the line, with the usage.
@@ -35,7 +38,80 @@ pub fn matches(
     words: impl IntoIterator<Item = OsString>,
 ) -> Result<ArgMatches, Exit> {
     let mut command = like_the_reference(command);
-    command.try_get_matches_from_mut(words).map_err(|error| refuse(&mut command, &error))
+    command.build();
+    let words: Vec<OsString> = words.into_iter().skip(1).collect();
+    let name = command.get_name().to_owned();
+    let (command, path, rest) = match find(&command, &words) {
+        Ok(meant) if meant.path.first().is_some_and(|first| first == HELP) => {
+            help_about(&mut command, &meant.rest)
+        }
+        Ok(meant) => (command, meant.path, meant.rest),
+        Err(unknown) => return Err(unknown_command(&name, unknown)),
+    };
+    let mut command = command;
+    let is_group = innermost_command(&mut command, &path).has_subcommands();
+    let rest = match is_group {
+        true => find::flags(innermost_command(&mut command, &path), &rest),
+        false => rest,
+    };
+    let line = [name].into_iter().chain(path.iter().cloned()).map(OsString::from);
+    let matched = command.try_get_matches_from_mut(line.chain(rest.iter().cloned()));
+    match matched {
+        Err(error) if is_group && is_about_missing(&error) => {
+            print_help(innermost_command(&mut command, &path))
+        }
+        Ok(_) if is_group => print_help(innermost_command(&mut command, &path)),
+        Ok(matches) => Ok(matches),
+        Err(error) => Err(refuse(innermost_command(&mut command, &path), &error, &rest)),
+    }
+}
+
+/// The command that explains others.
+const HELP: &str = "help";
+
+/// Whether a group was given no command, which is a question for help.
+fn is_about_missing(error: &clap::Error) -> bool {
+    use ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument};
+    let missing = [
+        ErrorKind::MissingSubcommand,
+        DisplayHelpOnMissingArgumentOrSubcommand,
+        MissingRequiredArgument,
+    ];
+    missing.contains(&error.kind())
+}
+
+fn innermost_command<'c>(command: &'c mut Command, path: &[String]) -> &'c mut Command {
+    path.iter().fold(command, |command, name| {
+        command.find_subcommand_mut(name).expect("the path was just found in the command")
+    })
+}
+
+/// `help` and what comes after it.
+fn help_about(command: &mut Command, words: &[OsString]) -> ! {
+    match find(command, words) {
+        Ok(meant) => print_help(innermost_command(command, &meant.path)),
+        Err(_) => {
+            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            let text = format!("Unknown help topic [`{}`]", words.join("` `"));
+            // Help that nobody reads needs no error.
+            let _ = writeln!(std::io::stderr(), "{text}\n{}", command.render_usage());
+            std::process::exit(0)
+        }
+    }
+}
+
+fn print_help(command: &mut Command) -> ! {
+    // Help that nobody reads needs no error.
+    let _ = command.print_help();
+    std::process::exit(0)
+}
+
+fn unknown_command(program: &str, unknown: Unknown) -> Exit {
+    let word = go::quote(unknown.word.as_bytes());
+    let near: String = unknown.near.iter().map(|name| format!("\t{name}\n")).collect();
+    let near = if near.is_empty() { near } else { format!("\n\nDid you mean this?\n{near}") };
+    let text = format!("unknown command {word} for \"{program}\"{near}");
+    Exit::usage(text, format!("Run '{program} --help' for usage."))
 }
 
 /// Reads a line that holds one of a few commands, with the same habits as [`matches()`].
@@ -43,22 +119,39 @@ pub fn matches(
 /// # Errors
 /// What is wrong with it.
 pub fn parse_line<C: CommandFactory + FromArgMatches>(words: Vec<OsString>) -> Result<C, String> {
-    let command = like_the_reference(C::command()).no_binary_name(true);
-    let name = command.get_name().to_owned();
-    let describe = |error: clap::Error| describe(&name, &error);
-    let matches = command.try_get_matches_from(words).map_err(describe)?;
+    let mut command = like_the_reference(C::command()).no_binary_name(true);
+    command.build();
+    let describe = |error: clap::Error| describe(&error, &words);
+    let line = match find(&command, &words) {
+        Ok(meant) => meant.path.into_iter().map(OsString::from).chain(meant.rest).collect(),
+        Err(_) => words.clone(),
+    };
+    let line: Vec<OsString> = line;
+    let matches = command.try_get_matches_from(line).map_err(describe)?;
     C::from_arg_matches(&matches).map_err(describe)
 }
 
 /// The reference's habits: a flag may be repeated, and the last counts; a switch may be given a
-/// value after `=`; any other flag takes the next word, even one that looks like a flag.
+/// value after `=`; any other flag takes the next word, even one that looks like a flag; a command
+/// without arguments takes some and passes over them; no variable's value is shown.
 pub fn like_the_reference(command: Command) -> Command {
+    let command = command.disable_help_subcommand(true).mut_args(|arg| arg.hide_env_values(true));
+    let takes_none = !command.has_subcommands() && command.get_positionals().next().is_none();
+    let command = match takes_none {
+        true => command.arg(ignored()),
+        false => command,
+    };
     let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => switch(arg),
         _ if is_plain(&arg) => arg.allow_hyphen_values(true),
         _ => arg,
     });
     command.mut_subcommands(like_the_reference)
+}
+
+/// Arguments that a command does not look at.
+fn ignored() -> Arg {
+    Arg::new("ignored").num_args(0..).hide(true).value_parser(clap::value_parser!(OsString))
 }
 
 /// Whether a flag always has a value.
@@ -80,26 +173,26 @@ pub fn innermost(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
 }
 
-fn refuse(command: &mut Command, error: &clap::Error) -> Exit {
+fn refuse(command: &mut Command, error: &clap::Error, words: &[OsString]) -> Exit {
     if !error.use_stderr() {
         // Help that nobody reads needs no error.
         let _ = error.print();
         std::process::exit(0);
     }
-    let name = command.get_name().to_owned();
-    let text = describe(&name, error);
-    if error.kind() == ErrorKind::InvalidSubcommand {
-        return Exit::usage(text, format!("Run '{name} --help' for usage."));
-    }
-    Exit::usage(text, command.render_usage().to_string())
+    Exit::usage(describe(error, words), command.render_usage().to_string())
+}
+
+/// A flag as it was typed, behind two dashes.
+fn is_bad(word: &str) -> bool {
+    word.len() > 2 && (word.starts_with("---") || word.starts_with("--="))
 }
 
 fn is_short(word: &str) -> bool {
     word.len() == 2 && word.starts_with('-') && word != "--"
 }
 
-/// One line about what is wrong, in the reference's words.
-fn describe(program: &str, error: &clap::Error) -> String {
+/// One line about what is wrong with these words, in the reference's words.
+fn describe(error: &clap::Error, words: &[OsString]) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(" "),
@@ -107,18 +200,23 @@ fn describe(program: &str, error: &clap::Error) -> String {
     };
     let arg = text(ContextKind::InvalidArg);
     let name = arg.split([' ', '=', '[']).next().unwrap_or_default();
+    if let Some(bad) = typed(words, is_bad).filter(|_| error.kind() == ErrorKind::UnknownArgument) {
+        return format!("bad flag syntax: {}", bad.to_string_lossy());
+    }
     match error.kind() {
         ErrorKind::UnknownArgument if name.starts_with("--") => format!("unknown flag: {name}"),
         ErrorKind::UnknownArgument if name.starts_with('-') => {
             let letter = name.chars().nth(1).unwrap_or('-');
-            format!("unknown shorthand flag: '{letter}' in {name}")
-        }
-        ErrorKind::InvalidSubcommand => {
-            let name = text(ContextKind::InvalidSubcommand);
-            format!("unknown command {} for \"{program}\"", go::quote(name.as_bytes()))
+            let holds = |word: &str| {
+                let letters = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+                letters.is_some_and(|letters| letters.contains(letter) || letters.starts_with('='))
+            };
+            let word = typed(words, holds).map_or(name.into(), |word| word.to_string_lossy());
+            let letter = if word.starts_with("-=") { '=' } else { letter };
+            format!("unknown shorthand flag: '{letter}' in {word}")
         }
         ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
-            match last_word().filter(|last| is_short(last)) {
+            match words.last().map(|last| last.to_string_lossy()).filter(|last| is_short(last)) {
                 Some(last) => format!("flag needs an argument: '{}' in {last}", &last[1..]),
                 None => format!("flag needs an argument: {name}"),
             }
@@ -133,11 +231,6 @@ fn describe(program: &str, error: &clap::Error) -> String {
     }
 }
 
-/// The last word of the program's own command line, which may hold any bytes.
-fn last_word() -> Option<String> {
-    std::env::args_os().next_back().map(|last| last.to_string_lossy().into_owned())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -147,7 +240,7 @@ mod tests {
     #[derive(Debug, Parser)]
     #[command(name = "tool")]
     struct Line {
-        #[arg(long, default_value = "0", value_parser = go::parse_int)]
+        #[arg(long, default_value = "0", value_parser = go::parse_flag_int)]
         rev: i64,
         #[arg(long)]
         prefix: bool,

@@ -210,12 +210,46 @@ pub fn parse_int(text: &str) -> Result<i64, String> {
     integer(text, 10, "ParseInt", i64::from_str_radix)
 }
 
-/// Reads a whole number that is not negative.
+/// Reads a flag's whole number: as a literal of Go's, with a prefix for its base and underscores.
 ///
 /// # Errors
 /// Says that it is none.
-pub fn parse_unsigned(text: &str) -> Result<u64, String> {
-    integer(text, 10, "ParseUint", u64::from_str_radix)
+pub fn parse_flag_int(text: &str) -> Result<i64, String> {
+    let (sign, digits) = match text.as_bytes().first() {
+        Some(b'-') => ("-", &text[1..]),
+        Some(b'+') => ("", &text[1..]),
+        _ => ("", text),
+    };
+    let Some((radix, digits)) = literal(digits) else { return Err(syntax("ParseInt", text)) };
+    named(text, "ParseInt", i64::from_str_radix(&format!("{sign}{digits}"), radix))
+}
+
+/// The same for a number that is not negative.
+///
+/// # Errors
+/// Says that it is none.
+pub fn parse_flag_unsigned(text: &str) -> Result<u64, String> {
+    let Some((radix, digits)) = literal(text) else { return Err(syntax("ParseUint", text)) };
+    named(text, "ParseUint", u64::from_str_radix(&digits, radix))
+}
+
+/// The base of a literal, and its digits.
+fn literal(text: &str) -> Option<(u32, String)> {
+    let lower = text.to_ascii_lowercase();
+    let prefixes = [("0x", 16), ("0b", 2), ("0o", 8)];
+    let found = prefixes.iter().find_map(|(prefix, radix)| {
+        lower.strip_prefix(prefix).map(|digits| (*radix, digits, true))
+    });
+    let (radix, digits, has_prefix) = found.unwrap_or(match lower.strip_prefix('0') {
+        Some(digits) if !digits.is_empty() => (8, digits, true),
+        _ => (10, lower.as_str(), false),
+    });
+    // Underscores stand between digits, or after a prefix.
+    let is_bare = digits.starts_with('_') && !has_prefix;
+    if is_bare || digits.ends_with('_') || digits.contains("__") || digits.starts_with(['+', '-']) {
+        return None;
+    }
+    Some((radix, digits.replace('_', "")))
 }
 
 /// Reads a lease's id, in hexadecimal.
@@ -240,8 +274,16 @@ fn integer<T>(
     function: &str,
     parse: fn(&str, u32) -> Result<T, std::num::ParseIntError>,
 ) -> Result<T, String> {
+    named(text, function, parse(text, radix))
+}
+
+fn named<T>(
+    text: &str,
+    function: &str,
+    parsed: Result<T, std::num::ParseIntError>,
+) -> Result<T, String> {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    parse(text, radix).map_err(|error| match error.kind() {
+    parsed.map_err(|error| match error.kind() {
         PosOverflow | NegOverflow => {
             format!("strconv.{function}: parsing {}: value out of range", quote(text.as_bytes()))
         }
@@ -257,6 +299,21 @@ fn syntax(function: &str, text: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_flags_are_literals() {
+        let good = [("12", 12), ("-2", -2), ("+3", 3), ("0x1F", 31), ("017", 15), ("0b11", 3)];
+        for (text, number) in good.into_iter().chain([("1_000", 1000), ("0", 0), ("0_7", 7)]) {
+            assert_eq!(parse_flag_int(text), Ok(number), "{text}");
+        }
+        for bad in ["", "-", "x", "1__0", "_1", "1_", "0x", "08", "--1", "1.5"] {
+            let syntax = format!("strconv.ParseInt: parsing {bad:?}: invalid syntax");
+            assert_eq!(parse_flag_int(bad), Err(syntax));
+        }
+        let range = "strconv.ParseUint: parsing \"99999999999999999999\": value out of range";
+        assert_eq!(parse_flag_unsigned("99999999999999999999"), Err(range.to_owned()));
+        assert!(parse_flag_unsigned("-1").is_err() && parse_flag_unsigned("+1").is_err());
+    }
 
     #[test]
     fn strings_are_quoted_and_read_back() {

@@ -10,6 +10,7 @@ pub mod args;
 pub mod dns;
 pub mod exit;
 pub mod fields;
+mod find;
 pub mod go;
 pub mod json;
 pub mod number;

@@ -1,12 +1,11 @@
 //! What a client is told once.
 
 use crate::error::Error;
-use crate::gate::Way;
+use crate::secret::Secret;
 use crate::secure::Dialer;
-use std::sync::Arc;
+use std::fmt;
 use std::time::Duration;
 use tls::Connector;
-use tonic::transport::{Channel, Endpoint};
 
 /// etcd's limits on messages, in bytes.
 const SEND_MAX_BYTES: usize = 2 * 1024 * 1024;
@@ -20,20 +19,21 @@ pub enum Credentials {
         /// The user.
         name: String,
         /// Its password.
-        password: String,
+        password: Secret,
     },
     /// A token made elsewhere.
-    Token(String),
+    Token(Secret),
 }
 
 /// What a client is told once.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// `host:port`, `http://host:port`, `https://host:port` or `unix://path`, at least one.
     pub endpoints: Vec<String>,
     /// How long one attempt to connect may take.
     pub dial_timeout: Duration,
-    /// How often a silent connection is asked whether it lives.
+    /// How often a connection with open calls is asked whether it lives. Below 10 s it counts as 10 s,
+    /// as in Go: servers close connections that ask oftener than every 5 s.
     pub keepalive_interval: Duration,
     /// How long that answer may take.
     pub keepalive_timeout: Duration,
@@ -46,6 +46,19 @@ pub struct Config {
     /// TLS for `https` and for endpoints that do not say; `http` goes without. Where there is none,
     /// `https` believes whom the system believes, and endpoints that do not say go without.
     pub tls: Option<tls::Settings>,
+    /// Is told of every call that no server answered: its method, and why.
+    pub observer: Option<fn(&str, &Error)>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints = self.endpoints.iter().map(|name| crate::without_password(name));
+        f.debug_struct("Config")
+            .field("endpoints", &endpoints.collect::<Vec<_>>())
+            .field("credentials", &self.credentials)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -60,47 +73,37 @@ impl Config {
             receive_max_bytes: RECEIVE_MAX_BYTES,
             credentials: None,
             tls: None,
+            observer: None,
         }
     }
 
-    /// Connections to all endpoints, each made when it is first needed.
-    pub(crate) fn channels(&self) -> Result<Vec<(Channel, Arc<Way>)>, Error> {
+    /// How each of some endpoints is connected to.
+    pub(crate) fn dialers(&self, endpoints: &[String]) -> Result<Vec<Dialer>, Error> {
+        if endpoints.is_empty() {
+            return Err(Error::Config("etcdclient: no available endpoints".into()));
+        }
         let settings = self.tls.clone().unwrap_or_default();
         let connector = Connector::new(&settings, &["h2"]);
         let connector = connector.map_err(|error| Error::Config(error.to_string()))?;
-        self.endpoints.iter().map(|name| self.channel(name, &connector)).collect()
+        endpoints.iter().map(|name| self.dialer(name, &connector)).collect()
     }
 
-    fn channel(&self, name: &str, connector: &Connector) -> Result<(Channel, Arc<Way>), Error> {
-        let way = Arc::new(Way::default());
-        let (uri, dialer) = match Target::parse(name, self.tls.is_some())? {
-            Target::Unix(uri) => {
-                let channel = self.endpoint(name, uri)?.connect_lazy();
-                return Ok((channel, Way::unknown()));
-            }
-            Target::Plain(address) => {
-                (format!("http://{address}"), Dialer::new(None, &address, &way))
-            }
-            Target::Secure(address) => {
-                let dialer = Dialer::new(Some(connector.clone()), &address, &way);
-                (format!("https://{address}"), dialer)
-            }
+    fn dialer(&self, name: &str, connector: &Connector) -> Result<Dialer, Error> {
+        let dialer = match Target::parse(name, self.tls.is_some())? {
+            Target::Unix(uri) => Dialer::Unix(uri.trim_start_matches("unix:").to_owned()),
+            Target::Plain(address) => Dialer::Plain(address),
+            Target::Secure(address) => Dialer::Secure(address, connector.clone()),
         };
-        Ok((self.endpoint(name, uri)?.connect_with_connector_lazy(dialer), way))
+        match dialer.origin().parse::<http::Uri>() {
+            Ok(_) => Ok(dialer),
+            Err(error) => Err(refused(name, error)),
+        }
     }
+}
 
-    fn endpoint(&self, name: &str, uri: String) -> Result<Endpoint, Error> {
-        let endpoint = Endpoint::from_shared(uri)
-            .map_err(|error| Error::Config(format!("endpoint {name:?}: {error}")))?;
-        Ok(endpoint
-            .connect_timeout(self.dial_timeout)
-            .http2_keep_alive_interval(self.keepalive_interval)
-            .keep_alive_timeout(self.keepalive_timeout)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(1 << 24))
-    }
+/// An endpoint that cannot be read, without what nobody should see.
+fn refused(name: &str, why: impl std::fmt::Display) -> Error {
+    Error::Config(format!("endpoint {:?}: {why}", crate::without_password(name)))
 }
 
 /// What an endpoint as users write it means.
@@ -118,8 +121,7 @@ impl Target {
     /// `has_tls`: whether those that do not say are spoken to by TLS.
     fn parse(name: &str, has_tls: bool) -> Result<Target, Error> {
         if name.starts_with("unixs:") || name.starts_with("unix:") && has_tls {
-            let text = format!("endpoint {name:?}: TLS over unix sockets is not supported yet");
-            return Err(Error::Config(text));
+            return Err(refused(name, "TLS over unix sockets is not supported yet"));
         }
         if let Some(path) = name.strip_prefix("unix:") {
             return Ok(Target::Unix(format!("unix:{}", path.strip_prefix("//").unwrap_or(path))));
@@ -127,7 +129,7 @@ impl Target {
         match name.split_once("://") {
             Some(("https", rest)) => Ok(Target::Secure(with_port(rest, 443))),
             Some(("http", rest)) => Ok(Target::Plain(with_port(rest, 80))),
-            Some(_) => Err(Error::Config(format!("endpoint {name:?}: unknown scheme"))),
+            Some(_) => Err(refused(name, "unknown scheme")),
             None if has_tls => Ok(Target::Secure(name.to_owned())),
             None => Ok(Target::Plain(name.to_owned())),
         }
@@ -137,6 +139,8 @@ impl Target {
 /// The address in a URL: without a path, with a port.
 fn with_port(rest: &str, port: u16) -> String {
     let address = rest.split('/').next().unwrap_or_default();
+    // As in Go, a name and a password before the host say nothing.
+    let address = address.rsplit_once('@').map_or(address, |(_, address)| address);
     let has_port = address.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
     if has_port { address.to_owned() } else { format!("{address}:{port}") }
 }
@@ -144,6 +148,19 @@ fn with_port(rest: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_secret_is_shown() {
+        let mut config = Config::new(["http://u:s3cret@a:1"]);
+        let password = "s3cret".into();
+        config.credentials = Some(Credentials::Password { name: "root".into(), password });
+        let shown = format!("{config:?}");
+        assert!(shown.contains("root") && !shown.contains("s3cret"), "{shown}");
+        config.credentials = Some(Credentials::Token("s3cret".into()));
+        assert!(!format!("{config:?}").contains("s3cret"));
+        let error = config.dialers(&["ftp://u:s3cret@a:1".into()]).err().unwrap();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
 
     #[test]
     fn endpoints_are_read_as_etcd_reads_them() {

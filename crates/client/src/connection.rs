@@ -1,60 +1,28 @@
-//! The connections to the endpoints, and calls over them.
+//! A client, and its calls.
 
 use crate::config::Config;
+use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::gate::Way;
+use crate::link::Line;
 use crate::methods::{Repeat, Unary};
-use crate::retry;
-use crate::token::Token;
+use crate::pool::Pool;
+use crate::retry::{self, Attempts, Next};
+use crate::token::{Shown, Token};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::uri::PathAndQuery;
-use prost::Message;
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::sync::Semaphore;
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
-/// The version of the API that is spoken, for the server's metrics.
-const INVALID_TOKEN: &str = "etcdserver: invalid auth token";
-const OLD_REVISION: &str = "etcdserver: revision of auth store is old";
-const USER_EMPTY: &str = "etcdserver: user name is empty";
-
-/// Until when an answer is of use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline(Option<Instant>);
-
-impl Deadline {
-    /// Wait however long it takes.
-    pub const NONE: Deadline = Deadline(None);
-
-    /// So long from now.
-    pub fn after(time: Duration) -> Deadline {
-        Deadline(Instant::now().checked_add(time))
-    }
-
-    /// So many seconds from now.
-    pub fn in_seconds(seconds: u64) -> Deadline {
-        Deadline::after(Duration::from_secs(seconds))
-    }
-
-    pub(crate) fn remaining(self) -> Option<Duration> {
-        self.0.map(|at| at.saturating_duration_since(Instant::now()))
-    }
-
-    /// Waits for something no longer than this.
-    pub(crate) async fn limit<F: Future>(self, future: F) -> Result<F::Output, Error> {
-        match self.0 {
-            None => Ok(future.await),
-            Some(at) => {
-                let limited = tokio::time::timeout_at(at.into(), future).await;
-                limited.map_err(|_| Error::DeadlineExceeded)
-            }
-        }
-    }
-}
+/// A read that has heard nothing for so long is asked of another server as well.
+const HEDGE_AFTER: Duration = Duration::from_millis(100);
+/// Servers that one read is asked of at the same time.
+const HEDGES_MAX: usize = 3;
+/// Reads of one client that are asked of more than one server at the same time.
+const HEDGED_MAX: usize = 64;
 
 /// A client of one cluster; clones share its connections.
 #[derive(Clone)]
@@ -63,219 +31,205 @@ pub struct Client {
 }
 
 struct Inner {
-    channels: Vec<(Channel, Arc<Way>)>,
-    /// Calls are spread over the endpoints in turn.
-    next: AtomicUsize,
+    pool: Pool,
     config: Config,
     token: Token,
+    hedges: Semaphore,
 }
 
 impl Client {
-    /// A client; it connects when it is first used. To be called inside a tokio runtime.
+    /// A client; it begins to connect to all endpoints. To be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`Error::Config`] where there is no endpoint, or one cannot be read, or a file for TLS.
     pub fn new(config: Config) -> Result<Client, Error> {
-        if config.endpoints.is_empty() {
-            return Err(Error::Config("etcdclient: no available endpoints".into()));
-        }
-        let channels = config.channels()?;
+        let pool = Pool::new(&config)?;
         let token = Token::new(config.credentials.clone());
-        let inner = Inner { channels, next: AtomicUsize::new(0), config, token };
+        let inner = Inner { pool, config, token, hedges: Semaphore::new(HEDGED_MAX) };
         Ok(Client { inner: Arc::new(inner) })
     }
 
-    /// The endpoints as they were given.
-    pub fn endpoints(&self) -> &[String] {
-        &self.inner.config.endpoints
+    /// The endpoints.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.inner.pool.endpoints()
+    }
+
+    /// Changes the endpoints. Connections to those that stay are kept; what is under way at those that
+    /// go is finished. To be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where there is none, or one cannot be read; then nothing changes.
+    pub fn set_endpoints<S: Into<String>>(
+        &self,
+        endpoints: impl IntoIterator<Item = S>,
+    ) -> Result<(), Error> {
+        let endpoints: Vec<String> = endpoints.into_iter().map(Into::into).collect();
+        self.inner.pool.set_endpoints(&self.inner.config, &endpoints)
     }
 
     /// Sends a request and waits for its answer, from whichever endpoint gives one.
     ///
     /// # Errors
     /// The server's refusal, or why no server could be asked. After [`Error::DeadlineExceeded`]
-    /// and after a lost connection the call may or may not have been executed.
+    /// and after a lost connection the call may or may not have been executed, see
+    /// [`Error::is_certainly_not_done`].
     pub async fn call<R: Unary>(
         &self,
         request: R,
         deadline: Deadline,
     ) -> Result<R::Response, Error> {
-        let attempts = async {
-            self.login(deadline).await?;
-            self.attempts(R::REPEAT, deadline, |channel, token| {
-                let (client, message) = (self, request.clone());
-                async move { client.unary(channel, token, message, deadline).await }
-            })
-            .await
-        };
-        deadline.limit(attempts).await?
-    }
-
-    /// Opens a stream of answers to one request.
-    pub(crate) async fn server_stream<M, A>(
-        &self,
-        request: M,
-        path: &'static str,
-        repeat: Repeat,
-        deadline: Deadline,
-    ) -> Result<Streaming<A>, Error>
-    where
-        M: Message + Clone + 'static,
-        A: Message + Default + 'static,
-    {
-        let attempts = async {
-            self.login(deadline).await?;
-            self.attempts(repeat, deadline, |channel, token| {
-                let (client, message) = (self, request.clone());
-                async move {
-                    let mut grpc = client.ready(channel).await?;
-                    let codec = ProstCodec::<M, A>::default();
-                    let message = prepare(message, token, deadline);
-                    let path = PathAndQuery::from_static(path);
-                    let opened = grpc.server_streaming(message, path, codec).await;
-                    Ok(opened.map_err(retry::name_loss)?.into_inner())
-                }
-            })
-            .await
-        };
-        deadline.limit(attempts).await?
-    }
-
-    /// Opens a stream both ways; `head` adds to its metadata.
-    pub(crate) async fn stream<M, A>(
-        &self,
-        requests: tokio_stream::wrappers::ReceiverStream<M>,
-        path: &'static str,
-        requires_leader: bool,
-    ) -> Result<Streaming<A>, Status>
-    where
-        M: Message + 'static,
-        A: Message + Default + 'static,
-    {
-        let token = self.inner.token.current();
-        let mut grpc = self.ready(self.turn().0).await?;
-        let codec = ProstCodec::<M, A>::default();
-        let mut requests = prepare(requests, token, Deadline::NONE);
-        if requires_leader {
-            let yes = MetadataValue::from_static("true");
-            requests.metadata_mut().insert("hasleader", yes);
+        let answer = self.try_call(request, deadline).await;
+        if let Err(error) = &answer {
+            self.observe(R::PATH, error);
         }
-        let path = PathAndQuery::from_static(path);
-        let opened = grpc.streaming(requests, path, codec).await.map_err(retry::name_loss)?;
-        Ok(opened.into_inner())
+        answer
     }
 
-    /// Tries one endpoint after the other, by the rules of [`retry`].
-    async fn attempts<A, F, Fut>(
+    /// Tells whoever wants to know of a call that no server answered.
+    fn observe(&self, path: &str, error: &Error) {
+        let is_silence = matches!(error, Error::Unreachable { .. } | Error::DeadlineExceeded);
+        if let Some(observer) = self.inner.config.observer.filter(|_| is_silence) {
+            observer(path, error);
+        }
+    }
+
+    async fn try_call<R: Unary>(
         &self,
-        repeat: Repeat,
+        request: R,
         deadline: Deadline,
-        mut attempt: F,
-    ) -> Result<A, Error>
-    where
-        F: FnMut(Channel, Option<String>) -> Fut,
-        Fut: Future<Output = Result<A, Status>>,
-    {
-        let endpoints = self.inner.channels.len();
-        let mut number = 0;
-        let mut renewed = false;
+    ) -> Result<R::Response, Error> {
+        self.login(deadline).await?;
+        let mut attempts = Attempts::new(R::REPEAT);
         loop {
-            number += 1;
-            let (channel, way) = self.turn();
-            let mark = way.mark();
-            let status = match attempt(channel, self.inner.token.current()).await {
+            let line = self.pool().line(deadline).await;
+            let line = line.map_err(|error| attempts.unreachable(error))?;
+            let shown = self.token().current();
+            let answer = self.side_by_side(line, &request, &shown, deadline);
+            let status = match deadline.limit(answer).await? {
                 Ok(answer) => return Ok(answer),
                 Err(status) => status,
             };
-            if !renewed && token_is_old(&status) && self.inner.token.can_renew() {
-                renewed = true;
-                self.renew().await?;
-                continue;
+            match attempts.judge(status, self.pool().len(), self.token().can_renew()) {
+                Next::Renew => self.renew(&shown, deadline).await?,
+                Next::Again(pause) => deadline.limit(tokio::time::sleep(pause)).await?,
+                Next::Stop(error) => return Err(error),
             }
-            // What was not sent may wait for a server until the deadline, if there is one.
-            let unsent = retry::was_not_sent(&status) || way.was_shut_since(mark);
-            let patient = deadline.0.is_some() && unsent;
-            let spent = number >= retry::ATTEMPTS_MAX && !patient;
-            if spent || !(unsent || retry::may_repeat(&status, repeat, endpoints)) {
-                return Err(status.into());
-            }
-            if number % endpoints == 0 {
-                tokio::time::sleep(retry::PAUSE).await;
+        }
+    }
+
+    /// Gets a token now, where there are a name and a password; the first call would do it otherwise.
+    ///
+    /// # Errors
+    /// The server's refusal, or why no server could be asked.
+    pub async fn login(&self, deadline: Deadline) -> Result<(), Error> {
+        if self.token().is_missing() {
+            self.renew(&self.token().current(), deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks one server and, if it is a read on which nothing is heard, others too.
+    async fn side_by_side<R: Unary>(
+        &self,
+        first: Line,
+        request: &R,
+        shown: &Shown,
+        deadline: Deadline,
+    ) -> Result<R::Response, Status> {
+        let ask = |line: &Line| {
+            self.unary(line.clone(), prepare(request.clone(), shown, deadline))
+        };
+        let mut running = FuturesUnordered::new();
+        let mut mark = first.ear.mark();
+        running.push(ask(&first));
+        let mut asked = vec![first];
+        let mut permit = None;
+        loop {
+            tokio::select! {
+                Some(answer) = running.next() => match answer {
+                    Err(status) if status.code() == Code::Unavailable && !running.is_empty() => {}
+                    answer => return answer,
+                },
+                () = tokio::time::sleep(HEDGE_AFTER) => {
+                    let last = asked.last().expect("one was asked first");
+                    let may = R::REPEAT == Repeat::Read && asked.len() < HEDGES_MAX;
+                    if !last.doubt(mark) {
+                        mark = last.ear.mark();
+                        continue;
+                    }
+                    if !may || !self.pool().has_sound(&asked) {
+                        continue;
+                    }
+                    permit = permit.or_else(|| self.inner.hedges.try_acquire().ok());
+                    if permit.is_none() {
+                        continue;
+                    }
+                    if let Some(line) = self.pool().pick(&asked) {
+                        mark = line.ear.mark();
+                        running.push(ask(&line));
+                        asked.push(line);
+                    }
+                }
             }
         }
     }
 
     async fn unary<R: Unary>(
         &self,
-        channel: Channel,
-        token: Option<String>,
-        message: R,
-        deadline: Deadline,
+        line: Line,
+        message: Request<R>,
     ) -> Result<R::Response, Status> {
-        let mut grpc = self.ready(channel).await?;
         let codec = ProstCodec::<R, R::Response>::default();
-        let message = prepare(message, token, deadline);
         let path = PathAndQuery::from_static(R::PATH);
-        let answer = grpc.unary(message, path, codec).await.map_err(retry::name_loss)?;
-        Ok(answer.into_inner())
+        let answer = self.grpc(line).unary(message, path, codec).await;
+        Ok(answer.map_err(retry::name_loss)?.into_inner())
     }
 
-    /// The next endpoint's connection.
-    fn turn(&self) -> (Channel, Arc<Way>) {
-        let turn = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        self.inner.channels[turn % self.inner.channels.len()].clone()
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.inner.pool
     }
 
-    async fn ready(&self, channel: Channel) -> Result<tonic::client::Grpc<Channel>, Status> {
-        let mut grpc = tonic::client::Grpc::new(channel)
+    pub(crate) fn token(&self) -> &Token {
+        &self.inner.token
+    }
+
+    pub(crate) fn grpc(&self, line: Line) -> tonic::client::Grpc<Line> {
+        let origin = line.origin.clone();
+        tonic::client::Grpc::with_origin(line, origin)
             .max_encoding_message_size(self.inner.config.send_max_bytes)
-            .max_decoding_message_size(self.inner.config.receive_max_bytes);
-        let ready = grpc.ready().await;
-        ready.map_err(|error| retry::name_loss(Status::from_error(Box::new(error))))?;
-        Ok(grpc)
+            .max_decoding_message_size(self.inner.config.receive_max_bytes)
     }
 
-    /// Gets the first token, where there are a name and a password.
-    async fn login(&self, deadline: Deadline) -> Result<(), Error> {
-        if self.inner.token.is_missing() {
-            deadline.limit(self.renew()).await??;
-        }
-        Ok(())
-    }
-
-    /// Exchanges name and password for a token.
-    async fn renew(&self) -> Result<(), Error> {
-        let Some(request) = self.inner.token.request() else { return Ok(()) };
-        let answer = self.attempts_plain(request).await;
-        self.inner.token.renewed(answer)
-    }
-
-    async fn attempts_plain<R: Unary>(&self, request: R) -> Result<R::Response, Error> {
-        loop {
-            let (channel, way) = self.turn();
-            let mark = way.mark();
-            match self.unary(channel, None, request.clone(), Deadline::NONE).await {
-                Ok(answer) => return Ok(answer),
-                Err(status) if retry::was_not_sent(&status) || way.was_shut_since(mark) => {
-                    tokio::time::sleep(retry::PAUSE).await;
+    /// Exchanges name and password for a token in place of the one that was shown.
+    pub(crate) async fn renew(&self, shown: &Shown, deadline: Deadline) -> Result<(), Error> {
+        let renewed = self.token().renew(shown, |request| async move {
+            let mut attempts = Attempts::new(Repeat::Safe);
+            loop {
+                let line = self.pool().line(deadline).await?;
+                let message = prepare(request.clone(), &Shown::none(), deadline);
+                let status = match self.unary(line, message).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(status) => status,
+                };
+                match attempts.judge(status, self.pool().len(), false) {
+                    Next::Again(pause) => tokio::time::sleep(pause).await,
+                    Next::Stop(error) => return Err(error),
+                    Next::Renew => unreachable!("nothing else renews a token"),
                 }
-                Err(status) => return Err(status.into()),
             }
-        }
+        });
+        deadline.limit(renewed).await?
     }
-}
-
-fn token_is_old(status: &Status) -> bool {
-    status.code() == Code::Unauthenticated && status.message() == INVALID_TOKEN
-        || [OLD_REVISION, USER_EMPTY].contains(&status.message())
 }
 
 /// A message with the metadata that goes with every call.
-fn prepare<M>(message: M, token: Option<String>, deadline: Deadline) -> Request<M> {
+pub(crate) fn prepare<M>(message: M, shown: &Shown, deadline: Deadline) -> Request<M> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut();
     metadata.insert("client-api-version", MetadataValue::from_static(proto::VERSION));
-    if let Some(Ok(token)) = token.map(|token| token.parse()) {
+    if let Some(Ok(token)) = shown.token.as_ref().map(|token| token.expose().parse()) {
+        let mut token: MetadataValue<_> = token;
+        token.set_sensitive(true);
         metadata.insert("token", token);
     }
     if let Some(remaining) = deadline.remaining() {

@@ -1,9 +1,11 @@
 //! The Rust client: failover, safe retries, watches that resume, leases kept alive.
 //!
-//! A [`Client`] holds one connection to each of its endpoints, made when first needed. Every unary
-//! method of etcd is a request type with [`Unary`] implemented; [`Client::call`] sends it to the
-//! endpoints in turn and retries by etcd's own rules: what certainly was not sent goes to the next
-//! endpoint until the deadline, what may have been executed only if the method may be repeated.
+//! A [`Client`] connects to all of its endpoints at once and keeps those connections up. Calls take
+//! turns among the connections that live; one on which a call hears nothing gets no more calls
+//! until it says something. Every unary method of etcd is a request type with [`Unary`]
+//! implemented; [`Client::call`] sends it and retries by etcd's own rules: what certainly was not
+//! sent goes to another connection until the deadline, what may have been executed only if the
+//! method may be repeated; reads that hear nothing are asked of several members side by side.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), client::Error> {
@@ -22,24 +24,31 @@
 
 mod config;
 mod connection;
+mod deadline;
 mod error;
-mod gate;
+mod heard;
 mod lease;
+mod link;
 mod methods;
+mod pool;
 mod range;
 mod retry;
+mod secret;
 mod secure;
 mod snapshot;
+mod stream;
 mod token;
 mod watch;
 
 pub use config::{Config, Credentials};
-pub use connection::{Client, Deadline};
+pub use connection::Client;
+pub use deadline::Deadline;
 pub use error::{Code, Error};
 pub use lease::KeepAlive;
 pub use methods::{Repeat, Unary};
 pub use range::prefix_end;
+pub use secret::{Secret, without_password};
 pub use secure::TlsFlags;
 pub use snapshot::SnapshotStream;
 pub use tls::Settings as TlsSettings;
-pub use watch::{Watch, WatchAnswer};
+pub use watch::{Watch, WatchAnswer, WatchHandle};

@@ -8,7 +8,9 @@ use proto::{v3electionpb as election, v3lockpb as lock};
 /// Whether a call whose fate is unknown may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// Executing it twice is like executing it once, or only reads.
+    /// It changes nothing: it may also run at several servers side by side.
+    Read,
+    /// Executing it twice does no harm.
     Safe,
     /// It might take effect twice.
     Unsafe,
@@ -34,32 +36,32 @@ macro_rules! methods {
     )*};
 }
 
-// The second column follows the reference's client (client/v3/retry.go).
+// The first column follows the reference's client (client/v3/retry.go), where `Read` is `Safe` too.
 methods! {
-    Safe "etcdserverpb.KV" "Range" pb::RangeRequest => pb::RangeResponse;
+    Read "etcdserverpb.KV" "Range" pb::RangeRequest => pb::RangeResponse;
     Unsafe "etcdserverpb.KV" "Put" pb::PutRequest => pb::PutResponse;
     Unsafe "etcdserverpb.KV" "DeleteRange" pb::DeleteRangeRequest => pb::DeleteRangeResponse;
     Unsafe "etcdserverpb.KV" "Txn" pb::TxnRequest => pb::TxnResponse;
     Unsafe "etcdserverpb.KV" "Compact" pb::CompactionRequest => pb::CompactionResponse;
     Safe "etcdserverpb.Lease" "LeaseGrant" pb::LeaseGrantRequest => pb::LeaseGrantResponse;
     Safe "etcdserverpb.Lease" "LeaseRevoke" pb::LeaseRevokeRequest => pb::LeaseRevokeResponse;
-    Safe "etcdserverpb.Lease" "LeaseTimeToLive"
+    Read "etcdserverpb.Lease" "LeaseTimeToLive"
         pb::LeaseTimeToLiveRequest => pb::LeaseTimeToLiveResponse;
-    Safe "etcdserverpb.Lease" "LeaseLeases" pb::LeaseLeasesRequest => pb::LeaseLeasesResponse;
+    Read "etcdserverpb.Lease" "LeaseLeases" pb::LeaseLeasesRequest => pb::LeaseLeasesResponse;
     Unsafe "etcdserverpb.Cluster" "MemberAdd" pb::MemberAddRequest => pb::MemberAddResponse;
     Unsafe "etcdserverpb.Cluster" "MemberRemove"
         pb::MemberRemoveRequest => pb::MemberRemoveResponse;
     Unsafe "etcdserverpb.Cluster" "MemberUpdate"
         pb::MemberUpdateRequest => pb::MemberUpdateResponse;
-    Safe "etcdserverpb.Cluster" "MemberList" pb::MemberListRequest => pb::MemberListResponse;
+    Read "etcdserverpb.Cluster" "MemberList" pb::MemberListRequest => pb::MemberListResponse;
     Unsafe "etcdserverpb.Cluster" "MemberPromote"
         pb::MemberPromoteRequest => pb::MemberPromoteResponse;
     Safe "etcdserverpb.Maintenance" "Alarm" pb::AlarmRequest => pb::AlarmResponse;
-    Safe "etcdserverpb.Maintenance" "Status" pb::StatusRequest => pb::StatusResponse;
+    Read "etcdserverpb.Maintenance" "Status" pb::StatusRequest => pb::StatusResponse;
     Unsafe "etcdserverpb.Maintenance" "Defragment"
         pb::DefragmentRequest => pb::DefragmentResponse;
-    Safe "etcdserverpb.Maintenance" "Hash" pb::HashRequest => pb::HashResponse;
-    Safe "etcdserverpb.Maintenance" "HashKV" pb::HashKvRequest => pb::HashKvResponse;
+    Read "etcdserverpb.Maintenance" "Hash" pb::HashRequest => pb::HashResponse;
+    Read "etcdserverpb.Maintenance" "HashKV" pb::HashKvRequest => pb::HashKvResponse;
     Safe "etcdserverpb.Maintenance" "MoveLeader" pb::MoveLeaderRequest => pb::MoveLeaderResponse;
     Unsafe "etcdserverpb.Maintenance" "Downgrade" pb::DowngradeRequest => pb::DowngradeResponse;
     Unsafe "etcdserverpb.Auth" "AuthEnable" pb::AuthEnableRequest => pb::AuthEnableResponse;
@@ -68,8 +70,8 @@ methods! {
     Unsafe "etcdserverpb.Auth" "Authenticate"
         pb::AuthenticateRequest => pb::AuthenticateResponse;
     Unsafe "etcdserverpb.Auth" "UserAdd" pb::AuthUserAddRequest => pb::AuthUserAddResponse;
-    Safe "etcdserverpb.Auth" "UserGet" pb::AuthUserGetRequest => pb::AuthUserGetResponse;
-    Safe "etcdserverpb.Auth" "UserList" pb::AuthUserListRequest => pb::AuthUserListResponse;
+    Read "etcdserverpb.Auth" "UserGet" pb::AuthUserGetRequest => pb::AuthUserGetResponse;
+    Read "etcdserverpb.Auth" "UserList" pb::AuthUserListRequest => pb::AuthUserListResponse;
     Unsafe "etcdserverpb.Auth" "UserDelete"
         pb::AuthUserDeleteRequest => pb::AuthUserDeleteResponse;
     Unsafe "etcdserverpb.Auth" "UserChangePassword"
@@ -79,8 +81,8 @@ methods! {
     Unsafe "etcdserverpb.Auth" "UserRevokeRole"
         pb::AuthUserRevokeRoleRequest => pb::AuthUserRevokeRoleResponse;
     Unsafe "etcdserverpb.Auth" "RoleAdd" pb::AuthRoleAddRequest => pb::AuthRoleAddResponse;
-    Safe "etcdserverpb.Auth" "RoleGet" pb::AuthRoleGetRequest => pb::AuthRoleGetResponse;
-    Safe "etcdserverpb.Auth" "RoleList" pb::AuthRoleListRequest => pb::AuthRoleListResponse;
+    Read "etcdserverpb.Auth" "RoleGet" pb::AuthRoleGetRequest => pb::AuthRoleGetResponse;
+    Read "etcdserverpb.Auth" "RoleList" pb::AuthRoleListRequest => pb::AuthRoleListResponse;
     Unsafe "etcdserverpb.Auth" "RoleDelete"
         pb::AuthRoleDeleteRequest => pb::AuthRoleDeleteResponse;
     Unsafe "etcdserverpb.Auth" "RoleGrantPermission"

@@ -1,6 +1,7 @@
 //! Ranges of keys, and large ones read in pieces.
 
-use crate::connection::{Client, Deadline};
+use crate::connection::Client;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::methods::Repeat;
 use proto::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse};
@@ -28,10 +29,10 @@ impl Client {
         request: RangeRequest,
         deadline: Deadline,
     ) -> Result<RangeResponse, Error> {
-        let stream = self.server_stream(request, RANGE_STREAM, Repeat::Safe, deadline);
+        let stream = self.server_stream(request, RANGE_STREAM, Repeat::Read, deadline);
         let mut stream = stream.await?;
         let mut whole = RangeResponse::default();
-        while let Some(piece) = deadline.limit(stream.message()).await?? {
+        while let Some(piece) = stream.next(deadline).await? {
             let piece: RangeStreamResponse = piece;
             let Some(piece) = piece.range_response else { continue };
             whole.header = piece.header.or(whole.header);

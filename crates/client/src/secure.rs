@@ -1,17 +1,11 @@
-//! Connections under tonic: which endpoints want TLS, and how it is made
+//! Connections under gRPC: which endpoints want TLS, and how it is made
 //! (reference: `client/v3/internal/endpoint`, `client/v3/config.go`).
 
-use crate::gate::{Gated, Socket, Way};
-use http::Uri;
-use hyper_util::rt::TokioIo;
+use crate::heard::Socket;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use tls::{Connector, Settings};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
-use tower_service::Service;
 
 /// What a command line says of TLS. An empty path means that there is no such file.
 #[derive(Clone, Debug, Default)]
@@ -50,60 +44,96 @@ impl TlsFlags {
 }
 
 /// Connects to one endpoint, and finds out who it is where that is wanted.
-#[derive(Clone)]
-pub(crate) struct Dialer {
-    connector: Option<Connector>,
-    /// `host:port`.
-    address: String,
-    way: Arc<Way>,
+pub(crate) enum Dialer {
+    /// A socket in the file system.
+    Unix(String),
+    /// `host:port`, as it is.
+    Plain(String),
+    /// `host:port`, by TLS.
+    Secure(String, Connector),
 }
 
 impl Dialer {
-    /// With `connector`, by TLS. `way` tells whether requests could go out.
-    pub(crate) fn new(connector: Option<Connector>, address: &str, way: &Arc<Way>) -> Dialer {
-        Dialer { connector, address: address.to_owned(), way: Arc::clone(way) }
+    /// Makes a connection; why there is none, in gRPC's words.
+    pub(crate) async fn dial(&self) -> Result<Box<dyn Socket>, String> {
+        match self {
+            Dialer::Unix(path) => match UnixStream::connect(path).await {
+                Ok(socket) => Ok(Box::new(socket)),
+                Err(error) => {
+                    let why = words(&error);
+                    Err(format!("Error while dialing: dial unix {path}: connect: {why}"))
+                }
+            },
+            Dialer::Plain(address) => Ok(Box::new(connect(address).await?)),
+            Dialer::Secure(address, connector) => {
+                let socket = connect(address).await?;
+                let told = |why: String| format!("authentication handshake failed: {why}");
+                let name = connector.name(address).map_err(|error| told(error.to_string()))?;
+                let shaken = TlsConnector::from(connector.config()).connect(name, socket).await;
+                Ok(Box::new(shaken.map_err(|error| told(tls::explain_io(&error)))?))
+            }
+        }
     }
 
-    async fn dial(self) -> io::Result<TokioIo<Gated>> {
-        let socket = TcpStream::connect(&self.address).await?;
-        // A socket that refuses the option still works.
-        let _ = socket.set_nodelay(true);
-        let socket = match &self.connector {
-            Some(connector) => self.shake(connector, socket).await?,
-            None => Socket::Plain(socket),
-        };
-        Ok(TokioIo::new(Gated::new(socket, self.way)))
-    }
-
-    async fn shake(&self, connector: &Connector, socket: TcpStream) -> io::Result<Socket> {
-        let name = connector.name(&self.address);
-        let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let told = |error: io::Error| {
-            let why = tls::explain_io(&error);
-            io::Error::new(error.kind(), format!("authentication handshake failed: {why}"))
-        };
-        let shaken = TlsConnector::from(connector.config()).connect(name, socket).await;
-        Ok(Socket::Secure(Box::new(shaken.map_err(told)?)))
+    /// What requests are addressed to.
+    pub(crate) fn origin(&self) -> String {
+        match self {
+            Dialer::Unix(_) => "http://localhost".to_owned(),
+            Dialer::Plain(address) => format!("http://{address}"),
+            Dialer::Secure(address, _) => format!("https://{address}"),
+        }
     }
 }
 
-impl Service<Uri> for Dialer {
-    type Response = TokioIo<Gated>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+/// A connection to the first address of a host that takes one.
+async fn connect(address: &str) -> Result<TcpStream, String> {
+    let dialing = |why: String| format!("Error while dialing: dial tcp{why}");
+    let found = tokio::net::lookup_host(address).await.map_err(|error| {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        match error.kind() {
+            io::ErrorKind::InvalidInput => dialing(format!(": address {address}: {error}")),
+            _ => dialing(format!(": lookup {host}: no such host")),
+        }
+    })?;
+    let mut why = dialing(format!(": lookup {address}: no such host"));
+    for address in found {
+        match TcpStream::connect(address).await {
+            Ok(socket) => {
+                // A socket that refuses the option still works.
+                let _ = socket.set_nodelay(true);
+                return Ok(socket);
+            }
+            Err(error) => why = dialing(format!(" {address}: connect: {}", words(&error))),
+        }
     }
+    Err(why)
+}
 
-    fn call(&mut self, _: Uri) -> Self::Future {
-        Box::pin(self.clone().dial())
-    }
+/// The system's words for a fault, as C and Go write them.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn faults_are_told_in_the_words_of_go() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let why = Dialer::Plain(address.clone()).dial().await.err().unwrap();
+        let refused = "connect: connection refused";
+        assert_eq!(why, format!("Error while dialing: dial tcp {address}: {refused}"));
+        let why = Dialer::Unix("/nowhere/x".into()).dial().await.err().unwrap();
+        let none = "dial unix /nowhere/x: connect: no such file or directory";
+        assert_eq!(why, format!("Error while dialing: {none}"));
+    }
 
     #[test]
     fn flags_ask_for_tls_as_those_of_etcdctl() {

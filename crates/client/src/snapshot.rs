@@ -1,10 +1,11 @@
 //! A member's database, streamed.
 
-use crate::connection::{Client, Deadline};
+use crate::connection::Client;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::methods::Repeat;
+use crate::stream::Pieces;
 use proto::etcdserverpb::{SnapshotRequest, SnapshotResponse};
-use tonic::Streaming;
 
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 /// A database is whole pages, and a SHA-256 sum of them follows.
@@ -13,7 +14,7 @@ const SUM_BYTES: u64 = 32;
 
 /// A member's database on its way: the file's pages and then their SHA-256 sum.
 pub struct SnapshotStream {
-    stream: Streaming<SnapshotResponse>,
+    stream: Pieces<SnapshotResponse>,
     deadline: Deadline,
     received_bytes: u64,
     remaining_bytes: u64,
@@ -27,7 +28,7 @@ impl Client {
     /// Those of the call.
     pub async fn snapshot(&self, deadline: Deadline) -> Result<SnapshotStream, Error> {
         let request = SnapshotRequest::default();
-        let stream = self.server_stream(request, SNAPSHOT, Repeat::Safe, deadline).await?;
+        let stream = self.server_stream(request, SNAPSHOT, Repeat::Read, deadline).await?;
         Ok(SnapshotStream {
             stream,
             deadline,
@@ -44,7 +45,7 @@ impl SnapshotStream {
     /// # Errors
     /// A broken stream, or one that ends without the sum; what was written then is no snapshot.
     pub async fn next(&mut self) -> Result<Option<bytes::Bytes>, Error> {
-        match self.deadline.limit(self.stream.message()).await?? {
+        match self.stream.next(self.deadline).await? {
             Some(piece) => {
                 self.received_bytes += piece.blob.len() as u64;
                 self.remaining_bytes = piece.remaining_bytes;

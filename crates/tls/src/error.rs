@@ -12,6 +12,9 @@ impl Error {
 
     /// A file that cannot be read, as Go says it.
     pub(crate) fn file(path: &str, error: &std::io::Error) -> Error {
+        if error.kind() == std::io::ErrorKind::IsADirectory {
+            return Error(format!("read {path}: is a directory"));
+        }
         let reason = match error.kind() {
             std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
             std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -25,7 +25,7 @@ pub(crate) struct Discovery {
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
     /// A user and its password.
-    pub(crate) user: Option<(String, String)>,
+    pub(crate) user: Option<(String, client::Secret)>,
     /// What is said of TLS.
     pub(crate) tls: TlsFlags,
 }

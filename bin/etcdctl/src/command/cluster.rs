@@ -5,6 +5,7 @@ use crate::args::{Alarm, Downgrade, Member, MoveLeader};
 use crate::exit::Exit;
 use crate::go;
 use crate::output::{Changed, Downgraded, Moved, print};
+use client::without_password;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::downgrade_request::DowngradeAction;
 use proto::etcdserverpb::{
@@ -129,6 +130,13 @@ fn environment(name: &str, peer_urls: &str, answer: &MemberAddResponse) -> Strin
 }
 
 pub(super) async fn alarm(context: &Context, alarm: Alarm) -> Result<(), Exit> {
+    let (name, args) = match &alarm {
+        Alarm::List { args } => ("list", args),
+        Alarm::Disarm { args } => ("disarm", args),
+    };
+    if !args.is_empty() {
+        return Err(Exit::args(format!("alarm {name} command accepts no arguments")));
+    }
     let client = context.client().await?;
     let request = |action: AlarmAction, alarm, member_id| AlarmRequest {
         action: action as i32,
@@ -137,9 +145,6 @@ pub(super) async fn alarm(context: &Context, alarm: Alarm) -> Result<(), Exit> {
     };
     let all = request(AlarmAction::Get, 0, 0);
     match alarm {
-        Alarm::List { args } | Alarm::Disarm { args } if !args.is_empty() => {
-            Err(Exit::args("alarm command accepts no arguments"))
-        }
         Alarm::List { .. } => context.output.show(&client.call(all, context.deadline()).await?),
         Alarm::Disarm { .. } => {
             let deadline = context.deadline();
@@ -163,7 +168,7 @@ pub(super) async fn move_leader(context: &Context, args: MoveLeader) -> Result<(
     let deadline = context.deadline();
     let endpoints = context.endpoints().await?;
     for endpoint in &endpoints {
-        let client = context.client_of(vec![endpoint.clone()])?;
+        let client = context.client_of(vec![endpoint.clone()]).await?;
         let status = client.call(StatusRequest::default(), deadline).await?;
         let member = status.header.as_ref().map_or(0, |header| header.member_id);
         if member == status.leader {
@@ -171,6 +176,7 @@ pub(super) async fn move_leader(context: &Context, args: MoveLeader) -> Result<(
             return context.output.show(&Moved { from: status.leader, to, response });
         }
     }
+    let endpoints: Vec<_> = endpoints.iter().map(|name| without_password(name)).collect();
     let endpoints = endpoints.join(" ");
     Err(Exit::args(format!("no leader endpoint given at [{endpoints}]")))
 }

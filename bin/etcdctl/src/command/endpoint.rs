@@ -5,7 +5,7 @@ use crate::args::{Defrag, Endpoint, EndpointCommand};
 use crate::exit::Exit;
 use crate::go;
 use crate::output::{HashKvs, Health, Healths, Statuses, print};
-use client::{Client, Error, Unary};
+use client::{Client, Error, Unary, without_password};
 use futures_util::future::join_all;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{
@@ -18,14 +18,8 @@ use std::time::Instant;
 const PERMISSION_DENIED: &str = "etcdserver: permission denied";
 
 pub(super) async fn endpoint(context: &Context, endpoint: Endpoint) -> Result<(), Exit> {
-    let command = endpoint.command.ok_or_else(|| {
-        Exit::usage(
-            "endpoint needs a subcommand",
-            "Run 'etcdctl endpoint --help' for usage.".into(),
-        )
-    })?;
     let endpoints = endpoints(context, endpoint.cluster).await?;
-    match command {
+    match endpoint.command {
         EndpointCommand::Health => health(context, endpoints).await,
         EndpointCommand::Status => {
             let (answers, failure) =
@@ -47,7 +41,7 @@ async fn endpoints(context: &Context, cluster: bool) -> Result<Vec<String>, Exit
     if !cluster {
         // As with etcd's, what a domain says counts for the list of members alone; but it is asked.
         context.endpoints().await?;
-        return Ok(context.global.endpoints.clone());
+        return Ok(context.given_endpoints().to_vec());
     }
     let request = MemberListRequest { linearizable: true };
     let members =
@@ -68,13 +62,13 @@ async fn ask_all<R: Unary>(
     let mut answers = Vec::new();
     let mut failure = None;
     for endpoint in endpoints {
-        let client = context.client_of(vec![endpoint.clone()])?;
+        let client = context.client_of(vec![endpoint.clone()]).await?;
         match client.call(request.clone(), context.deadline()).await {
-            Ok(answer) => answers.push((endpoint, answer)),
+            Ok(answer) => answers.push((without_password(&endpoint), answer)),
             Err(error) => {
-                let mut err = std::io::stderr();
+                let (mut err, shown) = (std::io::stderr(), without_password(&endpoint));
                 // The exit code tells of it too.
-                let _ = writeln!(err, "Failed to get the {what} of endpoint {endpoint} ({error})");
+                let _ = writeln!(err, "Failed to get the {what} of endpoint {shown} ({error})");
                 failure = Some(error);
             }
         }
@@ -83,8 +77,10 @@ async fn ask_all<R: Unary>(
 }
 
 async fn health(context: &Context, endpoints: Vec<String>) -> Result<(), Exit> {
-    let clients = endpoints.iter().map(|endpoint| context.client_of(vec![endpoint.clone()]));
-    let clients = clients.collect::<Result<Vec<_>, _>>()?;
+    let mut clients = Vec::new();
+    for endpoint in &endpoints {
+        clients.push(context.bare_client_of(vec![endpoint.clone()]).await?);
+    }
     let checks = endpoints.into_iter().zip(&clients);
     let healths = join_all(checks.map(|(name, client)| check(context, name, client))).await;
     let well = healths.iter().all(|health| health.error.is_empty());
@@ -111,6 +107,7 @@ async fn check(context: &Context, endpoint: String, client: &Client) -> Health {
             Err(_) => "Unable to fetch the alarm list".to_owned(),
         };
     }
+    let endpoint = without_password(&endpoint);
     Health { endpoint, health: error.is_empty(), took, error }
 }
 
@@ -130,8 +127,9 @@ fn active(alarms: &AlarmResponse) -> String {
 pub(super) async fn defrag(context: &Context, args: Defrag) -> Result<(), Exit> {
     let mut failed = false;
     for endpoint in endpoints(context, args.cluster).await? {
-        let client = context.client_of(vec![endpoint.clone()])?;
+        let client = context.client_of(vec![endpoint.clone()]).await?;
         let start = Instant::now();
+        let endpoint = without_password(&endpoint);
         let answer = client.call(DefragmentRequest {}, context.deadline()).await;
         let took = go::duration(start.elapsed());
         match answer {

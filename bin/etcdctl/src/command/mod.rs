@@ -5,15 +5,17 @@ mod discovery;
 mod endpoint;
 mod kv;
 mod lease;
+mod password;
 mod snapshot;
 mod txn;
 mod watch;
 
 use crate::args::{Command, Global, Invocation};
 use crate::exit::Exit;
+use crate::log;
 use crate::output::{Output, print};
 use client::{Client, Config, Credentials, Deadline, TlsFlags};
-use std::io::BufRead;
+use tokio::sync::OnceCell;
 
 /// The version that clients of this kind report.
 const VERSION: &str = proto::VERSION;
@@ -23,12 +25,14 @@ const API_VERSION: &str = "3.7";
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
+    /// Who the user is; asked once.
+    credentials: OnceCell<Option<Credentials>>,
 }
 
 impl Context {
     /// A client of all endpoints.
     pub(crate) async fn client(&self) -> Result<Client, Exit> {
-        self.client_of(self.endpoints().await?)
+        self.client_of(self.endpoints().await?).await
     }
 
     /// The endpoints: those that are found by a domain, or else those that are given.
@@ -37,24 +41,41 @@ impl Context {
         if !found.is_empty() {
             return Ok(found);
         }
-        Ok(self.global.endpoints.iter().map(|name| name.trim().to_owned()).collect())
+        Ok(self.given_endpoints().iter().map(|name| name.trim().to_owned()).collect())
+    }
+
+    /// The endpoints of the flag; an empty list has none.
+    pub(crate) fn given_endpoints(&self) -> &[String] {
+        match self.global.endpoints.as_slice() {
+            [only] if only.is_empty() => &[],
+            given => given,
+        }
+    }
+
+    /// A client of these endpoints that has a token if it needs one.
+    pub(crate) async fn client_of(&self, endpoints: Vec<String>) -> Result<Client, Exit> {
+        let client = self.bare_client_of(endpoints).await?;
+        let login = client.login(Deadline::after(self.global.dial_timeout)).await;
+        login.map_err(Exit::connection)?;
+        Ok(client)
     }
 
     /// A client of these endpoints.
-    pub(crate) fn client_of(&self, endpoints: Vec<String>) -> Result<Client, Exit> {
+    pub(crate) async fn bare_client_of(&self, endpoints: Vec<String>) -> Result<Client, Exit> {
         self.output.check()?;
+        if endpoints.is_empty() {
+            return Err(Exit::connection("etcdclient: no available endpoints"));
+        }
         let mut config = Config::new(endpoints);
         let global = &self.global;
         config.dial_timeout = global.dial_timeout;
         config.keepalive_interval = global.keepalive_time;
         config.keepalive_timeout = global.keepalive_timeout;
-        if global.max_request_bytes > 0 {
-            config.send_max_bytes = global.max_request_bytes;
-        }
-        if global.max_recv_bytes > 0 {
-            config.receive_max_bytes = global.max_recv_bytes;
-        }
-        config.credentials = credentials(global)?;
+        let limit = |bytes: i64| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+        config.send_max_bytes = limit(global.max_request_bytes).unwrap_or(config.send_max_bytes);
+        config.receive_max_bytes = limit(global.max_recv_bytes).unwrap_or(config.receive_max_bytes);
+        config.credentials = self.credentials().await?;
+        config.observer = Some(log::failed_call);
         let tls = TlsFlags {
             cert: global.cert.clone(),
             key: global.key.clone(),
@@ -67,31 +88,30 @@ impl Context {
         Client::new(config).map_err(Exit::args)
     }
 
+    /// Who the user is; a password that is missing is asked for, once.
+    async fn credentials(&self) -> Result<Option<Credentials>, Exit> {
+        let global = &self.global;
+        let found = self.credentials.get_or_try_init(|| async {
+            if !global.auth_jwt_token.is_empty() {
+                return Ok(Some(Credentials::Token(global.auth_jwt_token.clone())));
+            }
+            let (name, password) = match global.user.expose().split_once(':') {
+                _ if global.user.is_empty() => return Ok(None),
+                _ if !global.password.is_empty() => (global.user.expose(), global.password.clone()),
+                Some((name, password)) => (name, password.into()),
+                None => (global.user.expose(), password::ask("Password: ").await?),
+            };
+            // As with etcd's, an empty one asks for no token.
+            let is_whole = !name.is_empty() && !password.is_empty();
+            Ok(is_whole.then(|| Credentials::Password { name: name.to_owned(), password }))
+        });
+        found.await.cloned()
+    }
+
     /// The command timeout, from now.
     pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(self.global.command_timeout)
     }
-}
-
-/// Who the user is; a password that is missing is asked for.
-fn credentials(global: &Global) -> Result<Option<Credentials>, Exit> {
-    if !global.auth_jwt_token.is_empty() {
-        return Ok(Some(Credentials::Token(global.auth_jwt_token.clone())));
-    }
-    if global.user.is_empty() {
-        return Ok(None);
-    }
-    let (name, password) = match global.user.split_once(':') {
-        _ if !global.password.is_empty() => (global.user.clone(), global.password.clone()),
-        Some((name, password)) => (name.to_owned(), password.to_owned()),
-        None => {
-            print("Password: ")?;
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line)?;
-            (global.user.clone(), line.trim_end_matches(['\r', '\n']).to_owned())
-        }
-    };
-    Ok(Some(Credentials::Password { name, password }))
 }
 
 /// Whether a consistency flag asks for a serializable read.
@@ -114,7 +134,7 @@ pub(crate) async fn run(invocation: Invocation) -> Result<(), Exit> {
         return print(format!("etcdctl version: {VERSION}\nAPI version: {API_VERSION}\n"));
     }
     let output = Output::new(&global.write_out, global.hex);
-    let context = Context { global, output };
+    let context = Context { global, output, credentials: OnceCell::new() };
     match command {
         Command::Get(args) => kv::get(&context, args).await,
         Command::Put(args) => kv::put(&context, args).await,

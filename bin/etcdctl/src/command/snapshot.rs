@@ -5,13 +5,13 @@ use crate::args::Snapshot;
 use crate::exit::Exit;
 use crate::output::print;
 use crate::{go, log};
-use client::{Deadline, SnapshotStream};
+use client::{Deadline, SnapshotStream, without_password};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -31,43 +31,95 @@ pub(super) async fn snapshot(context: &Context, snapshot: Snapshot) -> Result<()
     print(format!("Snapshot saved at {}\n{version}", path.display()))
 }
 
-/// Saves a snapshot beside its place and then moves it there; the version of the storage.
+/// Saves a snapshot; the version of the storage. A file is written beside its place and then moved there;
+/// a device or a pipe is written into, for it is not to be replaced.
 async fn save(context: &Context, path: &Path, endpoints: &[String]) -> Result<String, String> {
     if endpoints.len() != 1 {
-        let all = endpoints.join(" ");
+        let all: Vec<String> = endpoints.iter().map(|name| without_password(name)).collect();
         let text = "snapshot must be requested to one selected node, not multiple";
-        return Err(format!("{text} [{all}]"));
+        return Err(format!("{text} [{}]", all.join(" ")));
     }
-    let mut part = OsString::from(path);
-    part.push(".part");
-    let part = Part(part.into());
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(PRIVATE);
-    let mut file = options
-        .open(&part.0)
-        .map_err(|error| go::path_error("open", &part.0, &error))
-        .map_err(|error| format!("could not open {} ({error})", part.0.display()))?;
-    log::line("info", "created temporary db file", &[("path", json!(part.0))]);
+    let place = Place::of(path)?;
+    let (mut file, part) = match place {
+        Place::File => {
+            let mut part = OsString::from(path);
+            part.push(".part");
+            let part = Part(part.into());
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(PRIVATE);
+            let file = open(&options, &part.0)?;
+            log::line("info", "created temporary db file", &[("path", json!(part.0))]);
+            (file, Some(part))
+        }
+        Place::Stream => (open(OpenOptions::new().write(true), path)?, None),
+    };
+    let version = fetch(context, &endpoints[0], &mut file, part.is_some()).await?;
+    if let Some(part) = part {
+        fs::rename(&part.0, path).map_err(|error| {
+            format!("could not rename {} to {} ({error})", part.0.display(), path.display())
+        })?;
+    }
+    log::line("info", "saved", &[("path", json!(path))]);
+    Ok(version)
+}
 
+fn open(options: &OpenOptions, path: &Path) -> Result<File, String> {
+    options
+        .open(path)
+        .map_err(|error| go::path_error("open", path, &error))
+        .map_err(|error| format!("could not open {} ({error})", path.display()))
+}
+
+/// Where a snapshot goes.
+enum Place {
+    /// A file that is there or not.
+    File,
+    /// Something that takes bytes one after the other.
+    Stream,
+}
+
+impl Place {
+    fn of(path: &Path) -> Result<Place, String> {
+        let Ok(found) = fs::metadata(path) else { return Ok(Place::File) };
+        let kind = found.file_type();
+        match () {
+            () if kind.is_file() => Ok(Place::File),
+            () if kind.is_char_device() || kind.is_fifo() => Ok(Place::Stream),
+            () if kind.is_dir() => Err(format!("{} is a directory", path.display())),
+            () => Err(format!("{} is neither a file nor a pipe", path.display())),
+        }
+    }
+}
+
+/// Fetches a snapshot into a file; the version of the storage.
+async fn fetch(
+    context: &Context,
+    endpoint: &String,
+    file: &mut File,
+    is_synced: bool,
+) -> Result<String, String> {
     let start = Instant::now();
     let limited = context.global.has_command_timeout;
     let deadline = if limited { context.deadline() } else { Deadline::NONE };
-    let client = context.client_of(endpoints.to_vec()).map_err(|exit| exit.message().to_owned())?;
-    let mut stream = client.snapshot(deadline).await.map_err(|error| error.to_string())?;
-    log::line("info", "fetching snapshot", &[("endpoint", json!(endpoints[0]))]);
-    let size = receive(&mut stream, &mut file).await?;
-    file.sync_all().map_err(|error| format!("could not fsync snapshot: {error}"))?;
+    let client = context.client_of(vec![endpoint.clone()]).await;
+    let client = client.map_err(|exit| exit.message().to_owned())?;
+    let shown = json!(without_password(endpoint));
+    let mut stream = client.snapshot(deadline).await.map_err(|error| {
+        log::failed_call("/etcdserverpb.Maintenance/Snapshot", &error);
+        error.to_string()
+    })?;
+    log::line("info", "fetching snapshot", &[("endpoint", shown.clone())]);
+    let size = receive(&mut stream, file).await?;
+    if is_synced {
+        file.sync_all().map_err(|error| format!("could not fsync snapshot: {error}"))?;
+    }
     let fields = [
-        ("endpoint", json!(endpoints[0])),
+        ("endpoint", shown),
         ("size", json!(go::bytes(size))),
         ("took", json!(start.elapsed().as_secs_f64())),
         ("etcd-version", json!(stream.version())),
     ];
     log::line("info", "fetched snapshot", &fields);
-    fs::rename(&part.0, path).map_err(|error| {
-        format!("could not rename {} to {} ({error})", part.0.display(), path.display())
-    })?;
-    log::line("info", "saved", &[("path", json!(path))]);
     Ok(stream.version().to_owned())
 }
 

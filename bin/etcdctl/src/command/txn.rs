@@ -9,12 +9,11 @@ use clap::{Parser, Subcommand};
 use client::Deadline;
 use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::{RequestOp, TxnRequest};
-use rustyline::DefaultEditor;
-use std::io::{BufRead, IsTerminal};
+use std::io::BufRead;
 
 /// One request of a transaction.
 #[derive(Debug, Parser)]
-#[command(name = "txn", infer_subcommands = true)]
+#[command(name = "txn")]
 struct Line {
     #[command(subcommand)]
     op: Op,
@@ -27,34 +26,21 @@ enum Op {
     Del(Del),
 }
 
-/// Where lines come from: a person who may edit them, or a file.
-pub(super) enum Lines {
-    Terminal(Box<DefaultEditor>),
-    Input(std::io::StdinLock<'static>),
-}
+/// Where lines come from: standard input, whatever it is. What is typed ahead on a terminal waits in
+/// the terminal or in the buffer, and is not lost.
+pub(super) struct Lines(std::io::StdinLock<'static>);
 
 impl Lines {
-    pub(super) fn new() -> Result<Lines, Exit> {
-        if std::io::stdin().is_terminal() {
-            let editor = DefaultEditor::new().map_err(Exit::error)?;
-            return Ok(Lines::Terminal(Box::new(editor)));
-        }
-        Ok(Lines::Input(std::io::stdin().lock()))
+    pub(super) fn new() -> Lines {
+        Lines(std::io::stdin().lock())
     }
 
     /// The next line, without its end. A last line without an end is none.
     pub(super) fn next(&mut self) -> Result<String, String> {
-        match self {
-            Lines::Terminal(editor) => editor.readline("").map_err(|error| match error {
-                rustyline::error::ReadlineError::Eof => "EOF".to_owned(),
-                error => error.to_string(),
-            }),
-            Lines::Input(input) => {
-                let mut line = String::new();
-                input.read_line(&mut line).map_err(|error| error.to_string())?;
-                line.strip_suffix('\n').map(str::to_owned).ok_or_else(|| "EOF".to_owned())
-            }
-        }
+        let mut line = Vec::new();
+        self.0.read_until(b'\n', &mut line).map_err(|error| error.to_string())?;
+        let line = String::from_utf8(line).map_err(|_| "invalid UTF-8".to_owned())?;
+        line.strip_suffix('\n').map(str::to_owned).ok_or_else(|| "EOF".to_owned())
     }
 
     /// Reads lines up to an empty one.
@@ -91,7 +77,7 @@ pub(super) async fn txn(context: &Context, txn: Txn) -> Result<(), Exit> {
     }
     let prompt = |text| if txn.interactive { print(format!("{text}\n")) } else { Ok(()) };
     let client = context.client().await?;
-    let mut lines = Lines::new()?;
+    let mut lines = Lines::new();
     prompt("compares:")?;
     let compare = lines.section(|line| compare::parse(line).map_err(Exit::input))?;
     prompt("success requests (get, put, del):")?;

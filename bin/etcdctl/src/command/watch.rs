@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::output::{Output, print, quoted_type};
 use crate::{go, line};
 use clap::Parser;
-use client::{Client, WatchAnswer, prefix_end};
+use client::{Client, Deadline, WatchAnswer, prefix_end};
 use proto::etcdserverpb::WatchCreateRequest;
 use std::env;
 use std::ffi::OsString;
@@ -100,14 +100,13 @@ async fn show(
     output: Output,
     asked: &mut mpsc::Receiver<()>,
 ) -> Result<(), Exit> {
-    let mut watch = client.watch(task.create, true);
-    let progress = watch.progress_requests();
+    let mut watch = client.watch(task.create, true, Deadline::NONE).await?;
+    let handle = watch.handle();
     loop {
         let answer = tokio::select! {
             answer = watch.next() => answer,
             Some(()) = asked.recv() => {
-                // One request that waits is as good as two.
-                let _ = progress.try_send(());
+                handle.request_progress();
                 continue;
             }
         };
@@ -203,14 +202,7 @@ async fn interactive(context: &Context, named: &[OsString]) -> Result<(), Exit> 
 
 /// Reads lines on a thread of its own, which ends with the program.
 fn read(sender: &mpsc::Sender<Result<String, String>>) {
-    let mut lines = match Lines::new() {
-        Ok(lines) => lines,
-        Err(exit) => {
-            // Nobody hears it only when the program is over.
-            let _ = sender.blocking_send(Err(exit.message().to_owned()));
-            return;
-        }
-    };
+    let mut lines = Lines::new();
     loop {
         let line = lines.next();
         let last = line.is_err();

@@ -97,7 +97,6 @@ impl Show for Statuses {
             fields.add("Leader", status.leader);
             fields.add("IsLearner", status.is_learner);
             fields.add("RaftIndex", status.raft_index);
-            fields.add("RaftTerm", status.raft_term);
             fields.add("RaftAppliedIndex", status.raft_applied_index);
             fields.add("Errors", format_args!("[{}]", status.errors.join(" ")));
             fields.quoted("Endpoint", endpoint.as_bytes());
