@@ -268,7 +268,10 @@ struct Source {
 impl Source {
     fn open(path: &Path) -> Result<Source, Refused> {
         let failed = |call: &'static str| {
-            move |error: io::Error| Refused(go::path_error(call, path, &error))
+            move |error: io::Error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => Refused("EOF".to_owned()),
+                _ => Refused(go::path_error(call, path, &error)),
+            }
         };
         let mut file = File::open(path).map_err(failed("open"))?;
         let len = file.metadata().map_err(failed("stat"))?.len();

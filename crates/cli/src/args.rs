@@ -25,7 +25,7 @@ pub struct Invocation<G: Args, C: Subcommand> {
 /// What a program of this name, which does this, may be called with.
 pub fn program<I: CommandFactory>(name: &'static str, about: &'static str) -> Command {
     let help = Command::new(HELP).about("Help about any command");
-    I::command().name(name).about(about).subcommand(help)
+    I::command().name(name).about(about).disable_help_subcommand(true).subcommand(help)
 }
 
 /// Reads a command line with the reference's habits. Where help was asked for, or a group of commands

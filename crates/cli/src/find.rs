@@ -24,7 +24,7 @@ pub(crate) struct Meant {
 pub(crate) fn find(program: &Command, words: &[OsString]) -> Result<Meant, Unknown> {
     let mut meant = Meant { path: Vec::new(), rest: words.to_vec() };
     let mut command = program;
-    while let Some(at) = places(command, &meant.rest).into_iter().next() {
+    while let Some(at) = first_place(command, &meant.rest) {
         let word = meant.rest[at].to_string_lossy().into_owned();
         let Some(next) = next(command, &word) else { break };
         meant.path.push(next.get_name().to_owned());
@@ -32,8 +32,8 @@ pub(crate) fn find(program: &Command, words: &[OsString]) -> Result<Meant, Unkno
         command = next;
     }
     let is_program = meant.path.is_empty() && program.has_subcommands();
-    match places(command, &meant.rest).first() {
-        Some(&at) if is_program => {
+    match first_place(command, &meant.rest) {
+        Some(at) if is_program => {
             let word = meant.rest[at].to_string_lossy().into_owned();
             let near = suggestions(program, &word);
             Err(Unknown { word, near })
@@ -57,6 +57,11 @@ pub(crate) fn flags(command: &Command, words: &[OsString]) -> Vec<OsString> {
     flags.map(|(_, word)| word.clone()).collect()
 }
 
+/// Where the first word stands that could be a command.
+fn first_place(command: &Command, words: &[OsString]) -> Option<usize> {
+    places(command, words).into_iter().find(|at| !words[*at].is_empty())
+}
+
 /// Where words stand that are neither flags nor their values. An unknown flag takes a value.
 fn places(command: &Command, words: &[OsString]) -> Vec<usize> {
     let mut places = Vec::new();
@@ -65,7 +70,9 @@ fn places(command: &Command, words: &[OsString]) -> Vec<usize> {
         let word = words[at].to_string_lossy();
         let takes_next = match word.strip_prefix("--") {
             Some("") => break,
-            Some(long) => !long.contains('=') && !is_switch(command, |arg| arg.get_long() == Some(long)),
+            Some(long) => {
+                !long.contains('=') && !is_switch(command, |arg| arg.get_long() == Some(long))
+            }
             None => match word.strip_prefix('-') {
                 Some(short) if short.chars().count() == 1 => {
                     let letter = short.chars().next();
@@ -79,7 +86,7 @@ fn places(command: &Command, words: &[OsString]) -> Vec<usize> {
             at += 2;
             continue;
         }
-        if !word.is_empty() && !word.starts_with('-') {
+        if !word.starts_with('-') {
             places.push(at);
         }
         at += 1;
@@ -176,7 +183,7 @@ mod tests {
             Err(Unknown { word: word.to_owned(), near })
         };
         assert_eq!(found("gett a"), unknown("gett", &["get"]));
-        assert_eq!(found("LEA"), unknown("LEA", &["lease"]));
+        assert_eq!(found("LEA"), unknown("LEA", &["lease", "get"]));
         assert_eq!(found("ut"), unknown("ut", &["get", "put"]));
         assert_eq!(found("nonsense"), unknown("nonsense", &[]));
         assert_eq!(found("--bogus get a"), unknown("a", &[]));
@@ -184,7 +191,10 @@ mod tests {
 
     #[test]
     fn groups_keep_their_flags_alone() {
-        let words: Vec<OsString> = "bogus --hex x -w json -- y".split(' ').map(Into::into).collect();
+        assert_eq!(find(&program(), &["".into()]).map(|meant| meant.path), Ok(Vec::new()));
+        assert!(flags(&program(), &["".into()]).is_empty());
+        let words: Vec<OsString> =
+            "bogus --hex x -w json -- y".split(' ').map(Into::into).collect();
         assert_eq!(flags(&program(), &words), ["--hex", "-w", "json"]);
     }
 }

@@ -136,9 +136,7 @@ impl Client {
         shown: &Shown,
         deadline: Deadline,
     ) -> Result<R::Response, Status> {
-        let ask = |line: &Line| {
-            self.unary(line.clone(), prepare(request.clone(), shown, deadline))
-        };
+        let ask = |line: &Line| self.unary(line.clone(), prepare(request.clone(), shown, deadline));
         let mut running = FuturesUnordered::new();
         let mut mark = first.ear.mark();
         running.push(ask(&first));

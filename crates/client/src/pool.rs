@@ -99,8 +99,7 @@ impl Pool {
         let kept = self.kept();
         let unused = |line: &Line| !used.iter().any(|used| used.is_same(line));
         let live = kept.iter().filter_map(|kept| kept.link.line()).filter(unused);
-        let (suspect, sound): (Vec<Line>, Vec<Line>) =
-            live.partition(|line| line.ear.is_suspect());
+        let (suspect, sound): (Vec<Line>, Vec<Line>) = live.partition(|line| line.ear.is_suspect());
         let mut lines = if sound.is_empty() { suspect } else { sound };
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         (!lines.is_empty()).then(|| lines.swap_remove(turn % lines.len()))
@@ -108,9 +107,8 @@ impl Pool {
 
     /// Whether there is a better connection than those used.
     pub(crate) fn has_sound(&self, used: &[Line]) -> bool {
-        let is_sound = |line: &Line| {
-            !line.ear.is_suspect() && !used.iter().any(|used| used.is_same(line))
-        };
+        let is_sound =
+            |line: &Line| !line.ear.is_suspect() && !used.iter().any(|used| used.is_same(line));
         self.kept().iter().filter_map(|kept| kept.link.line()).any(|line| is_sound(&line))
     }
 

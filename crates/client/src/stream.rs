@@ -70,7 +70,8 @@ impl Client {
             async move {
                 let mut grpc = client.grpc(line);
                 let message = prepare(request, &client.token().current(), deadline);
-                let (path, codec) = (PathAndQuery::from_static(path), ProstCodec::<M, A>::default());
+                let (path, codec) =
+                    (PathAndQuery::from_static(path), ProstCodec::<M, A>::default());
                 let opened = grpc.server_streaming(message, path, codec).await;
                 let mut rest = opened.map_err(retry::name_loss)?.into_inner();
                 let first = rest.message().await.map_err(retry::name_loss)?;

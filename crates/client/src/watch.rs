@@ -251,9 +251,7 @@ impl Watch {
     fn order(&mut self, order: Order) {
         let union = match order {
             Order::Progress => RequestUnion::ProgressRequest(WatchProgressRequest {}),
-            Order::Cancel => {
-                RequestUnion::CancelRequest(WatchCancelRequest { watch_id: self.id })
-            }
+            Order::Cancel => RequestUnion::CancelRequest(WatchCancelRequest { watch_id: self.id }),
         };
         if let Some(stream) = &self.stream {
             let request = WatchRequest { request_union: Some(union) };

@@ -57,7 +57,8 @@ async fn keep_alive(context: &Context, args: &[String], once: bool) -> Result<()
     let id = id(args, "lease keep-alive command needs lease ID as argument")?;
     let client = context.client().await?;
     if once {
-        let answer = client.keep_alive_once(id, context.deadline()).await.map_err(Exit::connection)?;
+        let answer =
+            client.keep_alive_once(id, context.deadline()).await.map_err(Exit::connection)?;
         return context.output.show(&KeptAlive(answer));
     }
     let mut keep_alive = client.keep_alive(id);

@@ -1,0 +1,342 @@
+package interop
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// quick makes a call end soon where nobody answers.
+const quick = "--command-timeout=300ms"
+
+// ctlRules are command lines that no server is needed for, or that find none.
+var ctlRules = []step{
+	// What names the command.
+	"", "\\e", "member", "lease", "endpoint", "snapshot", "alarm", "downgrade", "member bogus", "lease bogus",
+	"endpoint bogus", "endpoint --cluster", "endpoint bogus --cluster", "snapshot status x", "snapshot restore",
+	"mem", "snap", "member bogus --bogus", "member --bogus", "member -z", "endpoint --cluster=maybe",
+	"help", "help get", "help member", "help member add", "help member bogus", "help bogus", "member help",
+	"-h", "--help", "get -h", "get --help", "get a --help", "--help get", "-h get", "member -h", "member add -h", "--help member list",
+	"gett", "gte", "del-x", "snapshott", "watvh", "txnn", "nonsense", "d", "ge", "mo " + quick, "wat", "co",
+	"-- get a", "get -- a " + quick, "get -- " + quick, "get -- a -w json " + quick, "--bogus", "--bogus get", "-z",
+	// Flags stand anywhere.
+	quick + " get a", "get " + quick + " a", "get a " + quick, "get a --command-timeout 300ms", "-w json get a " + quick,
+	"get -wjson a " + quick, "get a -w=json " + quick, "lease grant 2 -w json " + quick, "lease " + quick + " grant -w json 2",
+	"--prefix=true get a " + quick, "member -w json list " + quick, "put " + quick + " a b -w fields", "del a --prefix " + quick,
+	"get a - " + quick, "put a -- -b " + quick, "endpoint --cluster health " + quick, "lease grant -- -1 " + quick,
+	// Flags that are wrong.
+	"get a --bogus", "get a -z", "get a -zx", "get -w", "get a --command-timeout", "--command-timeout", "--command-timeout get",
+	"get a -w nonsense " + quick, "put a b -w= " + quick, "get a --dial-timeout=x", "get a --dial-timeout x", "get a --dial-timeout=1", "get a --dial-timeout=",
+	"get a --keepalive-time=1h1 ", "get a --limit=x", "get a --limit=99999999999999999999", "get a --limit=0x10 " + quick,
+	"get a --limit=1_0 " + quick, "get a --limit=017 " + quick, "get a --prefix=maybe", "get a --prefix=1 " + quick, "get a --prefix=T " + quick,
+	"get a --hex=maybe", "get a --insecure-transport=x", "get a --max-request-bytes=x", "get a --max-request-bytes=-1 " + quick,
+	"get a --max-recv-bytes=-1 " + quick, "get --=x", "get a ---x", "get a -=x", "lease grant -1", "compaction -1",
+	"get a --endpoints= " + quick, "get a --user= " + quick, "get a --user=x: " + quick, "get a --user=x:y --password=z --dial-timeout=300ms",
+	"get a --user=x:y --dial-timeout=300ms", "get a --password=z " + quick, "get a --auth-jwt-token=t " + quick,
+	// Files that are none.
+	"get a --cacert=/nowhere " + quick, "get a --cacert=/tmp " + quick, "get a --cacert=/dev/null " + quick,
+	"get a --cert=/tmp --key=/tmp " + quick, "get a --cert=/nowhere " + quick, "get a --key=/nowhere " + quick,
+	// Nobody answers.
+	"put a b " + quick, "del a " + quick, "member list " + quick, "lease grant 5 " + quick, "lease revoke 5 " + quick,
+	"compaction 5 " + quick, "alarm list " + quick, "alarm disarm " + quick, "defrag " + quick, "defrag --cluster " + quick,
+	"endpoint health " + quick, "endpoint status " + quick, "endpoint hashkv " + quick, "endpoint health --cluster " + quick,
+	"move-leader 1 " + quick, "downgrade validate 3.6 " + quick, "downgrade cancel " + quick, "get a --stream " + quick,
+	"member add a --peer-urls=http://x:1 " + quick, "member promote 1 " + quick, "snapshot save /tmp/none-of-them " + quick,
+	"get a --endpoints=https://127.0.0.1:1 " + quick, "get a --endpoints=unix:///nowhere " + quick,
+	"get a --endpoints=nohost.invalid:2379 " + quick, "get a --endpoints=127.0.0.1:1,127.0.0.1:2 " + quick,
+	// Too few and too many arguments.
+	"get", "get a b c " + quick, "put", "put a b c " + quick, "del", "del a b c", "del a b --prefix", "txn x", "txn -i x",
+	"compaction", "compaction 1 2", "compaction x", "watch", "watch a b --prefix", "watch a --", "watch --",
+	"lease grant", "lease grant 1 2", "lease grant x", "lease revoke", "lease revoke 1 2", "lease timetolive", "lease timetolive 1 2",
+	"lease timetolive --keys", "lease keep-alive", "lease keep-alive 1 2", "lease list x --bogus",
+	"member add", "member add a b", "member add a http://b", "member add a --peer-urls=", "member remove", "member remove x",
+	"member remove 1 2", "member update", "member update 1", "member update x --peer-urls=http://a:1", "member promote", "member promote xyz",
+	"member list x " + quick, "endpoint health x " + quick, "endpoint status x " + quick, "endpoint hashkv x " + quick, "defrag x " + quick,
+	"alarm list x", "alarm disarm x", "snapshot save", "snapshot save a b", "move-leader", "move-leader x", "move-leader 1 2",
+	"downgrade validate", "downgrade enable", "downgrade validate a b", "downgrade cancel x " + quick, "version x", "version -w json", "version --bogus",
+}
+
+// utlRules are those of etcdutl.
+var utlRules = []step{
+	"", "\\e", "snapshot", "snapshot bogus", "snapshot -h", "snapshot statu /nowhere", "snapsho", "snapshott", "statu", "nonsense", "migrat",
+	"migrat --bogus", "migrate", "migrate --data-dir=/nowhere", "migrate --data-dir=/nowhere --target-version=3.6",
+	"migrate --target-version 3.6 --data-dir /nowhere", "migrate x --data-dir=/nowhere --target-version=x", "migrate --target-version",
+	"defrag", "defrag x", "defrag --data-dir", "defrag --data-dir=/nowhere", "hashkv", "hashkv a b", "hashkv /nowhere", "hashkv /nowhere --rev=x",
+	"hashkv --rev 5 /nowhere", "hashkv /nowhere --rev 5", "hashkv /nowhere -w nonsense", "snapshot status", "snapshot status a b",
+	"snapshot status /nowhere", "snapshot status -w json /nowhere", "snapshot status /tmp", "snapshot restore", "snapshot restore a b",
+	"snapshot restore /nowhere --data-dir=/tmp", "snapshot restore /nowhere --bump-revision=1", "snapshot restore /nowhere --mark-compacted",
+	"snapshot restore /nowhere --bump-revision=x", "snapshot restore /nowhere --bump-revision=-1", "snapshot restore /nowhere --initial-cluster=x",
+	"snapshot restore /tmp --data-dir=/tmp/none-of-them", "snapshot restore /dev/null --data-dir=/tmp/none-of-them",
+	"version", "version x", "version -w json", "-w json version", "--bogus", "-z", "--timeout=x version", "--timeout version", "version --timeout",
+	"completion", "completion bash x", "completion nonsense", "help", "help snapshot", "help snapshot restore", "help bogus", "-- version",
+}
+
+// byMeaning is an outcome without what each program words for itself: help is help, usage is dropped, an
+// error counts once, and of the commands that are suggested those count that both have.
+func byMeaning(o outcome) outcome {
+	if regexp.MustCompile(`(?m)^(NAME:|Usage:)`).MatchString(o.stdout) {
+		o.stdout = "help"
+	}
+	var errors []string
+	for _, line := range strings.Split(o.errors, "\n") {
+		text := strings.TrimSpace(line)
+		switch {
+		case text == "check", text == "completion", text == "lock", text == "elect", text == "auth", text == "role", text == "user":
+			continue
+		case len(errors) > 0 && slicesContain(errors, text), strings.Contains(text, "\tinfo\t"):
+			continue
+		}
+		errors = append(errors, text)
+	}
+	o.errors = strings.Join(errors, "\n")
+	return o
+}
+
+func slicesContain(all []string, one string) bool {
+	for _, other := range all {
+		if other == one {
+			return true
+		}
+	}
+	return false
+}
+
+// rules compares both programs by a table of lines.
+func rules(t *testing.T, reference, mine string, lines []step, head ...string) {
+	t.Helper()
+	for _, line := range lines {
+		args, stdin := line.parts()
+		if strings.Contains(string(line), `\e`) {
+			args = []string{""}
+		}
+		outcomes := map[string]outcome{}
+		for _, bin := range []string{reference, mine} {
+			cmd := exec.Command(bin, append(append([]string{}, head...), args...)...)
+			cmd.Stdin = strings.NewReader(stdin)
+			outcomes[bin] = byMeaning(ctlOutcome(t, cmd))
+		}
+		if want, got := outcomes[reference], outcomes[mine]; want != got {
+			t.Errorf("%s\n theirs: %d %q\n         %q\n ours:   %d %q\n         %q", line,
+				want.code, want.stdout, want.errors, got.code, got.stdout, got.errors)
+		}
+	}
+}
+
+// TestEtcdctlRules compares how both etcdctls read command lines, and what they say without a server.
+func TestEtcdctlRules(t *testing.T) {
+	rules(t, tool(t, "etcdctl"), oursCtl(t), ctlRules)
+}
+
+// TestEtcdutlRules compares how both etcdutls read command lines.
+func TestEtcdutlRules(t *testing.T) {
+	rules(t, tool(t, "etcdutl"), filepath.Join(filepath.Dir(oursCtl(t)), "etcdutl"), utlRules)
+}
+
+// TestEtcdctlSaysWhyNobodyAnswers looks for the reason and the address on standard error.
+func TestEtcdctlSaysWhyNobodyAnswers(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	for _, bin := range []string{tool(t, "etcdctl"), oursCtl(t)} {
+		for _, line := range []string{"get a", "put a b", "member list", "endpoint status", "endpoint health", "defrag", "snapshot save /tmp/none-of-them"} {
+			cmd := exec.Command(bin, append([]string{"--endpoints=" + address, quick}, strings.Fields(line)...)...)
+			said, _ := cmd.CombinedOutput()
+			if !strings.Contains(string(said), "dial tcp "+address+": connect: connection refused") {
+				t.Errorf("%s %s: %s", bin, line, said)
+			}
+		}
+	}
+}
+
+// TestEtcdctlShowsNoSecret looks for passwords in whatever is printed.
+func TestEtcdctlShowsNoSecret(t *testing.T) {
+	secret := "s3cr3t-of-mine"
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	lines := []string{
+		"--help", "get --help", "help user", "get a", "--debug get a", "get a --bogus", "get", "endpoint status", "endpoint health",
+		"--endpoints=http://root:" + secret + "@" + address + " endpoint status", "--endpoints=http://root:" + secret + "@" + address + " endpoint health",
+		"--endpoints=ftp://root:" + secret + "@" + address + " get a", "--endpoints=http://root:" + secret + "@" + address + ",x:1 snapshot save /tmp/none-of-them",
+		"--endpoints=http://root:" + secret + "@" + address + " defrag",
+	}
+	environments := [][]string{
+		{"ETCDCTL_PASSWORD=" + secret, "ETCDCTL_USER=root"}, {"ETCDCTL_USER=root:" + secret},
+		{"ETCDCTL_AUTH_JWT_TOKEN=" + secret}, {"ETCDCTL_PASWORD=" + secret},
+	}
+	for _, line := range lines {
+		for _, environment := range environments {
+			cmd := exec.Command(oursCtl(t), append([]string{quick, "--dial-timeout=300ms"}, strings.Fields(line)...)...)
+			cmd.Env = append(environment, "PATH="+os.Getenv("PATH"))
+			said, _ := cmd.CombinedOutput()
+			if strings.Contains(string(said), secret) {
+				t.Errorf("%v %s shows the secret: %s", environment, line, said)
+			}
+			if strings.Contains(string(said), "panicked") {
+				t.Errorf("%v %s: %s", environment, line, said)
+			}
+		}
+	}
+}
+
+// terminal is a terminal of its own for one program.
+func terminal(t *testing.T, cmd *exec.Cmd) *os.File {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("skipped: there are no terminals: %v", err)
+	}
+	t.Cleanup(func() { master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return master
+}
+
+// said collects what a terminal shows until the mark comes.
+func said(t *testing.T, master *os.File, mark string) string {
+	t.Helper()
+	found := make(chan string, 1)
+	go func() {
+		var text strings.Builder
+		buffer := make([]byte, 1024)
+		for !strings.Contains(text.String(), mark) {
+			n, err := master.Read(buffer)
+			text.Write(buffer[:n])
+			if err != nil {
+				break
+			}
+		}
+		found <- text.String()
+	}()
+	select {
+	case text := <-found:
+		return text
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the terminal does not show %q", mark)
+		return ""
+	}
+}
+
+// TestEtcdctlAsksForAPasswordInSilence types a password at both etcdctls' prompts.
+func TestEtcdctlAsksForAPasswordInSilence(t *testing.T) {
+	_, endpoint := withAuth(t)
+	for _, bin := range []string{tool(t, "etcdctl"), oursCtl(t)} {
+		cmd := exec.Command(bin, "--endpoints="+endpoint, "--user=root", "get", "k")
+		master := terminal(t, cmd)
+		prompt := said(t, master, "Password: ")
+		// The prompt comes before echo is off.
+		poll(t, 10*time.Second, func() error {
+			modes, err := unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS)
+			if err == nil && modes.Lflag&unix.ECHO != 0 {
+				err = fmt.Errorf("the terminal echoes")
+			}
+			return err
+		})
+		if _, err := io.WriteString(master, "pw\n"); err != nil {
+			t.Fatal(err)
+		}
+		rest := said(t, master, "v\r\n")
+		if text := prompt + rest; strings.Contains(text, "pw") || !strings.Contains(text, "k\r\nv\r\n") {
+			t.Errorf("%s: %q", bin, text)
+		}
+	}
+	for _, bin := range []string{tool(t, "etcdctl"), oursCtl(t)} {
+		got := ctl(t, bin, endpoint, "pw\n", "--user=root", "get", "k")
+		if got.code != 0 || !strings.HasSuffix(got.stdout, "k\nv\n") || !strings.Contains(got.stdout, "Password: ") {
+			t.Errorf("%s, from a pipe: %+v", bin, got)
+		}
+	}
+}
+
+// TestEtcdctlKeepsWhatIsTypedAhead types a whole transaction at once.
+func TestEtcdctlKeepsWhatIsTypedAhead(t *testing.T) {
+	p := freePorts(t)
+	start(t, ours(t), filepath.Join(t.TempDir(), "d"), p)
+	endpoint := fmt.Sprintf("127.0.0.1:%d", p.client)
+	for _, bin := range []string{tool(t, "etcdctl"), oursCtl(t)} {
+		cmd := exec.Command(bin, "--endpoints="+endpoint, "txn", "-i")
+		master := terminal(t, cmd)
+		if _, err := io.WriteString(master, "mod(\"ahead\") > \"0\"\n\nput ahead 1\n\nput ahead 2\nget ahead\n\n"); err != nil {
+			t.Fatal(err)
+		}
+		text := said(t, master, "ahead\r\n2\r\n")
+		if !strings.Contains(text, "FAILURE") && !strings.Contains(text, "SUCCESS") {
+			t.Errorf("%s: %q", bin, text)
+		}
+		ctl(t, bin, endpoint, "", "del", "ahead")
+	}
+}
+
+// TestEtcdctlReplacesNoDevice saves snapshots onto what is no file.
+func TestEtcdctlReplacesNoDevice(t *testing.T) {
+	p := freePorts(t)
+	dir := t.TempDir()
+	start(t, ours(t), filepath.Join(dir, "d"), p)
+	endpoint := fmt.Sprintf("127.0.0.1:%d", p.client)
+	pipe, file := filepath.Join(dir, "pipe"), filepath.Join(dir, "file")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	received := make(chan int64, 1)
+	go func() {
+		from, err := os.Open(pipe)
+		if err != nil {
+			received <- -1
+			return
+		}
+		defer from.Close()
+		n, _ := io.Copy(io.Discard, from)
+		received <- n
+	}()
+	if got := ctl(t, oursCtl(t), endpoint, "", "snapshot", "save", pipe); got.code != 0 {
+		t.Errorf("onto a pipe: %+v", got)
+	}
+	if got := ctl(t, oursCtl(t), endpoint, "", "snapshot", "save", file); got.code != 0 {
+		t.Errorf("into a file: %+v", got)
+	}
+	info, err := os.Stat(file)
+	if n := <-received; err != nil || n != info.Size() {
+		t.Errorf("%d bytes came through the pipe, the file: %v, %v", n, info, err)
+	}
+	if info, err := os.Lstat(pipe); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		t.Errorf("the pipe is %v, %v", info, err)
+	}
+	// A device like /dev/null, but one that nobody else needs.
+	null := filepath.Join(dir, "null")
+	if err := unix.Mknod(null, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err == nil {
+		if got := ctl(t, oursCtl(t), endpoint, "", "snapshot", "save", null); got.code != 0 {
+			t.Errorf("onto a device: %+v", got)
+		}
+		if info, err := os.Lstat(null); err != nil || info.Mode().Type()&os.ModeCharDevice == 0 {
+			t.Errorf("the device is %v, %v", info, err)
+		}
+	}
+	if got := ctl(t, oursCtl(t), endpoint, "", "snapshot", "save", dir); got.code != 5 {
+		t.Errorf("onto a directory: %+v", got)
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "*.part"))
+	if len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
