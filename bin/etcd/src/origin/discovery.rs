@@ -189,15 +189,14 @@ impl Service<'_> {
         );
         let prefix = self.at.members_prefix();
         while found.registered.0.len() < found.size {
-            let mut watch = self.client.watch(
-                WatchCreateRequest {
-                    key: prefix.clone().into(),
-                    range_end: prefix_end(prefix.as_bytes()).into(),
-                    start_revision: found.revision + 1,
-                    ..WatchCreateRequest::default()
-                },
-                false,
-            );
+            let create = WatchCreateRequest {
+                key: prefix.clone().into(),
+                range_end: prefix_end(prefix.as_bytes()).into(),
+                start_revision: found.revision + 1,
+                ..WatchCreateRequest::default()
+            };
+            let watch = self.client.watch(create, false, Deadline::NONE).await;
+            let mut watch = watch.map_err(|error| error.to_string())?;
             while found.registered.0.len() < found.size
                 && let Some(answer) = watch.next().await
             {
