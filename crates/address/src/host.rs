@@ -89,6 +89,7 @@ mod tests {
             ("[fe80::1%lo]:3", "fe80::1%lo", "3"),
         ] {
             assert_eq!(split_host_port(address).unwrap(), (host, port));
+            assert!(host.is_empty() || join_host_port(host, port) == address);
         }
         for (address, why) in [
             ("", "missing port in address"),

@@ -179,8 +179,7 @@ impl Reader<'_> {
             return Err(self.refused_at(why, text));
         }
         if filled + 4 > 16 {
-            let why =
-                "too many hex fields to fit an embedded IPv4 at the end of the address";
+            let why = "too many hex fields to fit an embedded IPv4 at the end of the address";
             return Err(self.refused_at(why, text));
         }
         self.v4(text)

@@ -14,14 +14,17 @@
 //!
 //! [`Url`] is `net/url`, [`Urls`] and [`UrlsByName`] are `client/pkg/types`, [`same`] is `pkg/netutil`,
 //! the checks of [`Urls`] are those of `server/embed`, and [`Endpoint`] is what etcd's client makes of
-//! an endpoint. Nothing here opens a socket; names become addresses only through what a caller hands in,
-//! which may be [`look_up`].
+//! an endpoint. Nothing here opens a socket, and names become addresses only through what a caller hands
+//! in; with the feature `names` that may be a `Resolver`, which asks the system and waits.
 
+mod cluster;
 mod endpoint;
 mod escape;
 mod host;
 mod ip;
 mod listen;
+#[cfg(feature = "names")]
+mod names;
 mod quote;
 mod same;
 mod url;
@@ -30,8 +33,10 @@ mod urls;
 pub use endpoint::{Endpoint, Target, Tls};
 pub use host::{join_host_port, normalize_host, port_number, split_host_port};
 pub use ip::parse_ip;
+#[cfg(feature = "names")]
+pub use names::Resolver;
 pub use quote::quote;
-pub use same::{look_up, resolve, same};
+pub use same::{resolve, same};
 pub use url::Url;
 pub use urls::{Urls, UrlsByName};
 

@@ -2,7 +2,7 @@
 
 use crate::host::{join_host_port, port_number, split_host_port};
 use crate::{Error, Url, ip, quote};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 
 /// Whether both lists mean the same places, by their texts or else by the addresses that `resolve` finds
 /// for a URL: `host:port`, or nothing where the URL stays as it is.
@@ -55,17 +55,6 @@ pub fn resolve(
         Err(_) => look_up(host)?.to_canonical().to_string(),
     };
     Ok(Some(join_host_port(&host, port)))
-}
-
-/// The first address of a name, as the system finds it. It may have to wait for it.
-///
-/// # Errors
-/// There is none.
-pub fn look_up(name: &str) -> Result<IpAddr, String> {
-    let found = (name, 0).to_socket_addrs();
-    let none = || format!("lookup {name}: no such host");
-    let mut found = found.map_err(|_| none())?;
-    found.next().map(|address| address.ip()).ok_or_else(none)
 }
 
 fn read(texts: &[String]) -> Result<Vec<Url>, Error> {

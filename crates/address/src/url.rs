@@ -84,12 +84,13 @@ impl Url {
         &self.text[self.host_at.0..self.host_at.1]
     }
 
-    /// Where to connect to: the host without brackets, and its port.
+    /// Where to connect to: the host without brackets, and its port. No host is this machine.
     ///
     /// # Errors
     /// There is no port, or it is too large.
     pub fn dial(&self) -> Result<(&str, u16), Error> {
         let (host, port) = split_host_port(&self.host)?;
+        let host = if host.is_empty() { "localhost" } else { host };
         let port = match (port, self.is_secure()) {
             ("", false) => 80,
             ("", true) => 443,
@@ -261,7 +262,8 @@ fn read_user(text: &str) -> Result<String, String> {
     if !text.chars().all(is_allowed) {
         return Err("net/url: invalid userinfo".into());
     }
-    let part = |text: &str| Ok::<_, String>(escape(&unescape(text.as_bytes(), Part::User)?, Part::User));
+    let part =
+        |text: &str| Ok::<_, String>(escape(&unescape(text.as_bytes(), Part::User)?, Part::User));
     match text.split_once(':') {
         Some((name, password)) => Ok(format!("{}:{}", part(name)?, part(password)?)),
         None => part(text),
@@ -304,7 +306,8 @@ fn read_bracketed(rest: &str) -> Result<Vec<u8>, String> {
 /// Nothing, or a colon and digits.
 fn check_port(port: &str) -> Result<(), String> {
     let digits = port.strip_prefix(':');
-    if port.is_empty() || digits.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
+    if port.is_empty() || digits.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         return Ok(());
     }
     Err(format!("invalid port {} after host", quote(port.as_bytes())))
