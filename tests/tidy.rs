@@ -10,9 +10,10 @@ const FILE_LINES_MAX: usize = 1000;
 
 /// Which room may use which; see ARCHITECTURE.md. Development dependencies are free.
 const EDGES: &[(&str, &[&str])] = &[
+    ("address", &[]),
     ("proto", &[]),
     ("disk", &[]),
-    ("tls", &[]),
+    ("tls", &["address"]),
     ("net", &["tls"]),
     ("raft", &["proto"]),
     ("wal", &["disk", "proto"]),
@@ -20,23 +21,24 @@ const EDGES: &[(&str, &[&str])] = &[
     ("backend", &["bolt", "disk"]),
     ("mvcc", &["backend", "proto"]),
     ("lease", &["backend", "proto"]),
-    ("membership", &["backend", "proto"]),
+    ("membership", &["address", "backend", "proto"]),
     ("apply", &["backend", "lease", "membership", "mvcc", "proto"]),
     ("watch", &["mvcc", "proto"]),
     ("replica", &["apply", "disk", "proto", "raft", "wal", "watch"]),
-    ("server", &["apply", "mvcc", "net", "peer", "proto", "replica", "tls"]),
-    ("peer", &["net", "proto", "tls"]),
-    ("client", &["proto", "tls"]),
-    ("etcd", &["cli", "client", "proto", "server"]),
-    ("cli", &[]),
-    ("etcdctl", &["cli", "client", "proto"]),
-    ("etcdutl", &["backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"]),
+    ("server", &["address", "apply", "mvcc", "net", "peer", "proto", "replica", "tls"]),
+    ("peer", &["address", "net", "proto", "tls"]),
+    ("client", &["address", "proto", "tls"]),
+    ("etcd", &["address", "cli", "client", "proto", "server"]),
+    ("cli", &["address"]),
+    ("etcdctl", &["address", "cli", "client", "proto"]),
+    ("etcdutl", &["address", "backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"]),
     ("sim", &["proto", "replica"]),
     ("tests", &[]),
 ];
 
 /// Rooms above the line know neither threads' runtimes nor sockets.
 const CORES: &[&str] = &[
+    "address",
     "apply",
     "backend",
     "bolt",

@@ -3,13 +3,13 @@
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
 use crate::settings::{self, ClusterState, Nanos, Settings};
+use address::{Url, Urls};
 use client::TlsFlags;
 use server::apply::{self, lease};
 use server::{Beginning, CatchUp, ReplicaOptions, wal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
-use url::{Host, Url};
 
 const ELECTION_TIMEOUT_MAX_MS: u64 = 50_000;
 /// Proposals are refused while this many bytes wait to be committed.
@@ -123,9 +123,15 @@ fn server_config(settings: &Settings) -> Result<server::Config, String> {
     };
     Ok(server::Config {
         replica: replica_options(settings)?,
-        advertise_peer_urls: urls(&cluster.initial_advertise_peer_urls.list)?,
+        advertise_peer_urls: advertised(
+            &cluster.initial_advertise_peer_urls.list,
+            "initial-advertise-peer-urls",
+        )?,
         strict_changes: cluster.strict_reconfig_check,
-        advertise_client_urls: urls(&cluster.advertise_client_urls.list)?,
+        advertise_client_urls: advertised(
+            &cluster.advertise_client_urls.list,
+            "advertise-client-urls",
+        )?,
         heartbeat_interval: Duration::from_millis(member.heartbeat_interval_ms),
         election_timeout: Duration::from_millis(member.election_timeout_ms),
         advance_first_election: member.initial_election_tick_advance,
@@ -285,50 +291,48 @@ fn catch_up(entries: u64, heartbeat_ms: u64) -> CatchUp {
     CatchUp { entries_max, shorten_entries, held_ticks, ..usual }
 }
 
+/// URLs as etcd reads, writes and sorts them, each once.
 pub(crate) fn urls(list: &str) -> Result<Vec<String>, String> {
-    let mut found = Vec::new();
-    for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-        let url = Url::parse(text).map_err(|error| format!("URL {text:?}: {error}"))?;
-        if url.port_or_known_default().is_none() || !matches!(url.path(), "" | "/") {
-            return Err(format!("URL {text:?} must be a scheme, host and port only"));
-        }
-        found.push(text.trim_end_matches('/').to_owned());
-    }
-    found.sort();
-    Ok(found)
+    Ok(distinct(list)?.texts())
+}
+
+fn distinct(list: &str) -> Result<Urls, String> {
+    Urls::parse(list).map(Urls::distinct).map_err(|error| error.to_string())
+}
+
+/// URLs by which others reach this member.
+fn advertised(list: &str, flag: &str) -> Result<Vec<String>, String> {
+    let urls = distinct(list)?;
+    urls.check_hosts().map_err(|error| {
+        let form = match flag {
+            "initial-advertise-peer-urls" => "must be \"host:port\"",
+            _ => {
+                "must be in the format \"host:port\", \"unix:/path/to/socket\" or \
+                 \"unixs:/path/to/socket\""
+            }
+        };
+        format!("--{flag} {} {form} ({error})", address::quote(urls.to_string().as_bytes()))
+    })?;
+    Ok(urls.texts())
 }
 
 /// Where to listen: addresses, or localhost; names could mean another machine tomorrow.
 fn listen_addresses(list: &str, flag: &str) -> Result<Vec<Listen>, String> {
-    let mut addresses = Vec::new();
-    for text in urls(list)? {
-        let url = Url::parse(&text).map_err(|error| format!("URL {text:?}: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("{text}: this version listens on http and https only"));
+    let urls = distinct(list)?;
+    urls.check_binding().map_err(|error| error.to_string())?;
+    let listen = |url: &Url| {
+        if url.is_unix() {
+            return Err(format!("--{flag}: this version does not listen on unix sockets ({url})"));
         }
-        let port = url.port_or_known_default().unwrap_or(80);
-        let ip = match url.host() {
-            Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-            Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
-            Some(Host::Domain("localhost")) => localhost(port),
-            _ => {
-                return Err(format!(
-                    "expected IP in URL for binding ({text}); names are not accepted"
-                ));
-            }
-        };
-        let host = text.split_once("://").map_or("", |(_, host)| host).to_owned();
-        let (address, is_secure) = (SocketAddr::new(ip, port), url.scheme() == "https");
-        addresses.push(Listen { url: text, host, address, is_secure });
-    }
-    if addresses.is_empty() {
-        return Err(format!("--{flag} is empty"));
-    }
-    Ok(addresses)
+        let address = url.listen_address(localhost).map_err(|error| error.to_string())?;
+        let (url, host, is_secure) = (url.to_string(), url.host().to_owned(), url.is_secure());
+        Ok(Listen { url, host, address, is_secure })
+    };
+    urls.iter().map(listen).collect()
 }
 
-fn localhost(port: u16) -> IpAddr {
-    let resolved = ("localhost", port).to_socket_addrs().ok();
+fn localhost() -> IpAddr {
+    let resolved = ("localhost", 0).to_socket_addrs().ok();
     let v4 = resolved.and_then(|mut found| found.find(SocketAddr::is_ipv4));
     v4.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
@@ -407,5 +411,49 @@ mod tests {
             &["--tls-min-version=TLS1.3", "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
             "cipher suites cannot be configured when only TLS1.3 is enabled",
         );
+    }
+
+    #[test]
+    fn addresses_are_those_of_etcd() {
+        let read = |args: &[&str]| config(args).map_err(|error| error.to_string());
+        let listen = |list: &str| {
+            let flag = format!("--listen-client-urls={list}");
+            let config = read(&[&flag, "--advertise-client-urls=http://h:1"])?;
+            Ok::<_, String>(
+                config.listen.iter().map(|at| at.address.to_string()).collect::<Vec<_>>(),
+            )
+        };
+        let twice = "http://[0::1]:2,HTTP://127.0.0.1:1,http://127.0.0.1:1";
+        assert_eq!(listen(twice).unwrap(), ["127.0.0.1:1", "[::1]:2"]);
+        assert_eq!(listen("http://[::ffff:10.0.0.1]:1").unwrap(), ["10.0.0.1:1"]);
+        for (list, why) in [
+            ("http://:1", "expected IP in URL for binding (http://:1)"),
+            ("http://127.0.0.010:1", "expected IP in URL for binding (http://127.0.0.010:1)"),
+            (
+                "http://10.0.0.1",
+                "URL address does not have the form \"host:port\": http://10.0.0.1",
+            ),
+            ("http://10.0.0.1:1/", "URL must not contain a path: http://10.0.0.1:1/"),
+            (
+                "127.0.0.1:1",
+                "parse \"127.0.0.1:1\": first path segment in URL cannot contain colon",
+            ),
+            ("http://127.0.0.1:65536", "listen tcp: address 65536: invalid port"),
+            ("http://127.0.0.1:1,", "URL scheme must be http, https, unix, or unixs: "),
+            (
+                "unix:///tmp/x",
+                "--listen-client-urls: this version does not listen on unix sockets (unix:///tmp/x)",
+            ),
+        ] {
+            assert_eq!(listen(list).unwrap_err(), why);
+        }
+        assert_eq!(
+            read(&["--initial-advertise-peer-urls=http://:1"]).err().unwrap(),
+            "--initial-advertise-peer-urls \"http://:1\" must be \"host:port\" \
+             (unexpected empty host (http://:1))"
+        );
+        let config = read(&["--initial-advertise-peer-urls=HTTP://[FD00:0::1]:1"]).unwrap();
+        assert_eq!(config.server.advertise_peer_urls, ["http://[FD00:0::1]:1"]);
+        assert_eq!(config.origin.cluster().unwrap().to_string(), "default=http://[FD00:0::1]:1");
     }
 }

@@ -4,14 +4,17 @@ use crate::config::{Config, Listen};
 use crate::secure::InForce;
 use server::{Listener, Member, Plan, VERSION, disk};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often signals and failures are looked for.
 const LOOK: Duration = Duration::from_millis(100);
+/// How many connections may wait to be taken; the system may allow fewer.
+const BACKLOG: i32 = 4096;
 /// How long open calls may take when the member stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -124,8 +127,23 @@ fn listen(urls: &[Listen], tls: &InForce) -> Result<Vec<Listener>, String> {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .map_err(|error| format!("listen tcp {address}: bind: {}", reason(&error)))
+    let bound = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            bind_everywhere(address.port()).or_else(|_| TcpListener::bind(address))
+        }
+        _ => TcpListener::bind(address),
+    };
+    bound.map_err(|error| format!("listen tcp {address}: bind: {}", reason(&error)))
+}
+
+/// All addresses of this machine, of both families: that is what 0.0.0.0 means to Go.
+fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_only_v6(false)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// The system's reason in the words of Go, which has no capitals and no numbers.
@@ -139,6 +157,22 @@ fn reason(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_addresses_are_those_of_both_families() {
+        let listener = bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let hosts = if listener.local_addr().unwrap().is_ipv6() {
+            &["127.0.0.1", "::1"][..]
+        } else {
+            &["127.0.0.1"]
+        };
+        for &host in hosts {
+            let reached = std::net::TcpStream::connect((host, port));
+            assert!(reached.is_ok(), "{host}: {reached:?}");
+        }
+        assert!(bind(SocketAddr::from(([0, 0, 0, 0], port))).is_err());
+    }
 
     #[test]
     fn an_address_in_use_is_refused_in_the_words_of_etcd() {

@@ -32,3 +32,8 @@ pub(crate) fn line(level: Level, message: &str, fields: &[(&str, Value)]) {
 pub(crate) fn info(message: &str, fields: &[(&str, Value)]) {
     line(Level::Info, message, fields);
 }
+
+/// What may go wrong.
+pub(crate) fn warn(message: &str, fields: &[(&str, Value)]) {
+    line(Level::Warn, message, fields);
+}

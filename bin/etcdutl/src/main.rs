@@ -18,7 +18,6 @@ mod status;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // the helpers of tests too
 mod tests;
-mod urls;
 
 use std::process::ExitCode;
 

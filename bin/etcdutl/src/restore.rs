@@ -13,7 +13,7 @@
 use crate::args::{Global, Restore};
 use crate::files::{self, Refused, open_within};
 use crate::log;
-use crate::urls::{UrlsByName, check_cluster, parse_cluster, parse_urls};
+use address::{Resolver, Url, Urls, UrlsByName};
 use backend::{Backend, EntryId};
 use bolt::Db;
 use cli::exit::Exit;
@@ -75,11 +75,13 @@ struct Plan {
 
 impl Plan {
     fn new(source: PathBuf, args: &Restore) -> Result<Plan, Refused> {
-        let advertised = parse_urls(args.initial_advertise_peer_urls.split(','));
-        let advertised = advertised.map_err(Refused)?;
-        let listed = parse_cluster(&args.initial_cluster).map_err(Refused)?;
-        check_cluster(&args.name, &advertised, &listed).map_err(Refused)?;
-        let cluster = initial_cluster(listed, &args.initial_cluster_token);
+        let refused = |error: address::Error| Refused(error.to_string());
+        let advertised = Urls::parse(&args.initial_advertise_peer_urls).map_err(refused)?;
+        let listed = UrlsByName::parse(&args.initial_cluster).map_err(refused)?;
+        let resolver = Resolver::system(&warn_unresolved);
+        let checked = listed.check(&args.name, &advertised, &|url| resolver.resolve(url));
+        checked.map_err(refused)?;
+        let cluster = InitialCluster::new(listed, &args.initial_cluster_token);
         let me = cluster.named(&args.name).expect("it was just found in the list");
         let data_dir = match &args.data_dir {
             empty if empty.is_empty() => PathBuf::from(format!("{}.etcd", args.name)),
@@ -213,12 +215,14 @@ impl Plan {
     }
 }
 
-fn initial_cluster(listed: UrlsByName, token: &str) -> InitialCluster {
-    let named = listed.into_iter().map(|(name, urls)| {
-        let urls = urls.iter().map(|url| url.as_str().to_owned()).collect();
-        (name, urls)
-    });
-    InitialCluster::new(named, token)
+fn warn_unresolved(url: &Url, error: &str) {
+    let fields = [
+        ("url", json!(url.as_str())),
+        ("host", json!(url.host())),
+        ("retry-interval", json!("1s")),
+        ("error", json!(error)),
+    ];
+    log::warn("failed to resolve URL Host", &fields);
 }
 
 fn add_member((index, member): (u64, &Member)) -> Entry {

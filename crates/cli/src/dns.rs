@@ -21,13 +21,8 @@ pub struct Target {
 impl Target {
     /// `host:port`.
     pub fn address(&self) -> String {
-        join(&self.host, self.port)
+        address::join_host_port(&self.host, self.port)
     }
-}
-
-/// `host:port`, with brackets where the host has colons.
-pub fn join(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// The system's name servers. It is made, and asked, inside a runtime.
@@ -87,8 +82,10 @@ impl Names {
     /// # Errors
     /// It has none.
     pub fn address(&self, host: &str) -> Result<SocketAddr, String> {
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        let found = host.to_socket_addrs().map_err(|error| self.failed(name, &told(&error)))?;
+        let (name, port) = address::split_host_port(host).map_err(|error| error.to_string())?;
+        let port = address::port_number(port).map_err(|error| error.to_string())?;
+        let found = (name, port).to_socket_addrs();
+        let found = found.map_err(|error| self.failed(name, &told(&error)))?;
         let found: Vec<SocketAddr> = found.collect();
         let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
         first.copied().ok_or_else(|| self.failed(name, NO_SUCH_HOST))
@@ -187,6 +184,5 @@ mod tests {
         assert_eq!(of("Name or service not known"), "no such host");
         assert_eq!(of("Temporary failure in name resolution"), "server misbehaving");
         assert_eq!(of("out of memory"), "failed to lookup: out of memory");
-        assert_eq!(join("::1", 1), "[::1]:1");
     }
 }

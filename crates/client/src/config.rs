@@ -120,29 +120,24 @@ enum Target {
 impl Target {
     /// `has_tls`: whether those that do not say are spoken to by TLS.
     fn parse(name: &str, has_tls: bool) -> Result<Target, Error> {
-        if name.starts_with("unixs:") || name.starts_with("unix:") && has_tls {
-            return Err(refused(name, "TLS over unix sockets is not supported yet"));
-        }
-        if let Some(path) = name.strip_prefix("unix:") {
-            return Ok(Target::Unix(format!("unix:{}", path.strip_prefix("//").unwrap_or(path))));
-        }
-        match name.split_once("://") {
-            Some(("https", rest)) => Ok(Target::Secure(with_port(rest, 443))),
-            Some(("http", rest)) => Ok(Target::Plain(with_port(rest, 80))),
-            Some(_) => Err(refused(name, "unknown scheme")),
-            None if has_tls => Ok(Target::Secure(name.to_owned())),
-            None => Ok(Target::Plain(name.to_owned())),
+        let endpoint = address::Endpoint::parse(name);
+        let is_secure = match endpoint.tls {
+            address::Tls::Always => true,
+            address::Tls::Never => false,
+            address::Tls::IfSet => has_tls,
+        };
+        match endpoint.target {
+            address::Target::Unix(_) if is_secure => {
+                Err(refused(name, "TLS over unix sockets is not supported yet"))
+            }
+            address::Target::Unix(path) => Ok(Target::Unix(format!("unix:{path}"))),
+            address::Target::Tcp(address) if address.contains("://") => {
+                Err(refused(name, "unknown scheme or no address"))
+            }
+            address::Target::Tcp(address) if is_secure => Ok(Target::Secure(address)),
+            address::Target::Tcp(address) => Ok(Target::Plain(address)),
         }
     }
-}
-
-/// The address in a URL: without a path, with a port.
-fn with_port(rest: &str, port: u16) -> String {
-    let address = rest.split('/').next().unwrap_or_default();
-    // As in Go, a name and a password before the host say nothing.
-    let address = address.rsplit_once('@').map_or(address, |(_, address)| address);
-    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-    if has_port { address.to_owned() } else { format!("{address}:{port}") }
 }
 
 #[cfg(test)]
@@ -171,10 +166,10 @@ mod tests {
         assert_eq!(parse("http://a:1"), plain("a:1"));
         assert_eq!(parse("unix:///tmp/x"), Target::Unix("unix:/tmp/x".into()));
         assert_eq!(parse("https://a:1"), secure("a:1"));
-        assert_eq!(parse("https://[::1]/"), secure("[::1]:443"));
+        assert_eq!(parse("HTTPS://u@[::1]:1/x"), secure("[::1]:1"));
         let parse = |name| Target::parse(name, true);
         assert_eq!(parse("127.0.0.1:2379").unwrap(), secure("127.0.0.1:2379"));
         assert_eq!(parse("http://a:1").unwrap(), plain("a:1"));
-        assert!(parse("unixs:///tmp/x").is_err());
+        assert!(parse("unixs:///tmp/x").is_err() && parse("ftp://a:1").is_err());
     }
 }

@@ -11,7 +11,7 @@ mod storage;
 mod v2;
 
 pub use ids::{cluster_id, member_id};
-pub use initial::{InitialCluster, ParseError};
+pub use initial::InitialCluster;
 pub use member::Member;
 pub use members::{Downgrade, LEARNERS_MAX, Members, Refusal};
 pub use storage::{

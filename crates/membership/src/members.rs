@@ -1,6 +1,7 @@
 //! The members of the cluster, as committed entries made them.
 
 use crate::{InitialCluster, Member};
+use address::Url;
 use backend::{ApplyTxn, Fault, MaintenanceTxn, Table, View};
 use bytes::Bytes;
 use proto::raftpb::{ConfChange, ConfChangeType, ConfState};
@@ -252,9 +253,12 @@ impl Members {
     }
 
     /// A URL belongs to one member only, and must be one: what cannot be dialled would bring down
-    /// every member that tries.
+    /// etcd's members, which try. Go read some that it now refuses, so what looks like a URL is one
+    /// here: whatever any member applied, every member must.
     fn check_urls(&self, id: u64, new: &Member) -> Result<(), Refusal> {
-        let is_url = |url: &String| url.split_once("://").is_some_and(|(_, rest)| !rest.is_empty());
+        let looks_like_one =
+            |url: &String| url.split_once("://").is_some_and(|(_, rest)| !rest.is_empty());
+        let is_url = |url: &String| Url::of_member(url).is_ok() || looks_like_one(url);
         if new.peer_urls.is_empty() || !new.peer_urls.iter().all(is_url) {
             return Err(Refusal::Malformed);
         }

@@ -4,8 +4,8 @@ use crate::Transport;
 use crate::failure::Failure;
 use crate::idle::{Asking, Idle};
 use crate::link::Dialer;
-use crate::urls::PeerUrl;
 use crate::{Config, body};
+use address::Url;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request, Response};
@@ -73,8 +73,8 @@ pub fn ask_and_wait(question: &Question, connector: &Connector) -> Result<Page, 
 async fn ask(dialer: &Dialer, idle: &Idle, question: &Question) -> Result<Page, String> {
     let mut why = "there is nobody to ask".to_owned();
     for url in &question.urls {
-        let parsed = match PeerUrl::parse_all(&[url]) {
-            Ok(mut parsed) => parsed.remove(0),
+        let parsed = match Url::of_member(url) {
+            Ok(parsed) => parsed,
             Err(error) => {
                 why = error.to_string();
                 continue;
@@ -93,11 +93,11 @@ async fn ask(dialer: &Dialer, idle: &Idle, question: &Question) -> Result<Page, 
 async fn ask_one(
     dialer: &Dialer,
     idle: &Idle,
-    url: &PeerUrl,
+    url: &Url,
     question: &Question,
 ) -> Result<Page, Failure> {
     let mut request = request(url, question)?;
-    if let Some(mut connection) = idle.take(&url.address).await {
+    if let Some(mut connection) = idle.take(url.host()).await {
         match connection.try_send_request(request).await {
             Ok(response) => return read(idle, url, question, connection, response).await,
             // It was closed at the other end before anything went out: nobody was asked.
@@ -117,12 +117,12 @@ async fn ask_one(
     read(idle, url, question, connection, response).await
 }
 
-fn request(url: &PeerUrl, question: &Question) -> Result<Request<Full<Bytes>>, Failure> {
+fn request(url: &Url, question: &Question) -> Result<Request<Full<Bytes>>, Failure> {
     let method = if question.posted.is_some() { Method::POST } else { Method::GET };
     let request = Request::builder()
         .method(method)
         .uri(&question.path)
-        .header(HOST, &url.address)
+        .header(HOST, url.escaped_host())
         .header(CONTENT_TYPE, "application/protobuf")
         .body(Full::new(question.posted.clone().unwrap_or_default()))
         .map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -131,13 +131,13 @@ fn request(url: &PeerUrl, question: &Question) -> Result<Request<Full<Bytes>>, F
 
 async fn read(
     idle: &Idle,
-    url: &PeerUrl,
+    url: &Url,
     question: &Question,
     connection: Asking,
     response: Response<Incoming>,
 ) -> Result<Page, Failure> {
     let (head, incoming) = response.into_parts();
     let body = body::answer(incoming, question.limit).await?;
-    idle.keep(&url.address, connection);
+    idle.keep(url.host(), connection);
     Ok(Page { status: head.status.as_u16(), headers: head.headers, body })
 }

@@ -39,9 +39,9 @@ mod stream;
 mod transport;
 mod urls;
 
+pub use address::Error as UrlError;
 pub use ask::{Page, Question, ask_and_wait};
 pub use config::{Config, Limits};
 pub use handler::{Handler, Note, Overloaded, Route};
 pub use status::PeerStats;
 pub use transport::Transport;
-pub use urls::UrlError;

@@ -1,7 +1,7 @@
 //! One connection, made or accepted: bytes in order, with a limit on how long writing may stall.
 
 use crate::config::Config;
-use crate::urls::{PeerUrl, Scheme};
+use address::Url;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -186,23 +186,26 @@ impl Dialer {
     }
 
     /// Connects to the peer at `url`.
-    pub(crate) async fn connect(&self, url: &PeerUrl) -> io::Result<Link> {
+    pub(crate) async fn connect(&self, url: &Url) -> io::Result<Link> {
         let late = || io::Error::new(io::ErrorKind::TimedOut, format!("{url}: dialing timed out"));
-        if !matches!(url.scheme, Scheme::Http | Scheme::Https) {
+        if url.is_unix() {
             let text = format!("{url}: only http and https are spoken between members so far");
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
-        let connecting = TcpStream::connect(url.address.as_str());
+        let address = url.dial();
+        let address =
+            address.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let connecting = TcpStream::connect(address);
         let socket = timeout(self.dial_timeout, connecting).await.map_err(|_| late())??;
-        match url.scheme {
-            Scheme::Https => self.secure(socket, url).await,
-            _ => Ok(Link::plain(socket, self.write_timeout)),
+        match url.is_secure() {
+            true => self.secure(socket, url).await,
+            false => Ok(Link::plain(socket, self.write_timeout)),
         }
     }
 
-    async fn secure(&self, socket: TcpStream, url: &PeerUrl) -> io::Result<Link> {
+    async fn secure(&self, socket: TcpStream, url: &Url) -> io::Result<Link> {
         prepare(&socket);
-        let name = self.connector.name(&url.address);
+        let name = self.connector.name(url.host());
         let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let shaking = TlsConnector::from(self.connector.config()).connect(name, socket);
         let late = || io::Error::new(io::ErrorKind::TimedOut, "net/http: TLS handshake timeout");

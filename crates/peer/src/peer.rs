@@ -8,7 +8,8 @@ use crate::shared::Shared;
 use crate::snapshot::{Database, SnapshotSender};
 use crate::status::{PeerStats, Status};
 use crate::stream::{Outgoing, StreamBody, StreamKind};
-use crate::urls::{PeerUrl, Picker};
+use crate::urls::{Picker, usable};
+use address::Url;
 use parking_lot::{Mutex, RwLock};
 use proto::raftpb::{Message, MessageType};
 use std::collections::HashMap;
@@ -42,12 +43,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn start(
-        shared: &Arc<Shared>,
-        id: u64,
-        urls: Vec<PeerUrl>,
-        role: Role,
-    ) -> Arc<Peer> {
+    pub(crate) fn start(shared: &Arc<Shared>, id: u64, urls: Vec<Url>, role: Role) -> Arc<Peer> {
         let limits = &shared.config.limits;
         let (pipeline, queue) = mpsc::channel(limits.pipeline_queue);
         let peer = Peer {
@@ -170,7 +166,7 @@ impl Peer {
         }
     }
 
-    fn update(&self, urls: Vec<PeerUrl>) {
+    fn update(&self, urls: Vec<Url>) {
         self.picker.update(urls);
     }
 }
@@ -215,7 +211,7 @@ impl Peers {
     }
 
     /// Does nothing for a peer that is known. One that was a remote is none any more.
-    pub(crate) fn add(&self, shared: &Arc<Shared>, id: u64, urls: Vec<PeerUrl>) {
+    pub(crate) fn add(&self, shared: &Arc<Shared>, id: u64, urls: Vec<Url>) {
         let mut known = self.known.write();
         if known.stopped || known.peers.contains_key(&id) {
             return;
@@ -227,7 +223,7 @@ impl Peers {
     }
 
     /// Does nothing for a member that is known, and nothing where there are too many.
-    pub(crate) fn add_remote(&self, shared: &Arc<Shared>, id: u64, urls: Vec<PeerUrl>) {
+    pub(crate) fn add_remote(&self, shared: &Arc<Shared>, id: u64, urls: Vec<Url>) {
         let mut known = self.known.write();
         let is_known = known.peers.contains_key(&id) || known.remotes.contains_key(&id);
         let is_full = known.remotes.len() >= shared.config.limits.remotes_max;
@@ -241,13 +237,13 @@ impl Peers {
         if id == shared.config.member_id || self.anyone(id).is_some() {
             return;
         }
-        let Ok(urls) = PeerUrl::parse_all(urls) else { return };
+        let Ok(urls) = usable(urls) else { return };
         if !shared.handler.is_removed(id) {
             self.add_remote(shared, id, urls);
         }
     }
 
-    pub(crate) fn update(&self, id: u64, urls: Vec<PeerUrl>) {
+    pub(crate) fn update(&self, id: u64, urls: Vec<Url>) {
         if let Some(peer) = self.peer(id) {
             peer.update(urls);
         }

@@ -4,7 +4,8 @@ use crate::body;
 use crate::failure::Failure;
 use crate::shared::Shared;
 use crate::status::Status;
-use crate::urls::{PeerUrl, Picker};
+use crate::urls::Picker;
+use address::Url;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
@@ -31,7 +32,7 @@ pub(crate) struct Pipeline {
 /// One post at a time, over a connection that is kept between posts.
 struct Worker {
     pipeline: Arc<Pipeline>,
-    kept: Option<(PeerUrl, SendRequest<Full<Bytes>>)>,
+    kept: Option<(Url, SendRequest<Full<Bytes>>)>,
 }
 
 impl Pipeline {
@@ -81,7 +82,7 @@ impl Worker {
         result
     }
 
-    async fn post_to(&mut self, url: &PeerUrl, data: Bytes) -> Result<(), Failure> {
+    async fn post_to(&mut self, url: &Url, data: Bytes) -> Result<(), Failure> {
         let silence_max = self.pipeline.shared.config.limits.read_timeout;
         let response = match self.send_over_kept(url, &data).await {
             Some(response) => response,
@@ -98,7 +99,7 @@ impl Worker {
 
     /// The answer, if the kept connection still works. Where it does not, the message may or may
     /// not have arrived; raft does not mind it twice.
-    async fn send_over_kept(&mut self, url: &PeerUrl, data: &Bytes) -> Option<Response<Incoming>> {
+    async fn send_over_kept(&mut self, url: &Url, data: &Bytes) -> Option<Response<Incoming>> {
         let (kept_url, mut connection) = self.kept.take()?;
         if kept_url != *url || connection.is_closed() {
             return None;
@@ -111,10 +112,10 @@ impl Worker {
         Some(response)
     }
 
-    fn request(&self, url: &PeerUrl, data: Bytes) -> Request<Full<Bytes>> {
+    fn request(&self, url: &Url, data: Bytes) -> Request<Full<Bytes>> {
         let identity = &self.pipeline.shared.identity;
         identity
-            .request(Method::POST, &url.address, "/raft")
+            .request(Method::POST, url.escaped_host(), "/raft")
             .header(CONTENT_TYPE, "application/protobuf")
             .body(Full::new(data))
             .expect("an address that was parsed makes a request")

@@ -8,7 +8,8 @@ use crate::failure::Failure;
 use crate::handler::{Note, Route};
 use crate::shared::Shared;
 use crate::status::Status;
-use crate::urls::{PeerUrl, Picker};
+use crate::urls::Picker;
+use address::Url;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -38,7 +39,7 @@ pub(crate) struct Prober {
     pub(crate) shared: Arc<Shared>,
     pub(crate) picker: Arc<Picker>,
     pub(crate) status: Arc<Status>,
-    pub(crate) kept: Option<(PeerUrl, SendRequest<Empty<Bytes>>)>,
+    pub(crate) kept: Option<(Url, SendRequest<Empty<Bytes>>)>,
     /// The smoothed round trip.
     pub(crate) smoothed: Option<Duration>,
 }
@@ -65,14 +66,14 @@ impl Prober {
     }
 
     /// The peer's clock.
-    async fn probe(&mut self, url: &PeerUrl) -> Result<SystemTime, Failure> {
+    async fn probe(&mut self, url: &Url) -> Result<SystemTime, Failure> {
         let limit = self.shared.config.limits.read_timeout;
         let mut connection = match self.kept.take() {
             Some((kept, connection)) if kept == *url && !connection.is_closed() => connection,
             _ => self.shared.open(url).await?,
         };
         let request = Request::get(PATH)
-            .header(HOST, &url.address)
+            .header(HOST, url.escaped_host())
             .body(Empty::new())
             .expect("an address that was parsed makes a request");
         let response = timeout(limit, connection.send_request(request)).await;

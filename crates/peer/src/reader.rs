@@ -7,7 +7,8 @@ use crate::handler::Note;
 use crate::shared::Shared;
 use crate::status::Status;
 use crate::stream::StreamKind;
-use crate::urls::{PeerUrl, Picker};
+use crate::urls::Picker;
+use address::Url;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Empty;
@@ -83,12 +84,12 @@ impl Reader {
         }
     }
 
-    async fn dial(&self, url: &PeerUrl) -> Result<Incoming, Failure> {
+    async fn dial(&self, url: &Url) -> Result<Incoming, Failure> {
         let path = format!("/raft/stream/{}/{:x}", self.kind.name(), self.shared.config.member_id);
         let request = self
             .shared
             .identity
-            .stream_request(&url.address, &path, self.id)
+            .stream_request(url.escaped_host(), &path, self.id)
             .body(Empty::<Bytes>::new())
             .expect("an address that was parsed makes a request");
         let mut connection = self.shared.open(url).await?;

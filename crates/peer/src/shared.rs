@@ -6,7 +6,7 @@ use crate::handler::Handler;
 use crate::headers::Identity;
 use crate::idle::Idle;
 use crate::link::Dialer;
-use crate::urls::PeerUrl;
+use address::Url;
 use hyper::body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -61,7 +61,7 @@ impl Shared {
     }
 
     /// A fresh connection to `url`, for requests with bodies of type `B`.
-    pub(crate) async fn open<B>(&self, url: &PeerUrl) -> Result<SendRequest<B>, Failure>
+    pub(crate) async fn open<B>(&self, url: &Url) -> Result<SendRequest<B>, Failure>
     where
         B: Body + Send + 'static,
         B::Data: Send,

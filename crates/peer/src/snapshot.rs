@@ -6,7 +6,8 @@ use crate::handler::{Handler, Note};
 use crate::pipeline;
 use crate::shared::Shared;
 use crate::status::Status;
-use crate::urls::{PeerUrl, Picker};
+use crate::urls::Picker;
+use address::Url;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{Method, Response};
@@ -80,7 +81,7 @@ impl SnapshotSender {
     }
 
     /// How many bytes the peer took.
-    async fn post(&self, url: &PeerUrl, database: Database) -> Result<usize, Failure> {
+    async fn post(&self, url: &Url, database: Database) -> Result<usize, Failure> {
         let Database { message, total_bytes, reader } = database;
         let mut output = Output::default();
         message::encode(&message, &mut output);
@@ -89,7 +90,7 @@ impl SnapshotSender {
         let request = self
             .shared
             .identity
-            .request(Method::POST, &url.address, "/raft/snapshot")
+            .request(Method::POST, url.escaped_host(), "/raft/snapshot")
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(SnapshotBody { output, pieces: body, left: bytes })
             .expect("an address that was parsed makes a request");

@@ -9,7 +9,8 @@ use crate::peer::Peers;
 use crate::server::{self, Served};
 use crate::shared::Shared;
 use crate::status::PeerStats;
-use crate::urls::{PeerUrl, UrlError};
+use crate::urls::usable;
+use address::Error;
 use net::Listener;
 use parking_lot::Mutex;
 use proto::raftpb::Message;
@@ -99,27 +100,27 @@ impl Transport {
     /// A member that messages go to and come from. One that is known stays as it is.
     ///
     /// # Errors
-    /// An address is none.
-    pub fn add_peer<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), UrlError> {
-        self.peers.add(&self.shared, id, PeerUrl::parse_all(urls)?);
+    /// None of the addresses is one.
+    pub fn add_peer<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), Error> {
+        self.peers.add(&self.shared, id, usable(urls)?);
         Ok(())
     }
 
     /// A member that only gets answers, while this one catches up with the cluster.
     ///
     /// # Errors
-    /// An address is none.
-    pub fn add_remote<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), UrlError> {
-        self.peers.add_remote(&self.shared, id, PeerUrl::parse_all(urls)?);
+    /// None of the addresses is one.
+    pub fn add_remote<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), Error> {
+        self.peers.add_remote(&self.shared, id, usable(urls)?);
         Ok(())
     }
 
     /// A peer moved. Its streams are dialed anew.
     ///
     /// # Errors
-    /// An address is none.
-    pub fn update_peer<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), UrlError> {
-        self.peers.update(id, PeerUrl::parse_all(urls)?);
+    /// None of the addresses is one.
+    pub fn update_peer<S: AsRef<str>>(&self, id: u64, urls: &[S]) -> Result<(), Error> {
+        self.peers.update(id, usable(urls)?);
         Ok(())
     }
 

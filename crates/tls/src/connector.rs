@@ -70,14 +70,11 @@ impl Connector {
     }
 }
 
+/// What stands before the port; all of it where there is none. A zone is no part of a name.
 fn host_of(address: &str) -> &str {
-    if let Some(rest) = address.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or_default();
-    }
-    match address.matches(':').count() {
-        1 => address.split(':').next().unwrap_or_default(),
-        _ => address,
-    }
+    let host = address::split_host_port(address).map_or(address, |(host, _)| host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.split('%').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -86,9 +83,14 @@ mod tests {
 
     #[test]
     fn the_host_is_what_stands_before_the_port() {
-        for (address, host) in
-            [("a.b:1", "a.b"), ("10.0.0.1:2", "10.0.0.1"), ("[::1]:3", "::1"), ("::1", "::1")]
-        {
+        for (address, host) in [
+            ("a.b:1", "a.b"),
+            ("10.0.0.1:2", "10.0.0.1"),
+            ("[::1]:3", "::1"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("[fe80::1%lo]:4", "fe80::1"),
+        ] {
             assert_eq!(host_of(address), host);
         }
     }

@@ -77,8 +77,7 @@ fn make(hosts: &[String], validity_years: u32) -> Result<(String, String), Error
 }
 
 fn bare(host: &str) -> String {
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    host.trim_matches(['[', ']']).to_owned()
+    address::split_host_port(host).map_or(host, |(host, _)| host).to_owned()
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //! (reference: `client/pkg/srv`, `server/embed/config.go`).
 
 use super::dns::Dns;
-use cli::dns::join;
+use address::{Url, join_host_port};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -86,7 +86,7 @@ impl Srv {
                 }
             };
             // A record ends with a dot, a URL does not.
-            let host = join(target.host.trim_end_matches('.'), target.port);
+            let host = join_host_port(target.host.trim_end_matches('.'), target.port);
             match mine {
                 Some(url) if !url.starts_with(&format!("{scheme}://")) => {
                     why = format!(
@@ -107,8 +107,8 @@ fn addresses<'u>(
     advertised: &'u [String],
 ) -> Result<HashMap<SocketAddr, &'u str>, String> {
     let address = |url: &'u String| {
-        let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
-        Ok((dns.address(host)?, url.as_str()))
+        let read = Url::parse(url).map_err(|error| error.to_string())?;
+        Ok((dns.address(read.host())?, url.as_str()))
     };
     advertised.iter().map(address).collect()
 }

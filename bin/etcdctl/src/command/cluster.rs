@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::go;
 use crate::output::{Changed, Downgraded, Moved, print};
 use client::without_password;
+use address::Urls;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::downgrade_request::DowngradeAction;
 use proto::etcdserverpb::{
@@ -57,33 +58,13 @@ fn id(args: &[String]) -> Result<u64, Exit> {
         .map_err(|error| Exit::args(format!("bad member ID arg ({error}), expecting ID in Hex")))
 }
 
+/// Peer URLs, checked and sent as they were written.
 fn urls(text: &str) -> Result<Vec<String>, Exit> {
     if text.is_empty() {
         return Err(Exit::args("member peer urls not provided"));
     }
+    Urls::parse(text).map_err(|error| Exit::error(error.to_string()))?;
     Ok(text.split(',').map(str::to_owned).collect())
-}
-
-/// URLs as Go's client sends them when a member is added: checked and sorted.
-fn checked(mut urls: Vec<String>) -> Result<Vec<String>, Exit> {
-    for url in &urls {
-        let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        let (address, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let is_tcp = ["http", "https"].contains(&scheme);
-        if !is_tcp && !["unix", "unixs"].contains(&scheme) {
-            let why = "URL scheme must be http, https, unix, or unixs";
-            return Err(Exit::error(format!("{why}: {url}")));
-        }
-        if is_tcp && !address.contains(':') {
-            let why = "URL address does not have the form \"host:port\"";
-            return Err(Exit::error(format!("{why}: {url}")));
-        }
-        if is_tcp && !path.is_empty() {
-            return Err(Exit::error(format!("URL must not contain a path: {url}")));
-        }
-    }
-    urls.sort();
-    Ok(urls)
 }
 
 async fn add(
@@ -102,7 +83,7 @@ async fn add(
             return Err(Exit::args(format!("too many arguments{hints}")));
         }
     };
-    let request = MemberAddRequest { peer_ur_ls: checked(urls(peer_urls)?)?, is_learner };
+    let request = MemberAddRequest { peer_ur_ls: urls(peer_urls)?, is_learner };
     let answer = context.client().await?.call(request, context.deadline()).await?;
     context.output.show(&answer)?;
     if context.output.is_simple() {

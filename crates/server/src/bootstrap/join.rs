@@ -1,9 +1,10 @@
 //! Joining a cluster that runs.
 
 use super::remote::{ANSWER_LIMIT, Described, ask_members, get};
-use super::urls::{Resolver, same};
+use super::urls::resolver;
 use super::{Remotes, other_urls};
 use crate::{CLUSTER_VERSION, cluster::minor_of};
+use address::{Resolver, same};
 use apply::membership::{InitialCluster, Member};
 use replica::Identity;
 use std::time::Duration;
@@ -50,7 +51,7 @@ fn find(
     for url in other_urls(initial, name) {
         match ask_members(vec![url], ANSWER_LIMIT, connector) {
             Err(why) => unanswered = why,
-            Ok(cluster) => match own_id(initial, &cluster, name, &Resolver::system()) {
+            Ok(cluster) => match own_id(initial, &cluster, name, &resolver()) {
                 Ok(id) => return Ok((cluster, id)),
                 Err(why) => refused = Some(format!("error validating peerURLs {cluster}: {why}")),
             },
@@ -75,8 +76,8 @@ fn own_id(
     for member in &cluster.members {
         let mut why = String::new();
         let listed = initial.members.iter().find(|listed| {
-            let same = same(&member.peer_urls, &listed.peer_urls, resolver);
-            same.map_err(|error| why = error).is_ok()
+            let same = same(&member.peer_urls, &listed.peer_urls, &|url| resolver.resolve(url));
+            same.map_err(|error| why = error.to_string()).is_ok()
         });
         let Some(listed) = listed else {
             return Err(format!(
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn the_cluster_says_which_id_a_member_has() {
         let list = InitialCluster::parse("a=http://h:1,b=http://h:2", "t").unwrap();
-        let names = |host: &str| Err(format!("lookup {host}: no such host"));
+        let names = |name: &str| Err(format!("lookup {name}: no such host"));
         let resolver = Resolver::once(&names);
         let id = |members: &[(u64, &str)]| own_id(&list, &described(members), "b", &resolver);
         assert_eq!(id(&[(7, "http://h:1"), (8, "http://h:2")]), Ok(8));
@@ -142,10 +143,7 @@ mod tests {
         assert!(
             error.starts_with("PeerURLs: no match found for existing member (8, [http://x:9])")
         );
-        let pointing = |host: &str| {
-            let port = host.rsplit(':').next().unwrap_or_default();
-            Ok(format!("10.0.0.1:{port}"))
-        };
+        let pointing = |_: &str| Ok([10, 0, 0, 1].into());
         let resolver = Resolver::once(&pointing);
         let cluster = described(&[(7, "http://h:1"), (8, "http://other:2")]);
         assert_eq!(own_id(&list, &cluster, "b", &resolver), Ok(8));

@@ -110,8 +110,8 @@ pub fn begin(
 /// Whom the certificates of the others are for, where it is not their hosts: the domain by which they
 /// were found, unless there is an authority of their own.
 fn server_name<'p>(initial: &InitialCluster, plan: &Plan<'p>) -> &'p str {
-    let mut urls = initial.members.iter().flat_map(|member| &member.peer_urls);
-    let is_secure = urls.any(|url| url.starts_with("https://"));
+    let mut urls = initial.listed.iter().flat_map(|(_, urls)| urls);
+    let is_secure = urls.any(|url| url.scheme() == "https");
     match plan.source.domain() {
         Some(domain) if is_secure && plan.tls.trusted_ca_file.is_empty() => domain,
         _ => &plan.tls.server_name,
@@ -136,7 +136,7 @@ fn begin_new(
     tracing::info!("Bootstrapping cluster using v3 discovery.");
     let found = source.complete(own_id, &initial);
     let found = found.map_err(|why| format!("failed to join discovery cluster ({why})"))?;
-    if found.has_duplicate_url() {
+    if found.listed.has_duplicate_url() {
         return Err(format!("discovery cluster {found} has duplicate url"));
     }
     verify::has_local_member(&found, name)?;

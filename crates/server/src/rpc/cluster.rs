@@ -3,6 +3,7 @@
 use super::{Error, Refused, decode};
 use crate::cluster;
 use crate::shared::Shared;
+use address::Urls;
 use apply::membership::{Member, member_id};
 use bytes::Bytes;
 use net::rpc::Responder;
@@ -67,47 +68,13 @@ fn conf_change(kind: ConfChangeType, id: u64, context: Option<Vec<u8>>) -> ConfC
     }
 }
 
-/// URLs of a member as they are stored: sorted; none where one of them is none.
-fn peer_urls(urls: &[String]) -> Option<Vec<String>> {
-    let mut sorted: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
-    sorted.sort();
-    (!sorted.is_empty() && sorted.iter().all(|url| is_peer_url(url))).then_some(sorted)
-}
-
-/// What Go's parser and etcd take for a URL of a member (`client/pkg/types/urls.go`): an address
-/// with a port, which may be empty or too large, and no path.
-fn is_peer_url(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else { return false };
-    let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, after) = rest.split_at(authority_len);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if !host.bytes().all(is_host_byte) {
-        return false;
-    }
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" | "https" => has_port(host) && !after.starts_with('/'),
-        "unix" | "unixs" => true,
-        _ => false,
-    }
-}
-
-fn has_port(host: &str) -> bool {
-    let Some((name, port)) = host.rsplit_once(':') else { return false };
-    let is_name = (name.starts_with('[') && name.ends_with(']')) || !name.contains([':', '[', ']']);
-    is_name && port.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// What may stand in a host without being escaped.
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte)
-}
-
 /// `Cluster.MemberAdd`.
 pub(super) fn add(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::MemberAddRequest>(body, reply)?;
-    let Some(urls) = peer_urls(&request.peer_ur_ls) else {
+    let Ok(urls) = Urls::new(&request.peer_ur_ls) else {
         return Err(Refused::new(reply, Error::MemberBadUrls));
     };
+    let urls = urls.texts();
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let id = member_id(&urls, "", Some(unix_s as i64));
     let is_learner = request.is_learner;
@@ -157,10 +124,11 @@ pub(super) fn remove(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Re
 pub(super) fn update(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::MemberUpdateRequest>(body, reply)?;
     // What cannot be dialled would bring down members that try (etcd does not check here).
-    let Some(peer_urls) = peer_urls(&request.peer_ur_ls) else {
+    if Urls::new(&request.peer_ur_ls).is_err() {
         return Err(Refused::new(reply, Error::MemberBadUrls));
-    };
-    let member = Member { id: request.id, peer_urls, ..Member::default() };
+    }
+    // As they were written and in their order, unlike those of a new member; so in etcd.
+    let member = Member { id: request.id, peer_urls: request.peer_ur_ls, ..Member::default() };
     let kind = ConfChangeType::ConfChangeUpdateNode;
     let context = Some(member.to_json());
     change(shared, conf_change(kind, request.id, context), reply, |header, members| {
@@ -269,26 +237,4 @@ pub(super) fn move_leader(
         Shared::answer(reply, moved.map(|()| answer.encode_to_vec().into()));
     });
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_what_etcd_takes_for_them() {
-        let read = |urls: &[&str]| {
-            peer_urls(&urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>())
-        };
-        let sorted = vec!["http://a:1".to_owned(), "http://b:2".to_owned()];
-        assert_eq!(read(&["http://b:2", " http://a:1"]), Some(sorted));
-        for good in ["http://:1", "http://a:", "HTTP://a:99999", "http://u@a:1?x", "unix://a/b"] {
-            assert_eq!(read(&[good]), Some(vec![good.to_owned()]), "{good}");
-        }
-        for bad in ["", "a:1", "http://a", "ftp://a:1", "http://a:1/", "http://a b:1", "http://a:x"]
-        {
-            assert_eq!(read(&[bad]), None, "{bad}");
-        }
-        assert_eq!(read(&[]), None);
-    }
 }
