@@ -4,6 +4,7 @@ use crate::Begun;
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
 use crate::cluster::{Inbound, PeerHandler, Roster, hand_over, run_monitor};
+use crate::compactor::{self, AutoCompaction};
 use crate::drive::{
     ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogDesk, Pace, Timing, Waiter, run_core,
     run_hub,
@@ -84,6 +85,8 @@ pub struct Config {
     pub strict_changes: bool,
     /// Whether durations of calls are recorded.
     pub extensive_metrics: bool,
+    /// What the leader compacts of itself.
+    pub auto_compaction: Option<AutoCompaction>,
     /// Threads that serve connections.
     pub net_threads: usize,
 }
@@ -127,6 +130,7 @@ pub struct Member {
     streams: Option<Handle>,
     transport: Option<Arc<Transport>>,
     monitor: Mailbox<()>,
+    compactor: Mailbox<()>,
     failure: Arc<Promise<Fault>>,
     /// Whether it began without data.
     pub is_new: bool,
@@ -151,11 +155,12 @@ impl Member {
             streams: None,
             transport: None,
             monitor: Mailbox::new(),
+            compactor: Mailbox::new(),
             failure,
             is_new: parts.is_new,
         };
         member.start_replica(parts, config)?;
-        member.start_helpers()?;
+        member.start_helpers(config.auto_compaction)?;
         Ok(member)
     }
 
@@ -202,12 +207,16 @@ impl Member {
     }
 
     /// The threads that work for others.
-    fn start_helpers(&mut self) -> Result<(), StartError> {
+    fn start_helpers(&mut self, compaction: Option<AutoCompaction>) -> Result<(), StartError> {
         let jobs = self.shared.file_jobs.clone();
         self.spawn("file", move || run_jobs(&jobs))?;
         for _ in 0..POOL_THREADS {
             let jobs = self.shared.pool.clone();
             self.spawn("pool", move || run_jobs(&jobs))?;
+        }
+        if let Some(rule) = compaction {
+            let (shared, stop) = (Arc::clone(&self.shared), self.compactor.clone());
+            self.spawn("compactor", move || compactor::run(&shared, rule, &stop))?;
         }
         let (shared, stop) = (Arc::clone(&self.shared), self.monitor.clone());
         self.spawn("monitor", move || run_monitor(&shared, &stop))
@@ -408,6 +417,7 @@ impl Member {
             transport.stop();
         }
         self.monitor.close();
+        self.compactor.close();
         shared.core.close();
         shared.apply.close();
         shared.hub.close();

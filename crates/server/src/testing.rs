@@ -124,7 +124,14 @@ impl Stream {
 impl Bench {
     /// A new member, started and maybe not leading yet.
     pub(crate) fn start() -> Bench {
-        let member = Member::start(SimDisk::new(1).disk(), &config()).expect("it starts");
+        Bench::start_with(|_| {})
+    }
+
+    /// The same, with a configuration that is changed before.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Bench {
+        let mut config = config();
+        change(&mut config);
+        let member = Member::start(SimDisk::new(1).disk(), &config).expect("it starts");
         let service = Service::new(Arc::clone(member.shared()), false);
         Bench { member: Some(member), service }
     }
@@ -216,6 +223,7 @@ fn config() -> Config {
         extensive_metrics: false,
         strict_changes: true,
         progress_interval: Duration::from_secs(600),
+        auto_compaction: None,
         net_threads: 1,
     }
 }

@@ -85,7 +85,7 @@ impl Word for CompactionMode {
 /// `--auto-compaction-retention`: a number of hours or revisions, or a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retention {
-    Number(u32),
+    Number(i64),
     Nanos(i64),
 }
 
