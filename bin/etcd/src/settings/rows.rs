@@ -118,6 +118,16 @@ pub(super) fn is_section(key: &str) -> bool {
     })
 }
 
+/// The names of keys and sections right below a section, or of those that are in none.
+pub(super) fn names_below(section: &str) -> impl Iterator<Item = &'static str> {
+    let keys = ROWS.iter().map(|row| row.key).filter(|key| !key.is_empty());
+    let below = keys.filter_map(move |key| match section {
+        "" => Some(key),
+        _ => key.strip_prefix(section)?.strip_prefix('.'),
+    });
+    below.filter_map(|key| key.split('.').next())
+}
+
 const MEMBER: &str = "Member";
 const CLUSTERING: &str = "Clustering";
 const SECURITY: &str = "Security";

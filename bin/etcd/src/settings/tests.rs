@@ -316,7 +316,8 @@ fn values_in_the_file_are_of_the_kinds_of_etcd() {
         "cors: ''",
         "Name: x",
         "name: a\n---\n}",
-        "initial-cluster-state: new",
+        "initial-cluster-state: ''",
+        "v2-deprecation: foo",
         "listen-metrics-urls: http://127.0.0.1:1,http://127.0.0.1:2",
     ] {
         assert!(file(text).is_ok(), "{text}: {:?}", file(text).err());
@@ -358,6 +359,7 @@ fn values_in_the_file_are_of_the_kinds_of_etcd() {
         ("[]", "cannot unmarshal array"),
         ("foo", "cannot unmarshal string"),
         ("name: \"a", "error converting YAML to JSON: yaml: "),
+        ("initial-cluster-state: foo", "unexpected clusterState \"foo\""),
         ("feature-gates: X=true", "unrecognized feature gate: X"),
     ] {
         let refusal = file_refusal(text);
@@ -382,8 +384,12 @@ fn unknown_keys_are_refused_unless_the_operator_says_otherwise() {
     assert!(refusal.contains("did you mean \"name\"?"), "{refusal}");
     assert!(refusal.contains("ETCD_CONFIG_FILE_IGNORE_UNKNOWN_KEYS=true"), "{refusal}");
     let inner = file_refusal("peer-transport-security: {cert-flie: x}");
-    assert!(inner.contains("did you mean \"peer-transport-security.cert-file\"?"), "{inner}");
-    assert!(!file_refusal("zzzzzz: 1").contains("did you mean"));
+    assert!(inner.contains("did you mean \"cert-file\"?"), "{inner}");
+    let section = file_refusal("peer-transport-securty: {cert-file: x}");
+    assert!(section.contains("did you mean \"peer-transport-security\"?"), "{section}");
+    for far in ["zzzzzz: 1", "peer-transport-security: {foo: 1}"] {
+        assert!(!file_refusal(far).contains("did you mean"));
+    }
     let switch = "ETCD_CONFIG_FILE_IGNORE_UNKNOWN_KEYS";
     for (args, variables) in
         [(&["--config-file-ignore-unknown-keys"][..], &[][..]), (&[], &[(switch, "1")])]

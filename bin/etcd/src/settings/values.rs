@@ -445,6 +445,14 @@ pub(crate) trait Word: Sized {
     /// # Errors
     /// Why the text is none of them.
     fn parse(text: &str) -> Result<Self, String>;
+
+    /// The same for a text of the file, where the reference is less strict with some.
+    ///
+    /// # Errors
+    /// As [`Word::parse`].
+    fn parse_in_file(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
 }
 
 /// One of a few words; another one is a wrong flag.
@@ -471,7 +479,7 @@ impl<W: Word> Setting for Choice<W> {
 
     fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
         let text = string(node)?;
-        *self = Choice { value: W::parse(text).map_err(Unfit::Value)?, text: text.into() };
+        *self = Choice { value: W::parse_in_file(text).map_err(Unfit::Value)?, text: text.into() };
         Ok(())
     }
 
