@@ -1,10 +1,13 @@
 //! Settings: every flag, variable and key of the configuration file is read once, into a typed field.
 //!
 //! ```text
-//! rows          the table: name, help, field, key of the file, what of etcd's is not there yet
-//! values, words the kinds of values: what each takes and refuses
-//! command_line  flags         variables  ETCD_...          file, yaml  --config-file
-//! earlier       what earlier versions of etcd had
+//! rows                  the table: name, help, field, key of the file, what of etcd's is not there yet
+//! values, lists, words  the kinds of values: what each takes and refuses
+//! command_line          flags
+//! variables             ETCD_...
+//! file, yaml            --config-file
+//! earlier               what earlier versions of etcd had
+//! notes                 what the log is told of all this
 //! ```
 //! With a configuration file, flags and variables are looked at for mistakes and then not counted.
 //! A wrong flag ends the program with code 2, anything else that is wrong with code 1, as in etcd.
@@ -12,6 +15,7 @@
 mod command_line;
 mod earlier;
 mod file;
+mod lists;
 mod notes;
 mod rows;
 #[cfg(test)]
@@ -21,20 +25,22 @@ mod variables;
 mod words;
 mod yaml;
 
+pub(crate) use lists::Urls;
 pub(crate) use notes::Note;
 pub(crate) use rows::unsupported;
-pub(crate) use values::{Nanos, Secret, Setting, Unfit, Urls, User};
+pub(crate) use values::{Nanos, Secret, Setting, Unfit, User};
 pub(crate) use words::{ClusterState, LogFormat, LogLevel, LogOutput};
 pub(crate) use yaml::Node;
 
 use crate::gates::FeatureGates;
 use command_line::CommandLine;
+use lists::{Allowed, Unique};
 use server::{AutoCompaction, tls};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-use values::{Allowed, Checked, Choice, Ignored, Unique};
+use values::{Checked, Choice, Ignored};
 use words::{CompactionMode, Fallback, Logger, Retention, TlsVersion, V2Deprecations};
 
 /// Everything that can be set, by what it is about.
