@@ -144,6 +144,7 @@ fn server_config(settings: &Settings) -> Result<server::Config, String> {
         keepalive_min_time: or(member.keepalive_min_time, Duration::ZERO),
         progress_interval: progress_interval.max(PROGRESS_INTERVAL_MIN),
         extensive_metrics: settings.features.has_extensive_metrics(),
+        auto_compaction: settings.features.auto_compaction()?,
         net_threads: threads.min(4),
     })
 }
@@ -341,7 +342,7 @@ fn localhost() -> IpAddr {
 mod tests {
     use super::*;
     use crate::settings::Outcome;
-    use server::Source;
+    use server::{AutoCompaction, Source};
 
     fn config(args: &[&str]) -> Result<Config, String> {
         match settings::read(args.iter().map(Into::into), std::iter::empty()) {
@@ -377,6 +378,19 @@ mod tests {
     }
 
     #[test]
+    fn history_is_kept_for_hours_a_time_or_a_number_of_revisions() {
+        let rule = |args: &[&str]| config(args).unwrap().server.auto_compaction;
+        for off in ["0", "", "0s", "00"] {
+            assert_eq!(rule(&[&format!("--auto-compaction-retention={off}")]), None, "{off}");
+        }
+        let period = |seconds| Some(AutoCompaction::Period(Duration::from_secs(seconds)));
+        assert_eq!(rule(&["--auto-compaction-retention=1"]), period(3600));
+        assert_eq!(rule(&["--auto-compaction-retention=5m"]), period(300));
+        let revisions = ["--auto-compaction-mode=revision", "--auto-compaction-retention=1000"];
+        assert_eq!(rule(&revisions), Some(AutoCompaction::Revisions(1000)));
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         let refused = |args: &[&str], what: &str| {
             let error = config(args).err().unwrap();
@@ -400,6 +414,12 @@ mod tests {
             ["--advertise-client-urls=http://h:1", "--listen-client-urls=http://example.com:1"];
         refused(&both, "expected IP");
         refused(&["--name="], "couldn't find local name \"\"");
+        refused(&["--auto-compaction-mode=foo"], "unknown auto-compaction-mode \"foo\"");
+        refused(&["--auto-compaction-mode="], "undefined auto-compaction-mode");
+        refused(&["--auto-compaction-retention=x"], "error parsing CompactionRetention: time: ");
+        refused(&["--auto-compaction-retention=-1"], "time: missing unit in duration \"-1\"");
+        refused(&["--auto-compaction-retention=-1h"], "negative");
+        refused(&["--auto-compaction-retention=87601"], "longer than ten years");
         refused(&["--max-learners=-1"], "too many learner members");
         refused(&["--discovery-fallback=proxy"], "can't be configured as \"proxy\"");
         refused(&["--tls-min-version=TLS1.1"], "unexpected TLS version \"TLS1.1\"");

@@ -11,6 +11,7 @@
 mod answers;
 mod bootstrap;
 mod cluster;
+mod compactor;
 mod drive;
 mod ids;
 mod mailbox;
@@ -24,6 +25,7 @@ mod waiters;
 mod web;
 
 pub use bootstrap::{Begun, Plan, Remotes, Source, begin};
+pub use compactor::AutoCompaction;
 pub use member::{Config, Member, StartError};
 pub use net::{Listener, Server as NetServer};
 pub use tls;

@@ -4,6 +4,7 @@ use crate::Begun;
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
 use crate::cluster::{Inbound, Later, PeerHandler, Roster, hand_over, run_monitor};
+use crate::compactor::{self, AutoCompaction};
 use crate::drive::{
     ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogDesk, Pace, Timing, Waiter, run_core,
     run_hub,
@@ -89,6 +90,8 @@ pub struct Config {
     pub strict_changes: bool,
     /// Whether durations of calls are recorded.
     pub extensive_metrics: bool,
+    /// What the leader compacts of itself.
+    pub auto_compaction: Option<AutoCompaction>,
     /// Threads that serve connections.
     pub net_threads: usize,
 }
@@ -132,6 +135,7 @@ pub struct Member {
     streams: Option<Handle>,
     transport: Option<Arc<Transport>>,
     monitor: Mailbox<()>,
+    compactor: Mailbox<()>,
     failure: Arc<Promise<Fault>>,
     /// Whether it began without data.
     pub is_new: bool,
@@ -156,11 +160,12 @@ impl Member {
             streams: None,
             transport: None,
             monitor: Mailbox::new(),
+            compactor: Mailbox::new(),
             failure,
             is_new: parts.is_new,
         };
         member.start_replica(parts, config)?;
-        member.start_helpers()?;
+        member.start_helpers(config.auto_compaction)?;
         Ok(member)
     }
 
@@ -207,7 +212,7 @@ impl Member {
     }
 
     /// The threads that work for others.
-    fn start_helpers(&mut self) -> Result<(), StartError> {
+    fn start_helpers(&mut self, compaction: Option<AutoCompaction>) -> Result<(), StartError> {
         let jobs = self.shared.file_jobs.clone();
         self.spawn("file", move || run_jobs(&jobs))?;
         let shared = Arc::clone(&self.shared);
@@ -220,6 +225,10 @@ impl Member {
                 let jobs = jobs.clone();
                 self.spawn(name, move || run_jobs(&jobs))?;
             }
+        }
+        if let Some(rule) = compaction {
+            let (shared, stop) = (Arc::clone(&self.shared), self.compactor.clone());
+            self.spawn("compactor", move || compactor::run(&shared, rule, &stop))?;
         }
         let (shared, stop) = (Arc::clone(&self.shared), self.monitor.clone());
         self.spawn("monitor", move || run_monitor(&shared, &stop))
@@ -420,6 +429,7 @@ impl Member {
             transport.stop();
         }
         self.monitor.close();
+        self.compactor.close();
         shared.core.close();
         shared.apply.close();
         shared.hub.close();

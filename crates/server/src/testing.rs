@@ -127,20 +127,22 @@ impl Stream {
 impl Bench {
     /// A new member, started and maybe not leading yet.
     pub(crate) fn start() -> Bench {
-        Bench::start_with(&config())
+        Bench::start_with(|_| {})
     }
 
     /// One of two members, the other of which never comes: nobody leads.
     pub(crate) fn start_without_company() -> Bench {
-        let mut config = config();
-        let both =
-            InitialCluster::parse("m=http://h:1,n=http://h:2", "t").expect("it is a cluster");
-        config.replica.beginning = replica::Beginning::New(both);
-        Bench::start_with(&config)
+        Bench::start_with(|config| {
+            let both = InitialCluster::parse("m=http://h:1,n=http://h:2", "t");
+            config.replica.beginning = replica::Beginning::New(both.expect("it is a cluster"));
+        })
     }
 
-    fn start_with(config: &Config) -> Bench {
-        let member = Member::start(SimDisk::new(1).disk(), config).expect("it starts");
+    /// A new member, with a configuration that is changed before.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Bench {
+        let mut config = config();
+        change(&mut config);
+        let member = Member::start(SimDisk::new(1).disk(), &config).expect("it starts");
         let service = Service::new(Arc::clone(member.shared()), false);
         Bench { member: Some(member), service }
     }
@@ -253,6 +255,7 @@ fn config() -> Config {
         extensive_metrics: false,
         strict_changes: true,
         progress_interval: Duration::from_secs(600),
+        auto_compaction: None,
         net_threads: 1,
     }
 }

@@ -8,7 +8,7 @@
 use super::command_line::UNKNOWN_KEYS;
 use super::earlier;
 use super::notes::Note;
-use super::rows::{self, ROWS, Row};
+use super::rows::{self, Row};
 use super::values::Unfit;
 use super::yaml::{self, Node};
 use super::{Settings, rows::variable_of};
@@ -106,15 +106,15 @@ impl Reader {
 }
 
 fn unknown(key: &str) -> String {
-    let likeness = |known: &str| strsim::jaro_winkler(known, &key.to_ascii_lowercase());
-    let known = ROWS.iter().map(|row| row.key).filter(|known| !known.is_empty());
-    let nearest = known.max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    let hint = match nearest.filter(|nearest| likeness(nearest) >= LIKENESS_MIN) {
-        Some(nearest) => format!("; did you mean {nearest:?}?"),
-        None => String::new(),
-    };
+    let (above, name) = key.rsplit_once('.').map_or(("", key), |(above, name)| (above, name));
+    let name = name.to_ascii_lowercase();
+    let likeness = |known: &str| strsim::jaro_winkler(known, &name);
+    let nearest = rows::names_below(above)
+        .filter(|known| likeness(known) >= LIKENESS_MIN)
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    let hint = nearest.map_or(String::new(), |nearest| format!(" (did you mean {nearest:?}?)"));
     format!(
-        "unknown key {key:?} in the configuration file{hint} Unknown keys are passed over with \
+        "unknown key {key:?} in the configuration file{hint}; unknown keys are passed over with \
          --{UNKNOWN_KEYS} or {}=true",
         variable_of(UNKNOWN_KEYS)
     )

@@ -1,10 +1,13 @@
 //! Settings: every flag, variable and key of the configuration file is read once, into a typed field.
 //!
 //! ```text
-//! rows          the table: name, help, field, key of the file, what of etcd's is not there yet
-//! values, words the kinds of values: what each takes and refuses
-//! command_line  flags         variables  ETCD_...          file, yaml  --config-file
-//! earlier       what earlier versions of etcd had
+//! rows                  the table: name, help, field, key of the file, what of etcd's is not there yet
+//! values, lists, words  the kinds of values: what each takes and refuses
+//! command_line          flags
+//! variables             ETCD_...
+//! file, yaml            --config-file
+//! earlier               what earlier versions of etcd had
+//! notes                 what the log is told of all this
 //! ```
 //! With a configuration file, flags and variables are looked at for mistakes and then not counted.
 //! A wrong flag ends the program with code 2, anything else that is wrong with code 1, as in etcd.
@@ -12,6 +15,7 @@
 mod command_line;
 mod earlier;
 mod file;
+mod lists;
 mod notes;
 mod rows;
 #[cfg(test)]
@@ -21,19 +25,22 @@ mod variables;
 mod words;
 mod yaml;
 
+pub(crate) use lists::Urls;
 pub(crate) use notes::Note;
 pub(crate) use rows::unsupported;
-pub(crate) use values::{Nanos, Secret, Setting, Unfit, Urls, User};
+pub(crate) use values::{Nanos, Secret, Setting, Unfit, User};
 pub(crate) use words::{ClusterState, LogFormat, LogLevel, LogOutput};
 pub(crate) use yaml::Node;
 
 use crate::gates::FeatureGates;
 use command_line::CommandLine;
-use server::tls;
+use lists::{Allowed, Unique};
+use server::{AutoCompaction, tls};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use values::{Allowed, Checked, Choice, Ignored, Unique};
+use std::time::Duration;
+use values::{Checked, Choice, Ignored};
 use words::{CompactionMode, Fallback, Logger, Retention, TlsVersion, V2Deprecations};
 
 /// Everything that can be set, by what it is about.
@@ -293,12 +300,46 @@ pub(crate) struct Features {
     pub(crate) metrics: String,
     pub(crate) watch_progress_notify_interval: Nanos,
     pub(crate) gates: FeatureGates,
+    pub(crate) compaction_mode: Checked<CompactionMode>,
+    pub(crate) compaction_retention: Checked<Retention>,
 }
 
 impl Features {
     /// Whether durations of calls are recorded. Any other word is the same as `basic`.
     pub(crate) fn has_extensive_metrics(&self) -> bool {
         self.metrics == "extensive"
+    }
+
+    /// What the leader compacts of itself.
+    ///
+    /// # Errors
+    /// Words that are none, and times that are too long or negative.
+    pub(crate) fn auto_compaction(&self) -> Result<Option<AutoCompaction>, String> {
+        let mode = self.compaction_mode.get()?;
+        let retention = self.compaction_retention.get()?;
+        if retention.is_off() {
+            return Ok(None);
+        }
+        let found = match (mode, retention) {
+            (CompactionMode::Revision, Retention::Number(count) | Retention::Nanos(count)) => {
+                (count > 0).then_some(AutoCompaction::Revisions(count))
+            }
+            (CompactionMode::Periodic, Retention::Number(hours)) => hours
+                .checked_mul(3600)
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(|seconds| AutoCompaction::Period(Duration::from_secs(seconds))),
+            (CompactionMode::Periodic, Retention::Nanos(nanos)) => {
+                Nanos(nanos).positive().map(AutoCompaction::Period)
+            }
+        };
+        let is_bounded = |rule: &AutoCompaction| match rule {
+            AutoCompaction::Period(period) => *period <= AutoCompaction::PERIOD_MAX,
+            AutoCompaction::Revisions(_) => true,
+        };
+        found.filter(is_bounded).map(Some).ok_or_else(|| {
+            let text = self.compaction_retention.show();
+            format!("--auto-compaction-retention={text} is negative, or longer than ten years")
+        })
     }
 }
 
@@ -308,6 +349,8 @@ impl Default for Features {
             metrics: "basic".into(),
             watch_progress_notify_interval: Nanos(0),
             gates: FeatureGates::default(),
+            compaction_mode: Checked::new("periodic"),
+            compaction_retention: Checked::new("0"),
         }
     }
 }
@@ -324,8 +367,6 @@ pub(crate) struct Absent {
     enable_grpc_gateway: bool,
     raft_read_timeout: Nanos,
     raft_write_timeout: Nanos,
-    compaction_mode: Checked<CompactionMode>,
-    compaction_retention: Checked<Retention>,
     v2_deprecation: Choice<V2Deprecations>,
     cors: Allowed,
     host_whitelist: Allowed,
@@ -365,8 +406,6 @@ impl Default for Absent {
             enable_grpc_gateway: true,
             raft_read_timeout: Nanos::seconds(5),
             raft_write_timeout: Nanos::seconds(5),
-            compaction_mode: Checked::new("periodic"),
-            compaction_retention: Checked::new("0"),
             v2_deprecation: Choice::new("write-only"),
             cors: Allowed::anyone(true),
             host_whitelist: Allowed::anyone(false),
@@ -403,8 +442,6 @@ impl Absent {
     /// # Errors
     /// What is wrong with values that ask for nothing here; in the words of the reference.
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.compaction_mode.get()?;
-        self.compaction_retention.get()?;
         if self.compact_hash_check_time <= Nanos(0) {
             let time = self.compact_hash_check_time;
             return Err(format!("--compact-hash-check-time must be >0 (set to {time})"));

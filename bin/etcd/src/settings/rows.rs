@@ -118,6 +118,16 @@ pub(super) fn is_section(key: &str) -> bool {
     })
 }
 
+/// The names of keys and sections right below a section, or of those that are in none.
+pub(super) fn names_below(section: &str) -> impl Iterator<Item = &'static str> {
+    let keys = ROWS.iter().map(|row| row.key).filter(|key| !key.is_empty());
+    let below = keys.filter_map(move |key| match section {
+        "" => Some(key),
+        _ => key.strip_prefix(section)?.strip_prefix('.'),
+    });
+    below.filter_map(|key| key.split('.').next())
+}
+
 const MEMBER: &str = "Member";
 const CLUSTERING: &str = "Clustering";
 const SECURITY: &str = "Security";
@@ -129,6 +139,7 @@ const ABSENT: &str = "Not in this version, and refused where they ask for someth
 
 const GATEWAY: &str =
     "the JSON gateway is not in this version: --enable-grpc-gateway has no effect";
+const PPROF: &str = "profiles of Go are not in this version: --enable-pprof has no effect";
 const MAX_SNAPSHOTS: &str =
     "--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.";
 const V2_DEPRECATION: &str = "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default \
@@ -216,6 +227,8 @@ pub(super) static ROWS: &[Row] = &[
     row(FEATURES, "metrics", "'extensive' adds durations of calls.", |s| &mut s.features.metrics),
     row(FEATURES, "watch-progress-notify-interval", "How often watchers hear of progress; 0 means 10m.", |s| &mut s.features.watch_progress_notify_interval),
     row(FEATURES, "feature-gates", "Features to switch, Name=true,...; LeaseCheckpoint is one that is off.", |s| &mut s.features.gates),
+    row(FEATURES, "auto-compaction-mode", "'periodic' or 'revision': what auto-compaction-retention counts.", |s| &mut s.features.compaction_mode),
+    row(FEATURES, "auto-compaction-retention", "History that is kept: hours, or a duration, or a number of revisions; 0 keeps all.", |s| &mut s.features.compaction_retention),
     row(UNSAFE, "force-new-cluster", "Drop every other member and go on alone: what only they have is lost.", |s| &mut s.member.force_new_cluster),
     row(UNSAFE, "unsafe-no-fsync", "Never sync: a crash loses acknowledged writes.", |s| &mut s.member.unsafe_no_fsync),
 
@@ -227,15 +240,13 @@ pub(super) static ROWS: &[Row] = &[
     row(ABSENT, "enable-grpc-gateway", "Taken either way.", |s| &mut s.absent.enable_grpc_gateway).warns_if(GATEWAY, |a| a.enable_grpc_gateway),
     row(ABSENT, "raft-read-timeout", "Up to 5s it is 5s.", |s| &mut s.absent.raft_read_timeout).key("").absent("longer timeouts between members", |a| a.raft_read_timeout > PEER_TIMEOUT),
     row(ABSENT, "raft-write-timeout", "Up to 5s it is 5s.", |s| &mut s.absent.raft_write_timeout).key("").absent("longer timeouts between members", |a| a.raft_write_timeout > PEER_TIMEOUT),
-    row(ABSENT, "auto-compaction-mode", "'periodic' or 'revision'; see auto-compaction-retention.", |s| &mut s.absent.compaction_mode),
-    row(ABSENT, "auto-compaction-retention", "", |s| &mut s.absent.compaction_retention).absent("auto-compaction", |a| a.compaction_retention.get().is_ok_and(|it| !it.is_off())),
     row(ABSENT, "v2-deprecation", "Every stage of etcd's is taken.", |s| &mut s.absent.v2_deprecation).warns(V2_DEPRECATION),
     row(ABSENT, "cors", "", |s| &mut s.absent.cors).absent("rules for origins", |a| !a.cors.is_anyone()),
     row(ABSENT, "host-whitelist", "", |s| &mut s.absent.host_whitelist).absent("rules for host names", |a| !a.host_whitelist.is_anyone()),
     row(ABSENT, "auth-token", "'simple' and '' ask for nothing.", |s| &mut s.absent.auth_token).absent("authentication", |a| !matches!(a.auth_token.as_str(), "" | "simple")),
     row(ABSENT, "bcrypt-cost", "", |s| &mut s.absent.bcrypt_cost).absent("authentication", |a| matches!(a.bcrypt_cost, 4..=9 | 11..=31)),
     row(ABSENT, "auth-token-ttl", "", |s| &mut s.absent.auth_token_ttl).absent("authentication", |a| a.auth_token_ttl != 300),
-    row(ABSENT, "enable-pprof", "", |s| &mut s.absent.enable_pprof).absent("profiles over HTTP", |a| a.enable_pprof),
+    row(ABSENT, "enable-pprof", "Taken either way.", |s| &mut s.absent.enable_pprof).warns_if(PPROF, |a| a.enable_pprof),
     row(ABSENT, "enable-log-rotation", "", |s| &mut s.absent.enable_log_rotation).absent("rotation of logs", |a| a.enable_log_rotation),
     row(ABSENT, "log-rotation-config-json", "Without enable-log-rotation it asks for nothing.", |s| &mut s.absent.log_rotation_config),
     row(ABSENT, "warning-apply-duration", "", |s| &mut s.absent.warning_apply).absent("warnings of slow requests", |a| a.warning_apply != WARNING_APPLY),

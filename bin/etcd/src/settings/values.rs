@@ -20,7 +20,7 @@ pub(crate) enum Unfit {
 }
 
 impl Unfit {
-    fn kind(node: &Node, wanted: &'static str) -> Unfit {
+    pub(super) fn kind(node: &Node, wanted: &'static str) -> Unfit {
         Unfit::Kind { found: node.kind().into(), wanted }
     }
 }
@@ -48,11 +48,11 @@ pub(crate) trait Setting {
     }
 }
 
-fn utf8(text: &OsStr) -> Result<&str, String> {
+pub(super) fn utf8(text: &OsStr) -> Result<&str, String> {
     text.to_str().ok_or_else(|| "not UTF-8".into())
 }
 
-fn string(node: &Node) -> Result<&str, Unfit> {
+pub(super) fn string(node: &Node) -> Result<&str, Unfit> {
     match node {
         Node::Text(text) => Ok(text),
         node => Err(Unfit::kind(node, "string")),
@@ -312,139 +312,19 @@ impl Setting for User {
     }
 }
 
-/// `a,b,...` as a flag, a list in the file. An empty text is a list of one empty item.
-impl Setting for Vec<String> {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        *self = utf8(text)?.split(',').map(str::to_owned).collect();
-        Ok(())
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        let Node::List(items) = node else {
-            return Err(Unfit::kind(node, "[]string"));
-        };
-        let items = items.iter().filter(|item| **item != Node::Null);
-        *self = items.map(|item| string(item).map(str::to_owned)).collect::<Result<_, _>>()?;
-        Ok(())
-    }
-
-    fn show(&self) -> String {
-        self.join(",")
-    }
-}
-
-/// The same, where each counts once and flags put them in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unique(pub(crate) Vec<String>);
-
-impl Setting for Unique {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        self.0.set_text(text)?;
-        self.0.sort();
-        self.0.dedup();
-        Ok(())
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        self.0.set_node(node)
-    }
-
-    fn show(&self) -> String {
-        self.0.show()
-    }
-}
-
-/// URLs, `a,b,...`, also in the file. An empty list leaves what was there.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Urls {
-    /// As they were written.
-    pub(crate) list: String,
-    /// Whether a flag or a variable said so.
-    pub(crate) is_given: bool,
-}
-
-impl Urls {
-    pub(crate) fn new(list: &str) -> Urls {
-        Urls { list: list.into(), is_given: false }
-    }
-
-    fn read(&mut self, list: &str) -> Result<(), String> {
-        if !list.is_empty() {
-            crate::config::urls(list)?;
-            self.list = list.to_owned();
-        }
-        Ok(())
-    }
-}
-
-impl Setting for Urls {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        self.read(utf8(text)?)?;
-        self.is_given = true;
-        Ok(())
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        self.read(string(node)?).map_err(Unfit::Value)
-    }
-
-    fn show(&self) -> String {
-        self.list.clone()
-    }
-}
-
-/// Who may ask, `a,b,...`, also in the file; `*` and, in the file, nothing mean anyone.
-#[derive(Clone, Debug)]
-pub(crate) struct Allowed {
-    pub(crate) list: Vec<String>,
-    /// Whether each is `*` or a URL.
-    are_urls: bool,
-}
-
-impl Allowed {
-    pub(crate) fn anyone(are_urls: bool) -> Allowed {
-        Allowed { list: vec!["*".into()], are_urls }
-    }
-
-    /// Whether nobody is kept out.
-    pub(crate) fn is_anyone(&self) -> bool {
-        self.list.iter().all(|item| item.is_empty() || item == "*")
-    }
-
-    fn read(&mut self, text: &str) -> Result<(), String> {
-        if self.are_urls && text != "*" {
-            let found = crate::config::urls(text)?;
-            if found.is_empty() {
-                return Err(format!("URL scheme must be http, https, unix, or unixs: {text}"));
-            }
-        }
-        self.list = text.split(',').map(str::to_owned).collect();
-        Ok(())
-    }
-}
-
-impl Setting for Allowed {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        self.read(utf8(text)?)
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        match string(node)? {
-            "" => Ok(()),
-            text => self.read(text).map_err(Unfit::Value),
-        }
-    }
-
-    fn show(&self) -> String {
-        self.list.join(",")
-    }
-}
-
 /// What is one of a few words.
 pub(crate) trait Word: Sized {
     /// # Errors
     /// Why the text is none of them.
     fn parse(text: &str) -> Result<Self, String>;
+
+    /// The same for a text of the file, where the reference is less strict with some.
+    ///
+    /// # Errors
+    /// As [`Word::parse`].
+    fn parse_in_file(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
 }
 
 /// One of a few words; another one is a wrong flag.
@@ -471,7 +351,7 @@ impl<W: Word> Setting for Choice<W> {
 
     fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
         let text = string(node)?;
-        *self = Choice { value: W::parse(text).map_err(Unfit::Value)?, text: text.into() };
+        *self = Choice { value: W::parse_in_file(text).map_err(Unfit::Value)?, text: text.into() };
         Ok(())
     }
 
@@ -614,26 +494,9 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_lists_are_told_apart() {
+    fn texts_are_no_numbers() {
         assert_eq!(take(String::new(), Node::Integer(5)).unwrap_err(), "number for string");
-        assert_eq!(take(Vec::new(), text("a")).unwrap_err(), "string for []string");
-        assert_eq!(
-            take(Vec::new(), Node::List(vec![text("b"), Node::Null, text("a")])).as_deref(),
-            Ok("b,a")
-        );
-        assert_eq!(
-            take(Vec::new(), Node::List(vec![Node::Integer(1)])).unwrap_err(),
-            "number for string"
-        );
-        assert_eq!(read(Unique::default(), "b,a,b").as_deref(), Ok("a,b"));
-        let mut empty = Vec::new();
-        set(&mut empty, "").unwrap();
-        assert_eq!(empty, [""]);
-        let anyone = || Allowed::anyone(true);
-        assert_eq!(read(anyone(), "*").as_deref(), Ok("*"));
-        assert!(read(anyone(), "").is_err() && read(anyone(), "x").is_err());
-        assert_eq!(take(anyone(), text("")).as_deref(), Ok("*"));
-        assert!(!Allowed { list: vec!["a".into()], are_urls: false }.is_anyone());
+        assert_eq!(take(String::new(), text("5")).as_deref(), Ok("5"));
     }
 
     #[cfg(unix)]
@@ -647,6 +510,5 @@ mod tests {
         assert_eq!(String::new().set_text(bytes).unwrap_err(), "not UTF-8");
         assert_eq!(0_u64.set_text(bytes).unwrap_err(), "parse error");
         assert_eq!(true.set_text(bytes).unwrap_err(), "parse error");
-        assert!(Urls::default().set_text(bytes).is_err());
     }
 }

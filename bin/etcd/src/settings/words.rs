@@ -21,6 +21,12 @@ impl Word for ClusterState {
             _ => Err("invalid value".into()),
         }
     }
+
+    fn parse_in_file(text: &str) -> Result<ClusterState, String> {
+        let text = if text.is_empty() { "new" } else { text };
+        let unexpected = |_| format!("unexpected clusterState {}", cli::go::quote(text.as_bytes()));
+        ClusterState::parse(text).map_err(unexpected)
+    }
 }
 
 /// `--discovery-fallback`, of which one word only is left.
@@ -51,6 +57,10 @@ impl Word for V2Deprecations {
             Some(stage) => Err(format!("invalid value {}", cli::go::quote(stage.as_bytes()))),
             None => Ok(V2Deprecations),
         }
+    }
+
+    fn parse_in_file(_: &str) -> Result<V2Deprecations, String> {
+        Ok(V2Deprecations)
     }
 }
 
@@ -85,7 +95,7 @@ impl Word for CompactionMode {
 /// `--auto-compaction-retention`: a number of hours or revisions, or a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retention {
-    Number(u32),
+    Number(i64),
     Nanos(i64),
 }
 
