@@ -97,10 +97,10 @@ func (h *headers) streams() {
 		answers int
 	}{
 		{create("k", 0), 1},
+		{&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}, 1},
 		{create("k00", 2), 2},
 		{create("k", 1), 2},
 		{create("k", -1), 1},
-		{&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}, 1},
 		{&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: 0}}}, 1},
 	} {
 		if err := watch.Send(step.ask); err != nil {
@@ -108,6 +108,9 @@ func (h *headers) streams() {
 		}
 		for range step.answers {
 			resp, err := watch.Recv()
+			if err != nil {
+				h.t.Errorf("%v: %v; so far %s", step.ask, err, strings.Join(h.lines[len(h.lines)-6:], "\n"))
+			}
 			h.line(fmt.Sprintf("Watch %T (%d events)", step.ask.RequestUnion, len(resp.GetEvents())), resp.GetHeader(), err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +35,7 @@ func TestReadsOverAChangeOfTheLeaderAsEtcd(t *testing.T) {
 		c := newCluster(t, bins(t, kinds)).start()
 		for _, leaderless := range []bool{false, true} {
 			leader := c.leader()
-			conn, web := c.dial(leader).ActiveConnection(), leader.web()
+			conn := c.dial(leader).ActiveConnection()
 			followers := c.others(leader)
 			signal := func(sig syscall.Signal) {
 				for _, n := range followers {
@@ -49,19 +48,18 @@ func TestReadsOverAChangeOfTheLeaderAsEtcd(t *testing.T) {
 			ask := func() {
 				answers <- conn.Invoke(ctx(t), kvService+"Range", &pb.RangeRequest{Key: []byte("k")}, &pb.RangeResponse{})
 			}
+			begun := time.Now()
 			signal(syscall.SIGSTOP)
 			if !leaderless {
 				go ask()
 			}
 			poll(t, 20*time.Second, func() error {
-				resp, err := web.Get(leader.client + "/health")
-				if err != nil {
+				out := &pb.StatusResponse{}
+				if err := conn.Invoke(short(t), maintenance+"Status", &pb.StatusRequest{}, out); err != nil {
 					return err
 				}
-				defer resp.Body.Close()
-				text, _ := io.ReadAll(resp.Body)
-				if !strings.Contains(string(text), "RAFT NO LEADER") {
-					return fmt.Errorf("the member says %s", text)
+				if out.Leader != 0 {
+					return fmt.Errorf("%x leads", out.Leader)
 				}
 				return nil
 			})
@@ -75,6 +73,7 @@ func TestReadsOverAChangeOfTheLeaderAsEtcd(t *testing.T) {
 			}
 			signal(syscall.SIGCONT)
 			err := <-answers
+			t.Logf("%s: answered after %v", kinds, time.Since(begun))
 			said[i] = append(said[i], fmt.Sprintf("leaderless %v: %v: %s", leaderless, status.Code(err), status.Convert(err).Message()))
 			// The next one is served.
 			poll(t, 20*time.Second, func() error {

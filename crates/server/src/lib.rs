@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! rpc, web        what clients ask, in their shape; knows gRPC codes and JSON
-//! drive           the threads: core, log, apply, commit, watch, and a pool for long reads
+//! drive           the threads: core, log, apply, commit, watch
 //! shared          what handlers see of the member without asking a thread
 //! ```
+//! Three pools work for handlers, each with a named number of threads: one for what is short, which is what a
+//! read does that the cluster has confirmed; one for what takes its time, large ranges and streams by
+//! turns; one for what reads the whole database. Nothing in them waits: what waits is a state.
+//!
 //! A proposal leaves a waiter behind, goes to the core thread, through the log thread, and comes
 //! back on the apply thread, which answers the waiter.
 

@@ -27,11 +27,15 @@ pub(crate) fn range_stream(request: &pb::RangeRequest) -> Result<(), Error> {
     if !ordered_by_key {
         return Err(Error::StreamSorted);
     }
-    let filtered = request.min_mod_revision != 0
+    if has_filters(request) { Err(Error::StreamFiltered) } else { Ok(()) }
+}
+
+/// Whether a range asks for some of its keys only, by their revisions.
+pub(crate) fn has_filters(request: &pb::RangeRequest) -> bool {
+    request.min_mod_revision != 0
         || request.max_mod_revision != 0
         || request.min_create_revision != 0
-        || request.max_create_revision != 0;
-    if filtered { Err(Error::StreamFiltered) } else { Ok(()) }
+        || request.max_create_revision != 0
 }
 
 /// A put needs a key, and must not give what it asks to be kept.

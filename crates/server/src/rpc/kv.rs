@@ -13,11 +13,14 @@ use net::rpc::{Responder, StreamHandler, StreamSender};
 use prost::Message;
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use proto::etcdserverpb::request_op::Request as Op;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Ranges of at most this many keys are read on the thread that brought them.
+/// Ranges of at most this many keys are read on the thread that brought them, if that is all they
+/// look at.
 const SHORT_RANGE_KEYS: i64 = 256;
 /// The first piece of a streamed range has this many keys.
 const FIRST_CHUNK_KEYS: i64 = 10;
@@ -51,7 +54,7 @@ fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
     let may_go_at_once = if request.range_end.is_empty() {
         !shared.answers.are_overfull()
     } else {
-        (1..=SHORT_RANGE_KEYS).contains(&request.limit) && !shared.answers.are_full()
+        is_short(&request) && !shared.answers.are_full()
     };
     if may_go_at_once {
         Shared::answer_in_pieces(reply, read(shared, &request));
@@ -59,6 +62,36 @@ fn serve(shared: &Arc<Shared>, request: pb::RangeRequest, reply: Responder) {
         let inner = Arc::clone(shared);
         read_in_turn(shared, reply, move || read(&inner, &request));
     }
+}
+
+/// Whether a range looks at few keys, however many there are: the first ones in the order of the index, all
+/// of which are wanted, at the revision for which it knows how many there are.
+fn is_short(request: &pb::RangeRequest) -> bool {
+    let in_key_order = request.sort_target == SortTarget::Key as i32
+        && request.sort_order != SortOrder::Descend as i32;
+    (1..=SHORT_RANGE_KEYS).contains(&request.limit)
+        && in_key_order
+        && request.revision == 0
+        && !check::has_filters(request)
+}
+
+/// Whether a transaction that only reads looks at single keys alone.
+fn is_short_txn(request: &pb::TxnRequest) -> bool {
+    let is_one = |op: &pb::RequestOp| match &op.request {
+        Some(Op::RequestRange(range)) => range.range_end.is_empty(),
+        _ => false,
+    };
+    request.compare.iter().all(|compare| compare.range_end.is_empty())
+        && request.success.iter().chain(&request.failure).all(is_one)
+}
+
+/// Reads at once, or when there is room for a large answer.
+fn serve_txn(shared: &Arc<Shared>, request: pb::TxnRequest, reply: Responder) {
+    if is_short_txn(&request) && !shared.answers.are_full() {
+        return Shared::answer_in_pieces(reply, read_txn(shared, &request));
+    }
+    let inner = Arc::clone(shared);
+    read_in_turn(shared, reply, move || read_txn(&inner, &request));
 }
 
 /// Reads on a thread that may take its time, when there is room for a large answer.
@@ -133,13 +166,12 @@ pub(super) fn txn(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
         shared.propose(Kind::Txn, body, Waiter::Client(reply));
         return Ok(());
     }
-    let inner = Arc::clone(shared);
     if apply::is_serializable(&request) || shared.may_read() {
-        read_in_turn(shared, reply, move || read_txn(&inner, &request));
+        serve_txn(shared, request, reply);
     } else {
-        let turn = Arc::clone(shared);
+        let inner = Arc::clone(shared);
         shared.linearizable(move |confirmed| match confirmed {
-            Ok(()) => read_in_turn(&turn, reply, move || read_txn(&inner, &request)),
+            Ok(()) => serve_txn(&inner, request, reply),
             Err(error) => reply.fail(error),
         });
     }
@@ -286,5 +318,45 @@ impl Producer for RangePieces {
         self.options.limit = self.options.limit.min(self.left.max(1));
         self.done = is_last;
         Ok(Some(self.encode(result, is_last, count)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_ranges_look_at_few_keys() {
+        let short = pb::RangeRequest { limit: 256, ..Default::default() };
+        assert!(is_short(&short));
+        let descending = SortOrder::Descend as i32;
+        for long in [
+            pb::RangeRequest { limit: 0, ..short.clone() },
+            pb::RangeRequest { limit: 257, ..short.clone() },
+            pb::RangeRequest { revision: 2, ..short.clone() },
+            pb::RangeRequest { sort_order: descending, ..short.clone() },
+            pb::RangeRequest { sort_target: SortTarget::Value as i32, ..short.clone() },
+            pb::RangeRequest { min_mod_revision: 5, ..short.clone() },
+            pb::RangeRequest { max_create_revision: 5, ..short },
+        ] {
+            assert!(!is_short(&long), "{long:?}");
+        }
+    }
+
+    #[test]
+    fn short_transactions_look_at_single_keys() {
+        let read = |range_end: &'static str| pb::RequestOp {
+            request: Some(Op::RequestRange(pb::RangeRequest {
+                range_end: range_end.into(),
+                ..Default::default()
+            })),
+        };
+        let txn = |ops| pb::TxnRequest { success: ops, ..Default::default() };
+        assert!(is_short_txn(&txn(vec![read(""), read("")])));
+        assert!(!is_short_txn(&txn(vec![read(""), read("z")])));
+        let nested = pb::RequestOp { request: Some(Op::RequestTxn(txn(vec![read("")]))) };
+        assert!(!is_short_txn(&txn(vec![nested])));
+        let compare = pb::Compare { range_end: "z".into(), ..Default::default() };
+        assert!(!is_short_txn(&pb::TxnRequest { compare: vec![compare], ..Default::default() }));
     }
 }

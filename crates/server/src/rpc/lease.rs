@@ -331,6 +331,29 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_lead_does_not_say_how_long_a_lease_lives() {
+        let bench = Bench::start_without_company();
+        let (tell, told) = std::sync::mpsc::channel();
+        let request = pb::LeaseTimeToLiveRequest { id: 7, keys: false };
+        let then = Box::new(move |found: Result<pb::LeaseTimeToLiveResponse, Error>| {
+            tell.send(found.map(|found| found.ttl)).unwrap();
+        });
+        time_to_live_here(bench.shared(), request, then);
+        assert_eq!(told.recv().unwrap(), Err(Error::LeaderChanged));
+    }
+
+    #[test]
+    fn a_lease_has_less_left_than_it_was_granted() {
+        let bench = Bench::start();
+        bench.until_it_leads();
+        grant(&bench, 7, 90);
+        let request = pb::LeaseTimeToLiveRequest { id: 7, keys: true };
+        let found: pb::LeaseTimeToLiveResponse =
+            bench.call("/etcdserverpb.Lease/LeaseTimeToLive", &request);
+        assert_eq!((found.ttl, found.granted_ttl), (89, 90));
+    }
+
+    #[test]
     fn who_does_not_read_answers_is_cut_off() {
         let bench = Bench::start();
         bench.until_it_leads();

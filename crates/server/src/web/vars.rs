@@ -84,29 +84,46 @@ fn memory() -> Value {
     memory
 }
 
-/// A command line as anyone may see it: without the values of flags that name a secret, and
-/// without the passwords in URLs.
+/// A command line as anyone may see it: without the values of flags that name a secret, without the
+/// passwords that follow users' names, and without those in URLs.
 fn without_secrets(arguments: Vec<String>) -> Vec<String> {
-    let mut follows_secret = false;
+    // What hides the value of a flag that stands before it.
+    let mut hide: Option<fn(&str) -> String> = None;
     let shown = arguments.into_iter().map(|argument| {
-        if std::mem::take(&mut follows_secret) {
-            return HIDDEN.to_owned();
+        if let Some(hide) = hide.take() {
+            return hide(&argument);
         }
         let (name, value) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (argument.as_str(), None),
         };
-        let lower = name.to_ascii_lowercase();
-        let is_secret = name.starts_with('-') && SECRETS.iter().any(|word| lower.contains(word));
+        let hides = hiding(name);
         match value {
-            Some(_) if is_secret => format!("{name}={HIDDEN}"),
-            _ => {
-                follows_secret = is_secret;
+            Some(value) => format!("{name}={}", hides.unwrap_or(without_passwords)(value)),
+            None => {
+                hide = hides;
                 without_passwords(&argument)
             }
         }
     });
     shown.collect()
+}
+
+/// How the value of a flag is hidden, if it has to be.
+fn hiding(flag: &str) -> Option<fn(&str) -> String> {
+    let name = flag.to_ascii_lowercase();
+    if !name.starts_with('-') {
+        None
+    } else if SECRETS.iter().any(|word| name.contains(word)) {
+        Some(|_| HIDDEN.to_owned())
+    } else if name.ends_with("user") {
+        Some(|value| match value.split_once(':') {
+            Some((user, _)) => format!("{user}:{HIDDEN}"),
+            None => value.to_owned(),
+        })
+    } else {
+        None
+    }
 }
 
 /// Hides what stands between the colon and the `@` of every `scheme://user:password@host`.
@@ -147,6 +164,10 @@ mod tests {
         assert_eq!(
             shown(&["etcd", "--discovery-endpoints=http://u:p:q@a:1,https://b:2/x:y@z,http://c@d"]),
             ["etcd", "--discovery-endpoints=http://u:xxxxx@a:1,https://b:2/x:y@z,http://c@d"]
+        );
+        assert_eq!(
+            shown(&["etcd", "--discovery-user=u:p:q", "--discovery-user", "u:p", "--user=u"]),
+            ["etcd", "--discovery-user=u:xxxxx", "--discovery-user", "u:xxxxx", "--user=u"]
         );
         assert_eq!(shown(&["etcd", "--password"]), ["etcd", "--password"]);
     }
