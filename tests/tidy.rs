@@ -31,7 +31,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("etcd", &["address", "cli", "client", "proto", "server"]),
     ("cli", &["address"]),
     ("etcdctl", &["address", "cli", "client", "proto"]),
-    ("etcdutl", &["address", "backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"]),
+    (
+        "etcdutl",
+        &["address", "backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"],
+    ),
     ("sim", &["proto", "replica"]),
     ("tests", &[]),
 ];

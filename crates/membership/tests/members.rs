@@ -50,6 +50,29 @@ fn one_learner_at_a_time_unless_told_otherwise() {
     apply(&mut backend, &mut members, &change(ConfChangeType::ConfChangeAddNode, 5)).unwrap();
 }
 
+/// What any member of a cluster may have applied, every one must, so Go's rules of today do not decide.
+#[test]
+fn urls_of_earlier_rules_are_applied() {
+    for (url, result) in [
+        ("HTTP://a:1", Ok(())),
+        ("unix:a", Ok(())),
+        ("http://a:b:1", Ok(())),
+        ("http://[1.2.3.4]:1", Ok(())),
+        ("a:1", Err(Refusal::Malformed)),
+        ("http://", Err(Refusal::Malformed)),
+        ("", Err(Refusal::Malformed)),
+    ] {
+        let mut backend = open();
+        let mut members = Members::load(&backend.reader().view()).unwrap();
+        apply(&mut backend, &mut members, &change(ConfChangeType::ConfChangeAddNode, 1)).unwrap();
+        let mut update = change(ConfChangeType::ConfChangeUpdateNode, 1);
+        let context = serde_json::json!({ "id": 1, "peerURLs": [url] });
+        update.context = Some(context.to_string().into());
+        assert_eq!(apply(&mut backend, &mut members, &update), result, "{url}");
+        assert!(Members::load(&backend.reader().view()).is_ok());
+    }
+}
+
 #[test]
 fn a_member_that_cannot_be_read_is_a_fault() {
     for (table, key, value) in [
