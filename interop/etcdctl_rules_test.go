@@ -340,3 +340,27 @@ func TestEtcdctlReplacesNoDevice(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// TestEtcdutlMigrateNamesVersions compares what both etcdutls log of a migration.
+func TestEtcdutlMigrateNamesVersions(t *testing.T) {
+	dir := t.TempDir()
+	p := freePorts(t)
+	s := start(t, tool(t, "etcd"), filepath.Join(dir, "d"), p)
+	awaitVersion(t, s)
+	s.client.Close()
+	s.stop()
+	place := regexp.MustCompile(`^\S+\t(\w+)\t(\S+\.go:\d+\t)?`)
+	for _, target := range []string{"3.7", "3.6", "3.8", "3.8 --force", "3.5 --force", "3.4"} {
+		last := map[string]string{}
+		for i, bin := range []string{tool(t, "etcdutl"), filepath.Join(filepath.Dir(oursCtl(t)), "etcdutl")} {
+			copied := filepath.Join(dir, fmt.Sprintf("%s-%d", strings.ReplaceAll(target, " ", ""), i))
+			run(t, "cp", "-a", filepath.Join(dir, "d"), copied)
+			said, _ := exec.Command(bin, append([]string{"migrate", "--data-dir=" + copied, "--target-version"}, strings.Fields(target)...)...).CombinedOutput()
+			lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+			last[bin] = place.ReplaceAllString(lines[len(lines)-1], "$1\t")
+		}
+		if want, got := last[tool(t, "etcdutl")], last[filepath.Join(filepath.Dir(oursCtl(t)), "etcdutl")]; want != got {
+			t.Errorf("%s\n theirs: %q\n ours:   %q", target, want, got)
+		}
+	}
+}

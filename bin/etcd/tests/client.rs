@@ -99,7 +99,7 @@ impl Proxy {
                     let mut far = TcpStream::connect(target).await.unwrap();
                     tokio::select! {
                         biased;
-                        _ = stops.wait_for(|is_stopped| *is_stopped) => {
+                        () = stopped(&mut stops) => {
                             let _ = cuts.changed().await;
                         }
                         _ = copy_bidirectional(&mut near, &mut far) => {}
@@ -220,6 +220,12 @@ async fn a_lease_lives_over_broken_connections_and_its_end_is_told() {
     assert_eq!(keep_alive.next().await.unwrap(), None);
     let error = client.keep_alive_once(granted.id, limit()).await.unwrap_err();
     assert_eq!(error.to_string(), "etcdserver: requested lease not found");
+}
+
+async fn stopped(stops: &mut watch::Receiver<bool>) {
+    if stops.wait_for(|is_stopped| *is_stopped).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// How long a call may take beside an endpoint that is of no use.

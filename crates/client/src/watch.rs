@@ -221,6 +221,12 @@ impl Watch {
                 Ok(stream) => stream,
                 // Nobody is there yet, and there is no hurry.
                 Err(Error::Unreachable { .. }) if deadline == Deadline::NONE => continue,
+                Err(Error::Status(status))
+                    if deadline == Deadline::NONE && !ends_watch(&status) =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let first = std::mem::take(&mut stream.first);

@@ -189,7 +189,7 @@ impl Service<'_> {
         );
         let prefix = self.at.members_prefix();
         while found.registered.0.len() < found.size {
-            let mut watch = self.client.watch(
+            let watch = self.client.watch(
                 WatchCreateRequest {
                     key: prefix.clone().into(),
                     range_end: prefix_end(prefix.as_bytes()).into(),
@@ -197,14 +197,17 @@ impl Service<'_> {
                     ..WatchCreateRequest::default()
                 },
                 false,
+                Deadline::NONE,
             );
-            while found.registered.0.len() < found.size
-                && let Some(answer) = watch.next().await
-            {
-                let events = answer.response.events.iter();
-                events.filter_map(|event| event.kv.as_ref()).for_each(|kv| {
-                    found.registered.add(kv);
-                });
+            if let Ok(mut watch) = watch.await {
+                while found.registered.0.len() < found.size
+                    && let Some(answer) = watch.next().await
+                {
+                    let events = answer.response.events.iter();
+                    events.filter_map(|event| event.kv.as_ref()).for_each(|kv| {
+                        found.registered.add(kv);
+                    });
+                }
             }
             if found.registered.0.len() < found.size {
                 // The watch was refused, as after a compaction: everything is read again.
