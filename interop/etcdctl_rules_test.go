@@ -26,7 +26,7 @@ var ctlRules = []step{
 	"mem", "snap", "member bogus --bogus", "member --bogus", "member -z", "endpoint --cluster=maybe",
 	"help", "help get", "help member", "help member add", "help member bogus", "help bogus", "member help",
 	"-h", "--help", "get -h", "get --help", "get a --help", "--help get", "-h get", "member -h", "member add -h", "--help member list",
-	"gett", "gte", "del-x", "snapshott", "watvh", "txnn", "nonsense", "d", "ge", "mo " + quick, "wat", "co",
+	"gett", "gte", "del-x", "snapshott", "watvh", "txnn", "nonsense", "d", "ge", "mo " + quick, "wat",
 	"-- get a", "get -- a " + quick, "get -- " + quick, "get -- a -w json " + quick, "--bogus", "--bogus get", "-z",
 	// Flags stand anywhere.
 	quick + " get a", "get " + quick + " a", "get a " + quick, "get a --command-timeout 300ms", "-w json get a " + quick,

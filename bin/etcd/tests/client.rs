@@ -325,9 +325,9 @@ async fn a_put_is_sent_once_even_to_a_member_that_has_stopped() {
     client.call(get("k"), limit()).await.unwrap();
     proxy.stop();
     client.set_endpoints([proxy.endpoint.clone(), member.endpoint.clone()]).unwrap();
-    let deadline = Deadline::after(Duration::from_millis(400));
     let mut unknown = 0;
     for number in 0..4 {
+        let deadline = Deadline::after(SOON);
         match client.call(put("once", &number.to_string()), deadline).await {
             Ok(_) => {}
             Err(error) => {
