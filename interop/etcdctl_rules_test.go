@@ -26,7 +26,7 @@ var ctlRules = []step{
 	"mem", "snap", "member bogus --bogus", "member --bogus", "member -z", "endpoint --cluster=maybe",
 	"help", "help get", "help member", "help member add", "help member bogus", "help bogus", "member help",
 	"-h", "--help", "get -h", "get --help", "get a --help", "--help get", "-h get", "member -h", "member add -h", "--help member list",
-	"gett", "gte", "del-x", "snapshott", "watvh", "txnn", "nonsense", "d", "ge", "mo " + quick, "wat", "co",
+	"gett", "gte", "del-x", "snapshott", "watvh", "txnn", "nonsense", "d", "ge", "mo " + quick, "wat",
 	"-- get a", "get -- a " + quick, "get -- " + quick, "get -- a -w json " + quick, "--bogus", "--bogus get", "-z",
 	// Flags stand anywhere.
 	quick + " get a", "get " + quick + " a", "get a " + quick, "get a --command-timeout 300ms", "-w json get a " + quick,
@@ -338,5 +338,29 @@ func TestEtcdctlReplacesNoDevice(t *testing.T) {
 	left, _ := filepath.Glob(filepath.Join(dir, "*.part"))
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestEtcdutlMigrateNamesVersions compares what both etcdutls log of a migration.
+func TestEtcdutlMigrateNamesVersions(t *testing.T) {
+	dir := t.TempDir()
+	p := freePorts(t)
+	s := start(t, tool(t, "etcd"), filepath.Join(dir, "d"), p)
+	awaitVersion(t, s)
+	s.client.Close()
+	s.stop()
+	place := regexp.MustCompile(`^\S+\t(\w+)\t(\S+\.go:\d+\t)?`)
+	for _, target := range []string{"3.7", "3.6", "3.8", "3.8 --force", "3.5 --force", "3.4"} {
+		last := map[string]string{}
+		for i, bin := range []string{tool(t, "etcdutl"), filepath.Join(filepath.Dir(oursCtl(t)), "etcdutl")} {
+			copied := filepath.Join(dir, fmt.Sprintf("%s-%d", strings.ReplaceAll(target, " ", ""), i))
+			run(t, "cp", "-a", filepath.Join(dir, "d"), copied)
+			said, _ := exec.Command(bin, append([]string{"migrate", "--data-dir=" + copied, "--target-version"}, strings.Fields(target)...)...).CombinedOutput()
+			lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+			last[bin] = place.ReplaceAllString(lines[len(lines)-1], "$1\t")
+		}
+		if want, got := last[tool(t, "etcdutl")], last[filepath.Join(filepath.Dir(oursCtl(t)), "etcdutl")]; want != got {
+			t.Errorf("%s\n theirs: %q\n ours:   %q", target, want, got)
+		}
 	}
 }

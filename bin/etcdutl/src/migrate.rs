@@ -63,7 +63,7 @@ pub(crate) fn run(
         Refused::because(why)
     })?;
     if current == target {
-        log::info("storage version up-to-date", &version_field("storage-version", current));
+        log::info("storage version up-to-date", &version_field(current));
         return Ok(());
     }
     let log = log_version::lowest(&RealDisk, &files::wal_dir(data_dir)).map_err(|why| {
@@ -84,7 +84,9 @@ fn change(
     let mut txn = backend.begin_maintenance();
     match migrate(&view, &mut txn, log, target) {
         Ok(()) => {
-            log::info("updated storage version", &version_field("new-storage-version", target));
+            // This line says all of it, as the reference's does; the others leave the patch out.
+            let fields = [("new-storage-version", json!(target.to_string()))];
+            log::info("updated storage version", &fields);
         }
         Err(why) if !force => return Err(Refused::because(why)),
         Err(why) => {
@@ -95,7 +97,7 @@ fn change(
                 log::line(Level::Warn, "forcefully cleared storage version", &[]);
             } else {
                 let text = "forcefully set storage version";
-                log::line(Level::Warn, text, &version_field("storage-version", target));
+                log::line(Level::Warn, text, &version_field(target));
             }
         }
     }
@@ -103,8 +105,8 @@ fn change(
     Ok(())
 }
 
-fn version_field(name: &str, version: Version) -> [(&str, Value); 1] {
-    [(name, json!(short(version)))]
+fn version_field(version: Version) -> [(&'static str, Value); 1] {
+    [("storage-version", json!(short(version)))]
 }
 
 #[cfg(test)]

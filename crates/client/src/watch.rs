@@ -99,6 +99,10 @@ impl WatchAnswer {
             () if response.compact_revision != 0 => Some(COMPACTED.into()),
             () if !response.canceled => None,
             () if response.cancel_reason.is_empty() => Some(FUTURE.into()),
+            // A refused creation says so in a whole error's words already.
+            () if response.cancel_reason.starts_with("rpc error: ") => {
+                Some(response.cancel_reason.clone())
+            }
             () => {
                 let status = Status::failed_precondition(response.cancel_reason.clone());
                 Some(Error::from(status).to_string())
@@ -221,6 +225,12 @@ impl Watch {
                 Ok(stream) => stream,
                 // Nobody is there yet, and there is no hurry.
                 Err(Error::Unreachable { .. }) if deadline == Deadline::NONE => continue,
+                Err(Error::Status(status))
+                    if deadline == Deadline::NONE && !ends_watch(&status) =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let first = std::mem::take(&mut stream.first);
