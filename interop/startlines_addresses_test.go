@@ -32,6 +32,8 @@ func addressLines(testing.TB) []startLine {
 		add := func(every int, line startLine) {
 			if !strings.Contains(form(""), "{") {
 				line.alone = []string{}
+				// Whoever has to look up a name that does not exist waits.
+				line.waits = strings.Contains(strings.Join(append(line.args, line.config), " "), "initial-")
 			}
 			if chosen(n, every) {
 				line.name += " " + form("P")

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,9 +72,18 @@ func (s *scene) copyTree(from, to string) {
 		if entry.IsDir() {
 			return os.MkdirAll(target, 0o700)
 		}
-		text, err := os.ReadFile(path)
-		return errors.Join(err, os.WriteFile(target, text, 0o600))
+		return copySparse(path, target)
 	}))
+}
+
+// copySparse copies a file without the zeros at its end, which a log has many of.
+func copySparse(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	err = os.WriteFile(to, bytes.TrimRight(text, "\x00"), 0o600)
+	return errors.Join(err, os.Truncate(to, int64(len(text))))
 }
 
 // newest is the last of the files with an ending.
@@ -89,7 +99,10 @@ func (s *scene) newest(dir, ending string) string {
 // change rewrites a file.
 func (s *scene) change(path string, how func([]byte) []byte) {
 	text, err := os.ReadFile(path)
-	s.need(errors.Join(err, os.WriteFile(path, how(text), 0o600)))
+	s.need(err)
+	text = how(text)
+	err = os.WriteFile(path, bytes.TrimRight(text, "\x00"), 0o600)
+	s.need(errors.Join(err, os.Truncate(path, int64(len(text)))))
 }
 
 // keys notes what can be read.
@@ -293,8 +306,7 @@ func dataLines(t testing.TB) []startLine {
 }
 
 func (s *scene) copyFile(from, to string) {
-	text, err := os.ReadFile(from)
-	s.need(errors.Join(err, os.WriteFile(to, text, 0o600)))
+	s.need(copySparse(from, to))
 }
 
 // snapDB is the name of the database that belongs to the newest snapshot.

@@ -29,7 +29,7 @@ const (
 	// readyLimit is how long a server may take that is expected to get ready or end.
 	readyLimit = 20 * time.Second
 	// waitLimit is after which one waits that is expected to.
-	waitLimit = 1500 * time.Millisecond
+	waitLimit = 2500 * time.Millisecond
 	// endLimit is how long a server may take to end.
 	endLimit = 10 * time.Second
 )
@@ -52,13 +52,15 @@ func newPlace(root string) *place {
 
 func (p *place) remove() { _ = os.RemoveAll(filepath.Dir(p.dir)) }
 
-func (p *place) run(bin, reference string, line *startLine) (out started) {
+// run starts a server by a line and tells what became of it. One that is not ready within the limit
+// waits.
+func (p *place) run(bin, reference string, line *startLine, limit time.Duration) (out started) {
 	for _, dir := range []string{p.dir, p.logs} {
 		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
 			return started{ends: err.Error()}
 		}
 	}
-	s := &scene{place: p, line: line, bin: bin, reference: reference, facts: started{}}
+	s := &scene{place: p, line: line, bin: bin, reference: reference, facts: started{}, limit: limit}
 	defer s.clear()
 	defer func() {
 		if failed, isFault := recover().(sceneFault); isFault {
@@ -76,6 +78,7 @@ type scene struct {
 	line           *startLine
 	bin, reference string
 	facts          started
+	limit          time.Duration
 	cmd            *exec.Cmd
 	// ended is closed when the server is gone.
 	ended chan struct{}
@@ -127,10 +130,10 @@ func (s *scene) play() {
 		s.line.before(s)
 	}
 	s.start()
-	state := s.await(waitLimit, readyLimit)
+	state := s.await(s.limit)
 	if state == waiting && s.line.whileWaiting != nil {
 		s.line.whileWaiting(s)
-		state = s.await(readyLimit, readyLimit)
+		state = s.await(readyLimit)
 	}
 	s.facts[ends] = state
 	if state == runs {
@@ -253,10 +256,7 @@ func (s *scene) output() string {
 }
 
 // await waits until a server is ready, or gone, or has waited for long enough.
-func (s *scene) await(wait, limit time.Duration) string {
-	if s.line.waits {
-		limit = wait
-	}
+func (s *scene) await(limit time.Duration) string {
 	ready := []byte("ready to serve client requests")
 	for begun, n := time.Now(), 1; time.Since(begun) < limit; n++ {
 		select {

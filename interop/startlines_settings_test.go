@@ -63,6 +63,7 @@ func settingLines(t testing.TB) []startLine {
 	add("max-txn-ops", "1e1", txnOps, byFile)
 	for _, value := range []string{"1000", "0", "0x400"} {
 		add("max-request-bytes", value, requestBytes, byFlag)
+		lines[len(lines)-1].waits = value == "0"
 	}
 	add("max-request-bytes", "1e3", requestBytes, byFile)
 	for _, value := range []string{"65536", "-1", "0", "0x10000"} {

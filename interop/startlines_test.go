@@ -200,8 +200,12 @@ func (b *differenceBook) compare(root string, pair [2]string, line *startLine) [
 	place := newPlace(root)
 	defer place.remove()
 	var made [2]started
+	limit := readyLimit
 	for n, bin := range pair {
-		made[n] = place.run(bin, pair[0], line)
+		if line.waits || n > 0 && made[0][ends] == waiting {
+			limit = waitLimit
+		}
+		made[n] = place.run(bin, pair[0], line, limit)
 	}
 	return b.compareOutcomes(line, made[0], made[1])
 }

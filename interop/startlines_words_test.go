@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"syscall"
 )
 
 // sentence is one line that a server printed.
@@ -53,8 +54,10 @@ func reason(text string) string {
 			return one.msg
 		}
 	}
-	if len(all) > 0 {
-		return all[0].whole
+	for _, one := range all {
+		if one.level == "" {
+			return one.whole
+		}
 	}
 	return ""
 }
@@ -72,20 +75,43 @@ func meaning(text string) string {
 // compareWords looks for the reason of the reference in all that ours says.
 func (b *differenceBook) compareWords(line *startLine, etcd, ours string) []difference {
 	phrase, text := meaning(reason(etcd)), meaning(ours)
-	if strings.Contains(text, phrase) {
+	if strings.Contains(text, phrase) || saysErrno(phrase, text) {
 		return nil
 	}
 	for n, same := range sameMeaning {
-		if regexp.MustCompile(same.etcd).MatchString(phrase) && regexp.MustCompile(same.ours).MatchString(text) {
-			b.mutex.Lock()
-			defer b.mutex.Unlock()
-			b.meant[n] = true
-			return nil
+		pattern := regexp.MustCompile(same.etcd)
+		found := pattern.FindStringSubmatchIndex(phrase)
+		if found == nil || !strings.Contains(text, string(pattern.ExpandString(nil, same.ours, phrase, found))) {
+			continue
 		}
+		b.mutex.Lock()
+		defer b.mutex.Unlock()
+		b.meant[n] = true
+		return nil
 	}
 	return []difference{{line, said, reason(etcd), reason(ours)}}
 }
 
-// sameMeaning lists expressions for sentences that say the same in other words, in small letters and
-// without quotes.
-var sameMeaning = []struct{ etcd, ours string }{}
+// saysErrno tells whether a reason ends with an error of the system that the other side names too. What
+// was tried when it came is named by each side in its way.
+func saysErrno(phrase, text string) bool {
+	for number := syscall.Errno(1); number < 134; number++ {
+		if words := ": " + meaning(number.Error()); strings.HasSuffix(phrase, words) && strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameMeaning lists sentences that say the same in other words, in small letters and without quotes: an
+// expression for etcd's, and ours with what this one found.
+var sameMeaning = []struct{ etcd, ours string }{
+	// Types and fields are called by their names in Go there, and by those in the file here.
+	{`cannot unmarshal (\w+(?: [^ ]+)?) into go struct field \w+\.\w+\.([^ ]+) of type`, `cannot unmarshal $1 into $2 of type`},
+	{`cannot unmarshal (\w+) into go value of type embed.configyaml`, `cannot unmarshal $1 into the file of type`},
+	{`error converting yaml to json: json: unsupported value: \+inf`, `cannot unmarshal number inf into`},
+	// Each reader of YAML describes a wrong place in its own words.
+	{`error converting yaml to json: yaml: `, `error converting yaml to json: yaml: `},
+	// etcd's has a bracket too many, and does not say which variable.
+	{`conflicting environment variable is shadowed by corresponding command-line flag`, ` is shadowed by corresponding command-line flag`},
+}
