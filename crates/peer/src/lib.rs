@@ -40,8 +40,8 @@ mod transport;
 mod urls;
 
 pub use ask::{Page, Question, ask_and_wait};
-pub use config::{Config, Limits};
-pub use handler::{Handler, Note, Overloaded, Route};
+pub use config::{Config, Limits, MIN_CLUSTER_VERSION};
+pub use handler::{Ground, Handler, Intake, Note, Overloaded, Refused, Rejection, Route};
 pub use status::PeerStats;
 pub use transport::Transport;
 pub use urls::UrlError;

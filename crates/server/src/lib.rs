@@ -16,6 +16,7 @@ mod ids;
 mod mailbox;
 mod member;
 mod metrics;
+mod publish;
 mod rpc;
 mod shared;
 #[cfg(test)]

@@ -124,7 +124,14 @@ impl Stream {
 impl Bench {
     /// A new member, started and maybe not leading yet.
     pub(crate) fn start() -> Bench {
-        let member = Member::start(SimDisk::new(1).disk(), &config()).expect("it starts");
+        Bench::with(|_| {})
+    }
+
+    /// The same, configured otherwise.
+    pub(crate) fn with(adjust: impl FnOnce(&mut Config)) -> Bench {
+        let mut config = config();
+        adjust(&mut config);
+        let member = Member::start(SimDisk::new(1).disk(), &config, || false).expect("it starts");
         let service = Service::new(Arc::clone(member.shared()), false);
         Bench { member: Some(member), service }
     }

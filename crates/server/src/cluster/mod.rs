@@ -9,6 +9,7 @@ mod monitor;
 mod network;
 mod peer_log;
 mod reads;
+mod repeats;
 mod roster;
 mod versions;
 
@@ -19,6 +20,7 @@ pub(crate) use lateness::Lateness;
 pub(crate) use led_streams::LedStreams;
 pub(crate) use monitor::{own_version, run as run_monitor};
 pub(crate) use network::{Inbound, PeerHandler};
+pub(crate) use peer_log::PeerLog;
 pub(crate) use reads::{Read, Reads};
 pub(crate) use roster::Roster;
 pub(crate) use versions::{downgrade_target, is_version, minor_of};
