@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Listen};
 use crate::secure::InForce;
-use server::{Listener, Member, Plan, VERSION, disk};
+use server::{Listener, Member, Plan, StartError, VERSION, disk};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::error::Error;
@@ -48,7 +48,12 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         tls: &peer_tls.settings,
     };
     let begun = server::begin(&*disk, &mut server.replica, &plan)?;
-    let mut member = Member::start(disk, &server)?;
+    let stops = || stop.load(Ordering::Relaxed);
+    let mut member = match Member::start(disk, &server, stops) {
+        // Another process still had the data.
+        Err(StartError::Stopped) => return Ok(()),
+        started => started?,
+    };
     let (member_id, cluster_id) = member.ids();
     tracing::info!(
         local_member_id = %format!("{member_id:x}"),
@@ -66,7 +71,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
             tracing::info!(address = %listen.url, "serving metrics");
         }
     }
-    if let Err(error) = member.publish(&server, || stop.load(Ordering::Relaxed)) {
+    if let Err(error) = member.publish(&server, stops) {
         if member.is_removed() {
             member.stop(GRACE);
             return Err("the member has been permanently removed from the cluster".into());

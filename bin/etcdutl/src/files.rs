@@ -1,7 +1,6 @@
 //! Where a member keeps its files, and opening those that others may have open.
 
 use cli::go;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -90,13 +89,13 @@ pub(crate) trait MayBeLocked {
 
 impl MayBeLocked for bolt::Error {
     fn is_locked(&self) -> bool {
-        matches!(self, bolt::Error::Io { source, .. } if source.kind() == ErrorKind::WouldBlock)
+        self.is_in_use()
     }
 }
 
 impl MayBeLocked for backend::Fault {
     fn is_locked(&self) -> bool {
-        matches!(self, backend::Fault::Bolt(error) if error.is_locked())
+        self.is_in_use()
     }
 }
 

@@ -77,10 +77,7 @@ impl Backend {
         defrag::remove_left_overs(&*disk, path)?;
         create_tables(&db)?;
         let committed = Arc::new(db.begin_read());
-        let applied = EntryId {
-            term: number(&committed, TERM)?,
-            index: number(&committed, CONSISTENT_INDEX)?,
-        };
+        let applied = applied(&committed)?;
         let last = last_revision(&committed)?;
         let active = Arc::new(SharedLayer::new(Layer::new(applied)));
         let view = View::new(committed, Upper { after: last, layer: Arc::clone(&active) });
@@ -272,6 +269,14 @@ impl Reader {
         self.newest.read().clone()
     }
 
+    /// The last entry whose effects the file holds.
+    ///
+    /// # Errors
+    /// It is written there as no sound member writes it.
+    pub fn applied(&self) -> Result<EntryId, Fault> {
+        applied(&self.newest.read().committed())
+    }
+
     /// The last committed state, to be copied as a whole.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.newest.read().committed())
@@ -292,6 +297,10 @@ fn create_tables(db: &Db) -> Result<(), Fault> {
     }
     txn.commit()?;
     Ok(())
+}
+
+fn applied(committed: &bolt::ReadTxn) -> Result<EntryId, Fault> {
+    Ok(EntryId { term: number(committed, TERM)?, index: number(committed, CONSISTENT_INDEX)? })
 }
 
 /// A number of the meta table; 0 where it is not there.

@@ -28,3 +28,10 @@ pub enum Fault {
         what: String,
     },
 }
+
+impl Fault {
+    /// Whether another process has the file.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Fault::Bolt(error) if error.is_in_use())
+    }
+}

@@ -61,3 +61,10 @@ pub enum Error {
     #[error("bucket not found")]
     BucketNotFound,
 }
+
+impl Error {
+    /// Whether another process has the file.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+}

@@ -16,20 +16,51 @@
 use bytes::Bytes;
 use net::http::{HeaderMap, HttpRequest, HttpResponder, HttpResponse, StatusCode};
 use parking_lot::Mutex;
-use peer::{Config, Handler, Note, Overloaded, Transport};
+use peer::{Config, Handler, Intake, Note, Overloaded, Transport};
 use prost::Message as _;
 use proto::raftpb::Message;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufRead, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-#[derive(Default)]
 struct Echo {
     removed: Mutex<HashSet<u64>>,
+    /// Where databases go.
+    snap_dir: PathBuf,
+}
+
+/// A database saved under its index, without a look into it.
+struct Saved {
+    file: File,
+    temporary: PathBuf,
+    named: PathBuf,
+}
+
+/// The file that a database of this message has at last.
+fn named(dir: &Path, message: &Message) -> PathBuf {
+    let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+    dir.join(format!("{:016x}.snap.db", metadata.map_or(0, |metadata| metadata.index())))
+}
+
+impl Intake for Saved {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.named)
+    }
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        // It has another name, or is not wanted.
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 fn say(line: &str) {
@@ -55,7 +86,14 @@ impl Handler for Echo {
         say(&format!("done {id:x} {ok}"));
     }
 
-    fn snapshot_received(&self, message: Message, database: PathBuf) -> Result<(), Overloaded> {
+    fn take_database(&self, message: &Message) -> io::Result<Box<dyn Intake>> {
+        let named = named(&self.snap_dir, message);
+        let temporary = named.with_extension("tmp");
+        Ok(Box::new(Saved { file: File::create(&temporary)?, temporary, named }))
+    }
+
+    fn snapshot_received(&self, message: Message) -> Result<(), Overloaded> {
+        let database = named(&self.snap_dir, &message);
         say(&format!("snapshot {} {}", hex(&message.encode_to_vec()), database.display()));
         Ok(())
     }
@@ -135,10 +173,10 @@ fn main() {
     };
     let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut config = Config::new(id(member), id(cluster), PathBuf::from(snap_dir));
+    let mut config = Config::new(id(member), id(cluster));
     config.local_urls = vec![format!("http://{address}")];
     config.limits.probe_interval = Duration::from_millis(200);
-    let echo = Arc::new(Echo::default());
+    let echo = Arc::new(Echo { removed: Mutex::default(), snap_dir: PathBuf::from(snap_dir) });
     let handler: Arc<dyn Handler> = Arc::<Echo>::clone(&echo);
     let transport = Transport::start(config, vec![listener.into()], handler, None).unwrap();
     say(&format!("listening {address}"));

@@ -13,7 +13,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tls::Connector;
@@ -66,7 +65,7 @@ pub fn ask_and_wait(question: &Question, connector: &Connector) -> Result<Page, 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let connector = connector.clone();
-    let dialer = Dialer::new(&Config { connector, ..Config::new(0, 0, PathBuf::new()) });
+    let dialer = Dialer::new(&Config { connector, ..Config::new(0, 0) });
     runtime.block_on(ask(&dialer, &Idle::default(), question))
 }
 

@@ -53,6 +53,16 @@ pub(crate) enum Unread {
     Broken,
 }
 
+impl Unread {
+    pub(crate) fn why(&self) -> &'static str {
+        match self {
+            Unread::TooLong => "it is too long",
+            Unread::Busy => "too many bodies are being read",
+            Unread::Broken => "unexpected EOF",
+        }
+    }
+}
+
 /// All of a request's body, of up to `max` bytes, for as long as the [`Hold`] lives.
 pub(crate) async fn request(
     mut body: Incoming,

@@ -1,8 +1,10 @@
 //! Who this member is, and what may be how large or take how long.
 
-use std::path::PathBuf;
 use std::time::Duration;
 use tls::Connector;
+
+/// The oldest version that members of today speak with.
+pub const MIN_CLUSTER_VERSION: &str = "3.0.0";
 
 /// What a transport is started with.
 #[derive(Clone, Debug)]
@@ -17,8 +19,6 @@ pub struct Config {
     pub min_cluster_version: String,
     /// Where other members find this one; sent along so that strangers can answer.
     pub local_urls: Vec<String>,
-    /// Where databases that come in are saved.
-    pub snap_dir: PathBuf,
     /// How long a follower waits for its leader; a dial may take a second more.
     pub election_timeout: Duration,
     /// Who this member is to those it dials by https, and whom of them it believes.
@@ -31,14 +31,13 @@ pub struct Config {
 
 impl Config {
     /// A member of [`proto::VERSION`] with etcd's limits, that believes whom the system believes.
-    pub fn new(member_id: u64, cluster_id: u64, snap_dir: PathBuf) -> Config {
+    pub fn new(member_id: u64, cluster_id: u64) -> Config {
         Config {
             member_id,
             cluster_id,
             server_version: proto::VERSION.to_owned(),
-            min_cluster_version: "3.0.0".to_owned(),
+            min_cluster_version: MIN_CLUSTER_VERSION.to_owned(),
             local_urls: Vec::new(),
-            snap_dir,
             election_timeout: Duration::from_secs(1),
             connector: Connector::usual(),
             threads: 1,

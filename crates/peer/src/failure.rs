@@ -1,8 +1,9 @@
 //! Why something asked of a peer failed.
 
 use crate::codec::CodecError;
-use crate::headers::{CLUSTER_ID_MISMATCH, INCOMPATIBLE_VERSION};
-use http::StatusCode;
+use crate::handler::Rejection;
+use crate::headers::{CLUSTER_ID, CLUSTER_ID_MISMATCH, INCOMPATIBLE_VERSION};
+use http::{HeaderMap, StatusCode};
 use std::io;
 
 /// Why something asked of a peer failed.
@@ -30,14 +31,22 @@ pub(crate) enum Failure {
     #[error("the member has been permanently removed from the cluster")]
     Removed,
     /// The peer does not know this member.
-    #[error("the peer does not know this member")]
-    Unknown,
+    #[error("peer {peer:x} failed to find local node {own:x}")]
+    Unknown {
+        /// The peer.
+        peer: u64,
+        /// This member.
+        own: u64,
+    },
     /// Versions do not fit.
     #[error("{INCOMPATIBLE_VERSION}")]
     IncompatibleVersion,
     /// Another cluster.
     #[error("{CLUSTER_ID_MISMATCH}")]
-    ClusterIdMismatch,
+    ClusterIdMismatch {
+        /// The peer's, in its own writing.
+        remote: String,
+    },
     /// Any other answer.
     #[error("unexpected http status {status}: {text:?}")]
     Status { status: StatusCode, text: String },
@@ -60,15 +69,32 @@ fn cause(error: &hyper::Error) -> String {
 
 impl Failure {
     /// What an answer with status 412 means.
-    pub(crate) fn of_precondition(text: &str) -> Failure {
+    pub(crate) fn of_precondition(headers: &HeaderMap, text: &str) -> Failure {
         match text.trim_end_matches('\n') {
             INCOMPATIBLE_VERSION => Failure::IncompatibleVersion,
-            CLUSTER_ID_MISMATCH => Failure::ClusterIdMismatch,
+            CLUSTER_ID_MISMATCH => {
+                let remote = headers.get(CLUSTER_ID).and_then(|value| value.to_str().ok());
+                Failure::ClusterIdMismatch { remote: remote.unwrap_or_default().to_owned() }
+            }
             _ => Failure::of_status(StatusCode::PRECONDITION_FAILED, text),
         }
     }
 
     pub(crate) fn of_status(status: StatusCode, text: &str) -> Failure {
         Failure::Status { status, text: text.trim_end().to_owned() }
+    }
+
+    /// What the peer refuses, rather than the way to it.
+    pub(crate) fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Failure::IncompatibleVersion | Failure::Unsupported => Some(Rejection::Version),
+            Failure::ClusterIdMismatch { remote } => {
+                Some(Rejection::Cluster { remote: remote.clone() })
+            }
+            Failure::Unknown { .. } => Some(Rejection::Unknown),
+            Failure::Removed => Some(Rejection::Removed),
+            Failure::Status { .. } => Some(Rejection::Other),
+            _ => None,
+        }
     }
 }

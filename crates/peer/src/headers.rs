@@ -10,6 +10,7 @@
 //! ```
 
 use crate::config::Config;
+use crate::handler::{Ground, Refused};
 use http::header::HOST;
 use http::request::Builder;
 use http::{HeaderMap, HeaderValue, Method, Request};
@@ -120,19 +121,32 @@ impl Identity {
     /// Whether the sender is of this cluster and of a version that fits.
     ///
     /// # Errors
-    /// The text to refuse it with.
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), &'static str> {
+    /// Why it is refused.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Ground> {
         let server = of(headers, SERVER_VERSION);
         let min_cluster = of(headers, MIN_CLUSTER_VERSION);
         let fits = server.is_some_and(|version| version >= self.min_cluster_version)
             && min_cluster.is_some_and(|version| version <= self.version);
         if !fits {
-            return Err(INCOMPATIBLE_VERSION);
+            return Err(Ground::Version);
         }
         match headers.get(CLUSTER_ID) == Some(&self.cluster_id) {
             true => Ok(()),
-            false => Err(CLUSTER_ID_MISMATCH),
+            false => Err(Ground::Cluster),
         }
+    }
+
+    /// Why the versions do not fit, in the words of etcd.
+    pub(crate) fn misfit(&self, headers: &HeaderMap) -> String {
+        let text = |name: &str| {
+            headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
+        let is_old =
+            of(headers, SERVER_VERSION).is_none_or(|version| version < self.min_cluster_version);
+        let side = if is_old { "remote" } else { "local" };
+        let local = self.server_version.to_str().unwrap_or_default();
+        let (from, version) = (text(FROM), text(SERVER_VERSION));
+        format!("{side} version is too low: remote[{from}]={version}, local={local}")
     }
 
     /// Whether an answer says that the peer is too old for streams. Newer ones have them.
@@ -145,6 +159,25 @@ impl Identity {
     pub(crate) fn is_meant(&self, headers: &HeaderMap) -> bool {
         headers.get(RAFT_TO) == Some(&self.member_id)
     }
+}
+
+/// A refused request, as its sender describes itself in its headers.
+pub(crate) fn refused<'a>(headers: &'a HeaderMap, ground: Ground, detail: &'a str) -> Refused<'a> {
+    let text =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Refused {
+        ground,
+        from: sender(headers).unwrap_or(0),
+        version: text(SERVER_VERSION),
+        min_cluster_version: text(MIN_CLUSTER_VERSION),
+        cluster_id: text(CLUSTER_ID),
+        detail,
+    }
+}
+
+/// Whom a stream is meant for, as the request has it.
+pub(crate) fn meant(headers: &HeaderMap) -> &str {
+    headers.get(RAFT_TO).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// Who sent a request, if it says so.
@@ -171,10 +204,9 @@ fn hex(id: u64) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     fn identity() -> Identity {
-        Identity::new(&Config::new(0xa, 0xc, PathBuf::new())).unwrap()
+        Identity::new(&Config::new(0xa, 0xc)).unwrap()
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -199,11 +231,11 @@ mod tests {
             ("3.7.9", "3.0.0", "c", Ok(())),
             ("3.0.9", "3.7.9", "c", Ok(())),
             ("4.0.0", "3.0.0", "c", Ok(())),
-            ("2.3.8", "2.1.0", "c", Err(INCOMPATIBLE_VERSION)),
-            ("3.7.9", "3.8.0", "c", Err(INCOMPATIBLE_VERSION)),
-            ("three", "3.0.0", "c", Err(INCOMPATIBLE_VERSION)),
-            ("3.7.9", "3.0.0", "d", Err(CLUSTER_ID_MISMATCH)),
-            ("3.7.9", "3.0.0", "0c", Err(CLUSTER_ID_MISMATCH)),
+            ("2.3.8", "2.1.0", "c", Err(Ground::Version)),
+            ("3.7.9", "3.8.0", "c", Err(Ground::Version)),
+            ("three", "3.0.0", "c", Err(Ground::Version)),
+            ("3.7.9", "3.0.0", "d", Err(Ground::Cluster)),
+            ("3.7.9", "3.0.0", "0c", Err(Ground::Cluster)),
         ];
         for (server, min_cluster, cluster, expected) in cases {
             let headers = headers(&[
@@ -213,7 +245,7 @@ mod tests {
             ]);
             assert_eq!(identity().check(&headers), expected, "{server} {min_cluster} {cluster}");
         }
-        assert_eq!(identity().check(&HeaderMap::new()), Err(INCOMPATIBLE_VERSION));
+        assert_eq!(identity().check(&HeaderMap::new()), Err(Ground::Version));
     }
 
     #[test]

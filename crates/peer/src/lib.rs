@@ -41,7 +41,7 @@ mod urls;
 
 pub use address::Error as UrlError;
 pub use ask::{Page, Question, ask_and_wait};
-pub use config::{Config, Limits};
-pub use handler::{Handler, Note, Overloaded, Route};
+pub use config::{Config, Limits, MIN_CLUSTER_VERSION};
+pub use handler::{Ground, Handler, Intake, Note, Overloaded, Refused, Rejection, Route};
 pub use status::PeerStats;
 pub use transport::Transport;

@@ -2,6 +2,7 @@
 
 use crate::body;
 use crate::failure::Failure;
+use crate::handler::Note;
 use crate::shared::Shared;
 use crate::status::Status;
 use crate::urls::Picker;
@@ -59,6 +60,9 @@ impl Pipeline {
                 self.status.deactivate(&failure.to_string());
                 self.status.send_failed();
                 handler.unreachable(self.id);
+                if let Some(why) = failure.rejection() {
+                    handler.note(&Note::PostRefused { id: self.id, why: &why });
+                }
             }
         }
         if is_snapshot {
@@ -135,15 +139,16 @@ pub(crate) async fn check(
     response: Response<Incoming>,
     silence_max: Duration,
 ) -> Result<(), Failure> {
-    let status = response.status();
-    let text = body::answer(response.into_body(), silence_max).await?;
+    let (head, incoming) = response.into_parts();
+    let status = head.status;
+    let text = body::answer(incoming, silence_max).await?;
     let text = String::from_utf8_lossy(&text);
     match status {
         StatusCode::NO_CONTENT => Ok(()),
         // No etcd answers so, though each takes it for its removal. That another member listens at
         // the address must not stop a healthy one.
         StatusCode::FORBIDDEN if !text.contains("mismatch member") => Err(Failure::Removed),
-        StatusCode::PRECONDITION_FAILED => Err(Failure::of_precondition(&text)),
+        StatusCode::PRECONDITION_FAILED => Err(Failure::of_precondition(&head.headers, &text)),
         _ => Err(Failure::of_status(status, &text)),
     }
 }

@@ -55,7 +55,9 @@ impl Reader {
     fn report(&self, failure: &Failure) {
         let (id, stream, why) = (self.id, self.kind.name(), failure.to_string());
         let was_open = self.is_open.load(Ordering::Relaxed);
-        self.shared.handler.note(&Note::StreamLost { id, stream, was_open, why: &why });
+        let rejected = failure.rejection();
+        let rejected = rejected.as_ref();
+        self.shared.handler.note(&Note::StreamLost { id, stream, was_open, why: &why, rejected });
         match failure {
             // The next dial tells whether the peer is there.
             Failure::Closed | Failure::Moved | Failure::Unsupported => {}
@@ -108,14 +110,18 @@ impl Reader {
         match status {
             StatusCode::OK => return Ok(response.into_body()),
             StatusCode::GONE => return Err(Failure::Removed),
-            StatusCode::NOT_FOUND => return Err(Failure::Unknown),
+            StatusCode::NOT_FOUND => {
+                let (peer, own) = (self.id, self.shared.config.member_id);
+                return Err(Failure::Unknown { peer, own });
+            }
             _ => {}
         }
         let limit = self.shared.config.limits.read_timeout;
-        let text = body::answer(response.into_body(), limit).await?;
+        let (head, incoming) = response.into_parts();
+        let text = body::answer(incoming, limit).await?;
         let text = String::from_utf8_lossy(&text);
         Err(match status {
-            StatusCode::PRECONDITION_FAILED => Failure::of_precondition(&text),
+            StatusCode::PRECONDITION_FAILED => Failure::of_precondition(&head.headers, &text),
             _ => Failure::of_status(status, &text),
         })
     }

@@ -4,7 +4,7 @@ use crate::answer::{self, Reply};
 use crate::body;
 use crate::codec::{CodecError, message};
 use crate::failure::Failure;
-use crate::handler::{Note, Overloaded};
+use crate::handler::{Handler, Note, Overloaded};
 use crate::server::Served;
 use crate::shared::{Refusal, Shared};
 use bytes::Bytes;
@@ -12,11 +12,8 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use prost::Message as _;
 use proto::raftpb::{Message, MessageType};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -71,23 +68,20 @@ async fn save_and_deliver(
         return Err((StatusCode::BAD_REQUEST, "wrong raft message type".to_owned()));
     }
     shared.admit(&message).map_err(not_processed)?;
-    let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
-    let index = metadata.map_or(0, |metadata| metadata.index());
-    let (path, bytes) = save(shared, index, rest, body).await.map_err(|error| {
+    let bytes = save(shared, &message, rest, body).await.map_err(|error| {
         (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to save KV snapshot ({error})"))
     })?;
     served.received(message.from(), bytes);
-    deliver(shared, message, path).await.map_err(|Overloaded| not_processed(Refusal::Overloaded))
+    deliver(shared, message).await.map_err(|Overloaded| not_processed(Refusal::Overloaded))
 }
 
 fn not_processed(why: Refusal) -> Refused {
     (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to process raft message ({why})"))
 }
 
-async fn deliver(shared: &Arc<Shared>, message: Message, path: PathBuf) -> Result<(), Overloaded> {
+async fn deliver(shared: &Arc<Shared>, message: Message) -> Result<(), Overloaded> {
     let handler = Arc::clone(&shared.handler);
-    let delivered =
-        tokio::task::spawn_blocking(move || handler.snapshot_received(message, path)).await;
+    let delivered = tokio::task::spawn_blocking(move || handler.snapshot_received(message)).await;
     // A handler that panicked took nothing.
     delivered.unwrap_or(Err(Overloaded))
 }
@@ -114,16 +108,16 @@ enum Chunk {
     End,
 }
 
-/// Saves a database; gives its path and length.
+/// Saves a database; gives its length.
 async fn save(
     shared: &Arc<Shared>,
-    index: u64,
+    message: &Message,
     rest: Vec<Bytes>,
     body: Incoming,
-) -> io::Result<(PathBuf, usize)> {
+) -> io::Result<usize> {
     let (chunks, receiver) = mpsc::channel(WRITE_BEHIND);
-    let dir = shared.config.snap_dir.clone();
-    let saving = tokio::task::spawn_blocking(move || write(&dir, index, receiver));
+    let (handler, head) = (Arc::clone(&shared.handler), message.clone());
+    let saving = tokio::task::spawn_blocking(move || write(&*handler, &head, receiver));
     let feeding = feed(shared, rest, body, chunks).await;
     let saved = saving.await.map_err(io::Error::other)?;
     // If both failed, the disk's reason made the other one.
@@ -156,52 +150,24 @@ async fn feed(
     }
 }
 
-/// Writes what comes to a file of its own and, once it is whole and synced, gives it its name.
-fn write(dir: &Path, index: u64, chunks: mpsc::Receiver<Chunk>) -> io::Result<(PathBuf, usize)> {
-    let (mut file, temporary) = create_temporary(dir)?;
-    let named = dir.join(format!("{index:016x}.snap.db"));
-    let result = fill(&mut file, chunks).and_then(|bytes| {
-        name(&temporary, &named)?;
-        File::open(dir)?.sync_all()?;
-        Ok((named, bytes))
-    });
-    if result.is_err() {
-        // Members clear such files when they start.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
-}
-
-fn fill(file: &mut File, mut chunks: mpsc::Receiver<Chunk>) -> io::Result<usize> {
+/// Hands on what comes; where the end does not come, what was written is dropped.
+fn write(
+    handler: &dyn Handler,
+    message: &Message,
+    mut chunks: mpsc::Receiver<Chunk>,
+) -> io::Result<usize> {
+    let mut intake = handler.take_database(message)?;
     let mut bytes = 0;
     loop {
         match chunks.blocking_recv() {
             Some(Chunk::Data(data)) => {
-                file.write_all(&data)?;
+                intake.write(&data)?;
                 bytes += data.len();
             }
             Some(Chunk::End) => break,
             None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF")),
         }
     }
-    file.sync_all()?;
+    intake.finish()?;
     Ok(bytes)
-}
-
-/// A database of that index that is there already stays.
-fn name(temporary: &Path, named: &Path) -> io::Result<()> {
-    if named.exists() { fs::remove_file(temporary) } else { fs::rename(temporary, named) }
-}
-
-/// etcd, too, removes `tmp*` from this directory when it starts.
-fn create_temporary(dir: &Path) -> io::Result<(File, PathBuf)> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("tmp{}-{count}", std::process::id()));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            file => return Ok((file?, path)),
-        }
-    }
 }

@@ -10,7 +10,8 @@
 
 use crate::answer::{self, Reply};
 use crate::body::{self, Budget, Unread};
-use crate::headers::{self, CLUSTER_ID, SERVER_VERSION};
+use crate::handler::{Ground, Note};
+use crate::headers::{self, CLUSTER_ID, CLUSTER_ID_MISMATCH, INCOMPATIBLE_VERSION, SERVER_VERSION};
 use crate::link::Link;
 use crate::peer::Peers;
 use crate::shared::Shared;
@@ -139,36 +140,61 @@ impl Served {
         if head.method != Method::POST {
             return answer::method_not_allowed("POST");
         }
-        let response = match self.shared.identity.check(&head.headers) {
-            Err(text) => answer::text(StatusCode::PRECONDITION_FAILED, text),
+        let response = match self.check(&head.headers) {
+            Err(refusal) => refusal,
             Ok(()) => {
                 self.meet(&head.headers);
-                self.message(body).await
+                self.message(&head.headers, body).await
             }
         };
         self.stamped(response)
     }
 
-    async fn message(&self, body: Incoming) -> Response<Reply> {
+    /// Whether the sender is of this cluster and of a version that fits.
+    fn check(&self, headers: &HeaderMap) -> Result<(), Response<Reply>> {
+        self.shared.identity.check(headers).map_err(|ground| {
+            let (text, detail) = match ground {
+                Ground::Version => (INCOMPATIBLE_VERSION, self.shared.identity.misfit(headers)),
+                _ => (CLUSTER_ID_MISMATCH, String::new()),
+            };
+            self.note_refused(headers, ground, &detail);
+            answer::text(StatusCode::PRECONDITION_FAILED, text)
+        })
+    }
+
+    fn note_refused(&self, headers: &HeaderMap, ground: Ground, detail: &str) {
+        let refused = headers::refused(headers, ground, detail);
+        self.shared.handler.note(&Note::Refused(&refused));
+    }
+
+    async fn message(&self, headers: &HeaderMap, body: Incoming) -> Response<Reply> {
         let limits = &self.shared.config.limits;
         let read =
             body::request(body, limits.post_bytes_max, limits.read_timeout, &self.budget).await;
         let (bytes, _hold) = match read {
             Ok(read) => read,
-            Err(unread) => return unread_answer(&unread, "error reading raft message"),
+            Err(unread) => {
+                self.note_refused(headers, Ground::Unread, unread.why());
+                return unread_answer(&unread, "error reading raft message");
+            }
         };
         let len = bytes.len();
-        let Ok(message) = Message::decode(bytes) else {
-            return answer::text(StatusCode::BAD_REQUEST, "error unmarshalling raft message");
+        let message = match Message::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.note_refused(headers, Ground::Malformed, &error.to_string());
+                return answer::text(StatusCode::BAD_REQUEST, "error unmarshalling raft message");
+            }
         };
         let from = message.from();
         self.received(from, len);
         match self.shared.deliver(message) {
             Ok(()) => answer::empty(StatusCode::NO_CONTENT),
-            Err(_) => {
+            Err(refusal) => {
                 if let Some(status) = self.peers.status(from) {
                     status.receive_failed();
                 }
+                self.note_refused(headers, Ground::NotProcessed, &refusal.to_string());
                 // etcd means to say why with status 403, and does not.
                 let text = "error processing raft message";
                 answer::text(StatusCode::INTERNAL_SERVER_ERROR, text)
@@ -180,8 +206,8 @@ impl Served {
         if head.method != Method::POST {
             return answer::method_not_allowed("POST");
         }
-        let response = match self.shared.identity.check(&head.headers) {
-            Err(text) => answer::text(StatusCode::PRECONDITION_FAILED, text),
+        let response = match self.check(&head.headers) {
+            Err(refusal) => refusal,
             Ok(()) => {
                 self.meet(&head.headers);
                 receive::receive(self, body).await
@@ -194,8 +220,8 @@ impl Served {
         if head.method != Method::GET {
             return answer::method_not_allowed("GET");
         }
-        let mut response = match self.shared.identity.check(&head.headers) {
-            Err(text) => answer::text(StatusCode::PRECONDITION_FAILED, text),
+        let mut response = match self.check(&head.headers) {
+            Err(refusal) => refusal,
             Ok(()) => self.open_stream(&head.headers, path),
         };
         let version = self.shared.identity.server_version.clone();
@@ -210,15 +236,21 @@ impl Served {
         else {
             return not_found("invalid path");
         };
-        let Some(from) = headers::parse_id(id) else { return not_found("invalid from") };
+        let Some(from) = headers::parse_id(id) else {
+            self.note_refused(headers, Ground::NoId, id);
+            return not_found("invalid from");
+        };
         if self.shared.handler.is_removed(from) {
+            self.note_refused(headers, Ground::Removed, id);
             return answer::text(StatusCode::GONE, "removed member");
         }
         let Some(peer) = self.peers.peer(from) else {
             self.peers.meet(&self.shared, from, &headers::sender_urls(headers));
+            self.note_refused(headers, Ground::Unknown, id);
             return not_found("error sender not found");
         };
         if !self.shared.identity.is_meant(headers) {
+            self.note_refused(headers, Ground::Misdirected, headers::meant(headers));
             return answer::text(StatusCode::PRECONDITION_FAILED, "to field mismatch");
         }
         answer::stream(peer.attach(kind))

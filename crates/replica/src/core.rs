@@ -126,6 +126,8 @@ pub struct Core {
     deferred: Deferred,
     /// What was committed when the others went; `None` while there are others.
     alone_since: Option<u64>,
+    /// The last snapshot that raft has taken its configuration from.
+    restored_to: u64,
 }
 
 impl Core {
@@ -150,6 +152,7 @@ impl Core {
             asks_again: 0,
             deferred: Deferred::default(),
             alone_since: None,
+            restored_to: 0,
         };
         core.note_company();
         core.shorten_log();
@@ -206,9 +209,24 @@ impl Core {
         }
         match self.deferred.keep_others(&self.node, message) {
             Some(message) if message.r#type() == MessageType::MsgApp => self.step_append(message),
+            Some(message) if message.r#type() == MessageType::MsgSnap => {
+                self.step_snapshot(message)
+            }
             Some(message) => self.node.step(message),
             None => Ok(()),
         }
+    }
+
+    /// Raft knows the members of a snapshot as soon as it takes it.
+    fn step_snapshot(&mut self, message: Message) -> Result<(), StepError> {
+        let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+        let index = metadata.map_or(0, SnapshotMetadata::index);
+        let committed = self.node.basic_status().committed;
+        let result = self.node.step(message);
+        if committed < index && self.node.basic_status().committed == index {
+            self.restored_to = index;
+        }
+        result
     }
 
     fn step_append(&mut self, message: Message) -> Result<(), StepError> {
@@ -308,7 +326,9 @@ impl Core {
 
     /// The applier has come to this entry; configuration changes among what it applied take effect.
     pub fn applied(&mut self, index: u64, conf_changes: &[ConfChange]) {
-        for change in conf_changes {
+        // What was changed before a snapshot is part of the configuration that came with it.
+        let changes = if index > self.restored_to { conf_changes } else { &[] };
+        for change in changes {
             // What does not fit the configuration fits no other member's either.
             let _ = self.node.apply_conf_change(change);
         }

@@ -475,3 +475,38 @@ fn a_change_waits_for_the_one_before() {
     let is_change = |entry: &&Entry| entry.r#type() == proto::raftpb::EntryType::EntryConfChange;
     assert_eq!(group.applied[0].iter().filter(is_change).count(), 6);
 }
+
+#[test]
+fn changes_before_a_snapshot_do_not_change_the_configuration_that_came_with_it() {
+    let mut group = Group::led(3);
+    let (term, last) = (group.cores[2].status().term, group.cores[2].status().committed);
+    let conf_state = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
+    let metadata = SnapshotMetadata {
+        index: Some(last + 5),
+        term: Some(term),
+        conf_state: Some(conf_state.clone()),
+    };
+    let message = Message {
+        r#type: Some(MessageType::MsgSnap as i32),
+        from: Some(1),
+        to: Some(3),
+        term: Some(term),
+        snapshot: Some(Snapshot { data: None, metadata: Some(metadata) }),
+        ..Message::default()
+    };
+    let core = &mut group.cores[2];
+    core.step(message).unwrap();
+    assert_eq!(core.status().committed, last + 5);
+    // The applier was still at work with what was committed before: 4 joined, and has left since.
+    let change =
+        |kind| ConfChange { r#type: Some(kind as i32), node_id: Some(4), ..ConfChange::default() };
+    core.applied(last, &[change(ConfChangeType::ConfChangeAddNode)]);
+    assert_eq!(core.conf_state().voters, conf_state.voters);
+    group.poll(2);
+    group.persist(2);
+    group.poll(2);
+    let core = &mut group.cores[2];
+    core.applied(last + 5, &[]);
+    core.applied(last + 6, &[change(ConfChangeType::ConfChangeAddLearnerNode)]);
+    assert_eq!(core.conf_state().learners, [4], "what comes after it counts");
+}

@@ -28,3 +28,14 @@ pub enum Fault {
     #[error("{0}")]
     Config(String),
 }
+
+impl Fault {
+    /// Whether another process has the files: what it is, it may not be for long.
+    pub fn is_in_use(&self) -> bool {
+        match self {
+            Fault::Wal(fault) => fault.is_in_use(),
+            Fault::Backend(fault) => fault.is_in_use(),
+            _ => false,
+        }
+    }
+}

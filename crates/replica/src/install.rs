@@ -1,14 +1,16 @@
 //! A leader's snapshot takes the place of everything here.
 //!
 //! ```text
-//! received   the database lies whole beside the own one, as `%016x.snap.db`
+//! received   the database lies whole and checked beside the own one, as `%016x.snap.db`
 //! recorded   the log writer has the snapshot's file and record; from here on a restart needs it
 //! installed  the file has the database's name, and the state machine is built anew from it
 //! ```
-//! After a crash in between, [`recover`] goes on where it stopped.
+//! After a crash in between, [`recover`] goes on where it stopped. Neither takes a file that it has not
+//! read: see [`Cut`].
 
 use crate::Fault;
 use crate::applier::Applier;
+use crate::cut::Cut;
 use apply::backend::{self, Backend};
 use apply::{Machine, lease};
 use disk::Disk;
@@ -36,6 +38,11 @@ impl Home {
         self.snap_dir.join("db")
     }
 
+    /// The database, if there is one.
+    pub(crate) fn open_existing(&self) -> Result<Option<Backend>, Fault> {
+        if self.exists(&self.db())? { self.open_backend().map(Some) } else { Ok(None) }
+    }
+
     pub(crate) fn open_backend(&self) -> Result<Backend, Fault> {
         Ok(Backend::open(Arc::clone(&self.disk), &self.db(), self.backend)?)
     }
@@ -50,9 +57,10 @@ impl Home {
         Ok(machine)
     }
 
-    /// Gives a received database the own one's name.
-    fn adopt(&self, index: u64) -> Result<(), Fault> {
-        let received = received_db(&self.snap_dir, index);
+    /// Gives a received database the own one's name, once it is known to hold what is needed.
+    fn adopt(&self, cut: &Cut) -> Result<(), Fault> {
+        let received = received_db(&self.snap_dir, cut.index);
+        cut.check_file(&*self.disk, &received, self.backend)?;
         let io = |what| {
             let path = received.display().to_string();
             move |source| Fault::Io { path, what, source }
@@ -60,28 +68,35 @@ impl Home {
         self.disk.rename(&received, &self.db()).map_err(io("cannot rename"))?;
         self.disk.sync_dir(&self.snap_dir).map_err(io("cannot sync the directory of"))
     }
+
+    fn exists(&self, path: &Path) -> Result<bool, Fault> {
+        self.disk.exists(path).map_err(|source| {
+            let path = path.display().to_string();
+            Fault::Io { path, what: "cannot look for", source }
+        })
+    }
 }
 
-/// Opens the database as of a recorded snapshot: where that is newer than the database, the one
-/// that came with it is taken.
+/// Gives the database as of a recorded snapshot: where that is newer than the own one, the one that
+/// came with it is taken. A missing one is made where the log begins with its first entry.
 ///
 /// # Errors
-/// I/O faults, and a log that begins behind what any database holds.
-pub(crate) fn recover(home: &Home, recorded: u64) -> Result<Backend, Fault> {
-    let backend = home.open_backend()?;
-    let applied = backend.applied().index;
-    if recorded <= applied {
-        return Ok(backend);
+/// I/O faults, and a log that begins behind what any database holds: then nothing was touched.
+pub(crate) fn recover(home: &Home, own: Option<Backend>, cut: &Cut) -> Result<Backend, Fault> {
+    if own.is_none() && cut.index == 0 {
+        return home.open_backend();
     }
-    let received = received_db(&home.snap_dir, recorded);
-    if !home.disk.exists(&received).unwrap_or(false) {
-        return Err(Fault::Config(format!(
-            "the log was cut at entry {recorded} but the database only holds entries up to \
-             {applied}"
-        )));
+    let applied = own.as_ref().map(|backend| backend.applied().index);
+    // It stays locked until the other has its name.
+    let _older = match own {
+        Some(backend) if cut.index <= backend.applied().index => return Ok(backend),
+        older => older,
+    };
+    let received = received_db(&home.snap_dir, cut.index);
+    if !home.exists(&received)? {
+        return Err(cut.missing(&home.db(), &received, applied));
     }
-    drop(backend);
-    home.adopt(recorded)?;
+    home.adopt(cut)?;
     home.open_backend()
 }
 
@@ -94,21 +109,14 @@ impl Applier {
     pub fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
         assert!(!self.machine.backend.job_is_out(), "the file is being written");
         let metadata = snapshot.metadata.clone().unwrap_or_default();
-        let index = metadata.index();
-        assert!(index > self.machine.backend.applied().index, "a snapshot leads forward");
-        self.home.adopt(index)?;
+        let cut = Cut { index: metadata.index(), conf_state: metadata.conf_state };
+        assert!(cut.index > self.machine.backend.applied().index, "a snapshot leads forward");
+        self.home.adopt(&cut)?;
         let backend = self.home.open_backend()?;
-        if backend.applied().index < index {
-            return Err(Fault::Config(format!(
-                "the database that came with the snapshot at entry {index} only holds entries up \
-                 to {}",
-                backend.applied().index
-            )));
-        }
         let mut machine = self.home.open_machine(backend)?;
         machine.store.succeed(&self.machine.store);
         self.machine = machine;
-        self.forget_snapshots(index);
+        self.forget_snapshots(cut.index);
         Ok(())
     }
 }

@@ -15,10 +15,12 @@
 mod applier;
 mod condense;
 mod core;
+mod cut;
 mod deferred;
 mod fault;
 mod force;
 mod install;
+mod intake;
 mod log_writer;
 mod open;
 mod sending;
@@ -27,6 +29,7 @@ pub use applier::{Applied, Applier, SnapshotDue};
 pub use core::{CatchUp, Command, Core, Status};
 pub use fault::Fault;
 pub use install::received_db;
+pub use intake::{Incoming, Intake};
 pub use log_writer::{LogWriter, Persist, Persisted};
 pub use open::{Beginning, Identity, Options, Parts, has_log, open};
 

@@ -1,8 +1,9 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
+use crate::cut::Cut;
 use crate::install::{self, Home};
 use crate::{Applier, CatchUp, Core, Fault, LogWriter, force};
-use apply::backend::{self, Backend};
+use apply::backend;
 use apply::membership::{InitialCluster, Member};
 use apply::{Machine, lease, mvcc};
 use disk::Disk;
@@ -102,6 +103,11 @@ pub fn has_log(disk: &dyn Disk, options: &Options) -> Result<bool, Fault> {
 }
 
 impl Options {
+    /// Where the database lies, and those that come from leaders.
+    pub(crate) fn snap_dir(&self) -> PathBuf {
+        self.data_dir.join("member").join("snap")
+    }
+
     fn wal_dir(&self) -> PathBuf {
         self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("member").join("wal"))
     }
@@ -113,7 +119,7 @@ impl Options {
 /// Damaged or contradictory data, I/O faults, a directory in use.
 pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let member_dir = options.data_dir.join("member");
-    let snap_dir = member_dir.join("snap");
+    let snap_dir = options.snap_dir();
     let wal_dir = options.wal_dir();
     for dir in [&options.data_dir, &member_dir, &snap_dir] {
         disk.create_dir_all(dir, 0o700).map_err(io(dir, "cannot make"))?;
@@ -121,7 +127,6 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
         let parent = parent.unwrap_or(Path::new("."));
         disk.sync_dir(parent).map_err(io(parent, "cannot sync"))?;
     }
-    remove_leftovers(&*disk, &snap_dir)?;
     let home = Home {
         disk: Arc::clone(&disk),
         snap_dir: snap_dir.clone(),
@@ -129,28 +134,33 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
         lease: options.lease,
         apply: options.apply,
     };
+    // First of all files, for its lock: another member may still be writing to all of them.
+    let own = home.open_existing()?;
     let is_new = !wal::has_segments(&*disk, &wal_dir)?;
-    let (mut wal, mut recovered, snapshot, identity, backend) = if is_new {
-        let backend = home.open_backend()?;
-        if backend.applied().index > 0 {
-            return Err(Fault::Config(format!(
-                "{} holds entries up to {} but there is no log in {}",
-                home.db().display(),
-                backend.applied().index,
-                wal_dir.display()
-            )));
-        }
-        let (wal, recovered, snapshot, identity) = bootstrap(&disk, &wal_dir, options)?;
-        (wal, recovered, snapshot, identity, backend)
-    } else {
-        restart(&home, &wal_dir, options)?
+    let newest = if is_new { walpb::Snapshot::default() } else { newest(&*disk, &wal_dir)? };
+    let cut = Cut { index: newest.index(), conf_state: newest.conf_state.clone() };
+    let backend = install::recover(&home, own, &cut)?;
+    remove_leftovers(&*disk, &snap_dir)?;
+    let applied = backend.applied().index;
+    if is_new && applied > 0 {
+        let (db, wal_dir) = (home.db(), wal_dir.display());
+        return Err(Fault::Config(format!(
+            "{} holds entries up to {applied} but there is no log in {wal_dir}",
+            db.display()
+        )));
+    }
+    let (mut wal, mut recovered, identity) = match is_new {
+        true => bootstrap(&disk, &wal_dir, options)?,
+        false => restart(&disk, &wal_dir, &newest, options)?,
     };
     let machine = home.open_machine(backend)?;
+    cut.check_members(&home.db(), &machine.members)?;
+    check_log_reaches(&home, &machine, options, identity, &recovered, cut.index)?;
     if options.force_new_cluster && !is_new {
         force::alone(&mut wal, &mut recovered, identity.member_id, &machine)?;
     }
     let conf_state = machine.members.conf_state();
-    let before = (snapshot.index(), snapshot.term());
+    let before = (newest.index(), newest.term());
     let storage =
         MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
     let mut core = Core::new(
@@ -160,10 +170,10 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     );
     core.tick();
     let (keep_wals, keep_snapshots) = (options.keep_wals, options.keep_snapshots);
-    let recorded = snapshot.index();
+    let recorded = cut.index;
     let log_writer = LogWriter { wal, disk, snap_dir, keep_wals, keep_snapshots, recorded };
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
-    let applier = Applier::new(machine, home, options.snapshot_count, snapshot.index());
+    let applier = Applier::new(machine, home, options.snapshot_count, cut.index);
     let repaired = recovered.repaired;
     Ok(Parts { core, log_writer, applier, reader, backend_reader, identity, is_new, repaired })
 }
@@ -214,6 +224,28 @@ fn raft_node(
     Node::new(config, storage).map_err(|error| Fault::Config(error.to_string()))
 }
 
+/// A member that is or will be alone writes the entries after its log's last one itself. Were they in
+/// the database already, they would be passed over as known.
+fn check_log_reaches(
+    home: &Home,
+    machine: &Machine,
+    options: &Options,
+    identity: Identity,
+    recovered: &Recovered,
+    cut_at: u64,
+) -> Result<(), Fault> {
+    let applied = machine.backend.applied().index;
+    let last = recovered.entries.last().map_or(cut_at, Entry::index);
+    let is_alone = machine.members.conf_state().voters == [identity.member_id];
+    if applied <= last || !is_alone && !options.force_new_cluster {
+        return Ok(());
+    }
+    Err(Fault::Config(format!(
+        "database file ({} index {applied}) does not match with the log, which ends at index {last}",
+        home.db().display()
+    )))
+}
+
 fn io(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> Fault {
     let path = path.display().to_string();
     move |source| Fault::Io { path, what, source }
@@ -229,7 +261,7 @@ fn remove_leftovers(disk: &dyn Disk, snap_dir: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-type OpenedLog = (Wal, Recovered, walpb::Snapshot, Identity);
+type OpenedLog = (Wal, Recovered, Identity);
 
 /// The log of a member without data. That of a new cluster begins with entries that add its
 /// members; that of one which joins a cluster is empty.
@@ -264,7 +296,7 @@ fn bootstrap(disk: &Arc<dyn Disk>, wal_dir: &Path, options: &Options) -> Result<
     };
     let wal = Wal::create_with(disk, wal_dir, metadata, hard_state, &entries, options.wal)?;
     let recovered = Recovered { hard_state, entries, ..Recovered::default() };
-    Ok((wal, recovered, walpb::Snapshot::default(), identity))
+    Ok((wal, recovered, identity))
 }
 
 fn add_member(place: usize, member: &Member) -> Entry {
@@ -282,18 +314,22 @@ fn add_member(place: usize, member: &Member) -> Entry {
     }
 }
 
-/// The log and the database of a member that comes back, from its newest snapshot.
+/// The newest snapshot that a log has recorded.
+fn newest(disk: &dyn Disk, wal_dir: &Path) -> Result<walpb::Snapshot, Fault> {
+    let recorded = wal::valid_snapshots(disk, wal_dir)?;
+    Ok(recorded.into_iter().max_by_key(walpb::Snapshot::index).unwrap_or_default())
+}
+
+/// The log of a member that comes back, from its newest snapshot.
 fn restart(
-    home: &Home,
+    disk: &Arc<dyn Disk>,
     wal_dir: &Path,
+    newest: &walpb::Snapshot,
     options: &Options,
-) -> Result<(Wal, Recovered, walpb::Snapshot, Identity, Backend), Fault> {
-    let recorded = wal::valid_snapshots(&*home.disk, wal_dir)?;
-    let newest = recorded.into_iter().max_by_key(walpb::Snapshot::index).unwrap_or_default();
-    let backend = install::recover(home, newest.index())?;
-    let (wal, recovered) = Wal::open(Arc::clone(&home.disk), wal_dir, &newest, options.wal)?;
+) -> Result<OpenedLog, Fault> {
+    let (wal, recovered) = Wal::open(Arc::clone(disk), wal_dir, newest, options.wal)?;
     let metadata = Metadata::decode(recovered.metadata.clone())
         .map_err(|_| Fault::Config("the log's metadata cannot be read".into()))?;
     let identity = Identity { cluster_id: metadata.cluster_id(), member_id: metadata.node_id() };
-    Ok((wal, recovered, newest, identity, backend))
+    Ok((wal, recovered, identity))
 }

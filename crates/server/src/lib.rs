@@ -21,6 +21,7 @@ mod ids;
 mod mailbox;
 mod member;
 mod metrics;
+mod publish;
 mod rpc;
 mod shared;
 #[cfg(test)]

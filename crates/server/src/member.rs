@@ -3,20 +3,19 @@
 use crate::Begun;
 use crate::VERSION;
 use crate::answers::{Answers, HELD_BYTES_MAX};
-use crate::cluster::{Inbound, Later, PeerHandler, Roster, hand_over, run_monitor};
+use crate::cluster::{Inbound, Later, PeerHandler, PeerLog, Roster, hand_over, run_monitor};
 use crate::compactor::{self, AutoCompaction};
 use crate::drive::{
-    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogDesk, Pace, Timing, Waiter, run_core,
-    run_hub,
+    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogDesk, Pace, Timing, run_core, run_hub,
 };
 use crate::ids::RequestIds;
 use crate::mailbox::{Mailbox, Woken};
 use crate::metrics::{self, MeteredDisk, Metrics};
+use crate::publish::{Stops, publish};
 use crate::rpc::{Error, Service};
 use crate::shared::{Gauges, Limits, Shared};
 use crate::waiters::Waiters;
 use crate::web::{NoCalls, PeerWeb, Probes, Promise, WaitingPages, Web};
-use apply::envelope::Kind;
 use apply::quota::Quota;
 use disk::Disk;
 use net::http::HttpService;
@@ -24,12 +23,11 @@ use net::rpc::GrpcService;
 use net::{Listener, Server as NetServer};
 use parking_lot::RwLock;
 use peer::Transport;
-use prost::Message;
-use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
+use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
 use replica::watch::{self, Hub};
-use replica::{Fault, disk};
+use replica::{Fault, Intake, disk};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error as ThisError;
@@ -50,10 +48,12 @@ const OWN_FDS: u64 = 150;
 const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a posted message beyond the longest request.
 const POST_SPARE_BYTES: usize = 16 * 1024 * 1024;
-/// How often a member that waits for its cluster looks again.
-const LOOK: Duration = Duration::from_millis(1);
-/// How long a member may take to lead itself and to publish its name.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the apply thread may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How often a member looks again whether its data is free.
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+/// After how long it says that it waits.
+const LOCK_SAY: Duration = Duration::from_secs(10);
 
 /// How to run a member.
 #[derive(Clone, Debug)]
@@ -119,6 +119,9 @@ pub enum StartError {
         /// The limit.
         limit: u64,
     },
+    /// It was to stop before its data was free.
+    #[error("it was stopped while another process had its data")]
+    Stopped,
     /// It did not come to lead itself.
     #[error("the member could not publish itself: {0}")]
     Publish(&'static str),
@@ -134,22 +137,29 @@ pub struct Member {
     /// Where the core runs, and the streams of other members with it.
     streams: Option<Handle>,
     transport: Option<Arc<Transport>>,
-    monitor: Mailbox<()>,
     compactor: Mailbox<()>,
+    /// Where databases of leaders go.
+    intake: Intake,
     failure: Arc<Promise<Fault>>,
     /// Whether it began without data.
     pub is_new: bool,
 }
 
 impl Member {
-    /// Opens the data and starts the threads; clients are not served yet.
+    /// Opens the data and starts the threads; clients are not served yet. Where another process still
+    /// has the data, waits until it has gone or `give_up` says so.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(disk: Arc<dyn Disk>, config: &Config) -> Result<Member, StartError> {
+    pub fn start(
+        disk: Arc<dyn Disk>,
+        config: &Config,
+        give_up: impl Fn() -> bool,
+    ) -> Result<Member, StartError> {
         let early = metrics::Early::new();
         let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
-        let parts = replica::open(disk, &config.replica)?;
+        let intake = Intake::new(Arc::clone(&disk), &config.replica);
+        let parts = open_patiently(&disk, config, &give_up)?;
         let shared = Arc::new(shared(&parts, config, early));
         let failure = Promise::new();
         let mut member = Member {
@@ -159,8 +169,8 @@ impl Member {
             service: None,
             streams: None,
             transport: None,
-            monitor: Mailbox::new(),
             compactor: Mailbox::new(),
+            intake,
             failure,
             is_new: parts.is_new,
         };
@@ -230,8 +240,8 @@ impl Member {
             let (shared, stop) = (Arc::clone(&self.shared), self.compactor.clone());
             self.spawn("compactor", move || compactor::run(&shared, rule, &stop))?;
         }
-        let (shared, stop) = (Arc::clone(&self.shared), self.monitor.clone());
-        self.spawn("monitor", move || run_monitor(&shared, &stop))
+        let shared = Arc::clone(&self.shared);
+        self.spawn("monitor", move || run_monitor(&shared))
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
@@ -242,8 +252,8 @@ impl Member {
         Ok(())
     }
 
-    /// Tells the cluster the member's name and client URLs. One that is all of its cluster sets the
-    /// cluster's version as well. Goes on until it is done, the member fails, or `give_up` says so.
+    /// Tells the cluster the member's name and client URLs. One that is all of its cluster has decided
+    /// the cluster's version then. Goes on until it is done, the member fails, or `give_up` says so.
     ///
     /// # Errors
     /// Where it was not done.
@@ -255,49 +265,13 @@ impl Member {
                 client_urls: config.advertise_client_urls.clone(),
             }),
         };
-        loop {
-            if self.failure.is_given() {
-                return Err(StartError::Publish("its data or disk failed"));
-            }
-            if give_up() || self.is_removed() {
-                return Err(StartError::Publish("it was stopped"));
-            }
-            let leads_alone = self.shared.may_read();
-            let has_leader = self.shared.gauges.leader.load(Ordering::Relaxed) != 0;
-            if !leads_alone && (!has_leader || self.shared.roster.network().is_none()) {
-                std::thread::sleep(LOOK);
-                continue;
-            }
-            match self.propose_own(Kind::ClusterMemberAttrSet, &attributes) {
-                Ok(()) => break,
-                Err(error) if leads_alone => return Err(error),
-                // The leader was lost on the way, or the way to it.
-                Err(_) => {}
-            }
-        }
-        if self.shared.may_read()
-            && let Some(ver) = crate::cluster::own_version(&self.shared.roster.members())
-        {
-            self.propose_own(Kind::ClusterVersionSet, &ClusterVersionSetRequest { ver })?;
-        }
-        Ok(())
+        let stops = Stops { failure: &self.failure, give_up: &give_up };
+        publish(&self.shared, &attributes, &stops)
     }
 
     /// Whether this member was removed from the cluster; it should be stopped.
     pub fn is_removed(&self) -> bool {
         self.shared.roster.is_removed()
-    }
-
-    fn propose_own(&self, kind: Kind, request: &impl Message) -> Result<(), StartError> {
-        let promise = Promise::new();
-        let promised = Arc::clone(&promise);
-        let waiter = Waiter::Own(Box::new(move |result| promised.give(result.map(|_| ()))));
-        self.shared.propose(kind, &request.encode_to_vec(), waiter);
-        match promise.wait(PUBLISH_TIMEOUT) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(StartError::Publish(error.code_and_text().1)),
-            None => Err(StartError::Publish("its proposal was not applied")),
-        }
     }
 
     /// The cluster's version, once it is set.
@@ -307,7 +281,7 @@ impl Member {
         self.shared.on_apply(move |driver| {
             promised.give(driver.machine().members.cluster_version().map(str::to_owned));
         });
-        promise.wait(PUBLISH_TIMEOUT).flatten()
+        promise.wait(ANSWER_LIMIT).flatten()
     }
 
     /// Serves clients on these sockets.
@@ -354,7 +328,6 @@ impl Member {
         begun: &Begun,
     ) -> Result<(), StartError> {
         let shared = &self.shared;
-        let snap_dir = config.replica.data_dir.join("member").join("snap");
         let options = peer::Config {
             local_urls: config.advertise_peer_urls.clone(),
             election_timeout: config.election_timeout,
@@ -364,10 +337,12 @@ impl Member {
                 post_bytes_max: config.request_bytes_max.saturating_add(POST_SPARE_BYTES),
                 ..peer::Limits::default()
             },
-            ..peer::Config::new(shared.member_id, shared.cluster_id, snap_dir)
+            ..peer::Config::new(shared.member_id, shared.cluster_id)
         };
         let web = PeerWeb { shared: Arc::clone(shared) };
-        let handler = PeerHandler { shared: Arc::clone(shared), web };
+        let log = PeerLog::new(shared.member_id, shared.cluster_id);
+        let intake = self.intake.clone();
+        let handler = PeerHandler { shared: Arc::clone(shared), web, intake, log };
         let streams = self.streams.clone();
         let transport = Transport::start(options, listeners, Arc::new(handler), streams);
         let transport = Arc::new(
@@ -428,7 +403,7 @@ impl Member {
         if let Some(transport) = self.transport.take() {
             transport.stop();
         }
-        self.monitor.close();
+        shared.monitor.close();
         self.compactor.close();
         shared.core.close();
         shared.apply.close();
@@ -447,6 +422,37 @@ impl Member {
 fn hash_threads() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     (processors / 2).clamp(1, HASH_THREADS_MAX)
+}
+
+/// Opens the data as soon as no other process has it: one that is being stopped takes its time.
+fn open_patiently(
+    disk: &Arc<dyn Disk>,
+    config: &Config,
+    give_up: &dyn Fn() -> bool,
+) -> Result<replica::Parts, StartError> {
+    let (begun, mut is_said) = (Instant::now(), false);
+    let path = config.replica.data_dir.join("member").join("snap").join("db");
+    loop {
+        match replica::open(Arc::clone(disk), &config.replica) {
+            Err(fault) if fault.is_in_use() => {}
+            opened => {
+                tracing::info!(path = %path.display(), took = ?begun.elapsed(), "opened backend db");
+                return Ok(opened?);
+            }
+        }
+        if give_up() {
+            return Err(StartError::Stopped);
+        }
+        if !is_said && begun.elapsed() >= LOCK_SAY {
+            is_said = true;
+            tracing::info!(
+                path = %path.display(),
+                took = ?begun.elapsed(),
+                "db file is flocked by another process, or taking too long"
+            );
+        }
+        std::thread::sleep(LOCK_LOOK);
+    }
 }
 
 /// The runtime of the core thread.
@@ -518,6 +524,7 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
         peer_pages: WaitingPages::for_peers(),
         storage_version: RwLock::new(None),
         file_jobs: Mailbox::new(),
+        monitor: Mailbox::new(),
         gauges: Gauges::default(),
         metrics: Metrics::new(early, identity.member_id),
         started: Instant::now(),

@@ -2,7 +2,7 @@
 
 use crate::answers::Answers;
 use crate::cluster::{Inbound, Later, LedStreams, Proposal, Roster};
-use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Waiter, Waiting};
+use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Visible, Waiter, Waiting};
 use crate::ids::RequestIds;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
@@ -94,6 +94,8 @@ pub(crate) struct Shared {
     pub(crate) storage_version: RwLock<Option<String>>,
     /// Work on the database file, on a thread of its own: nothing in the pool may hold it up.
     pub(crate) file_jobs: Mailbox<Job>,
+    /// Has the cluster's version looked after at once.
+    pub(crate) monitor: Mailbox<()>,
     pub(crate) gauges: Gauges,
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
@@ -158,7 +160,8 @@ impl Shared {
         }
         let begun = Instant::now();
         let deadline = begun + self.limits.request_timeout;
-        let waiting = Waiting { waiter, kind, begun };
+        let visible = Visible::of(kind, request);
+        let waiting = Waiting { waiter, kind, begun, visible };
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.fail(&self.metrics, Error::TooManyRequests);
         }
@@ -222,7 +225,9 @@ impl Shared {
         change.id = Some(id);
         let deadline = Instant::now() + self.limits.request_timeout;
         let waiter = Waiter::Own(Box::new(act));
-        let waiting = Waiting { waiter, kind: Kind::ClusterMemberAttrSet, begun: Instant::now() };
+        let (kind, begun) = (Kind::ClusterMemberAttrSet, Instant::now());
+        let visible = Some(Visible::Change(change.clone()));
+        let waiting = Waiting { waiter, kind, begun, visible };
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.waiter.fail(Error::TooManyRequests);
         }

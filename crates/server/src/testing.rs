@@ -142,7 +142,7 @@ impl Bench {
     pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Bench {
         let mut config = config();
         change(&mut config);
-        let member = Member::start(SimDisk::new(1).disk(), &config).expect("it starts");
+        let member = Member::start(SimDisk::new(1).disk(), &config, || false).expect("it starts");
         let service = Service::new(Arc::clone(member.shared()), false);
         Bench { member: Some(member), service }
     }

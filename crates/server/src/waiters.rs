@@ -64,6 +64,15 @@ impl<W> Waiters<W> {
         expired
     }
 
+    /// Takes those of whom `answer` makes something, with what it makes.
+    pub(crate) fn take_those<A>(&self, mut answer: impl FnMut(&W) -> Option<A>) -> Vec<(W, A)> {
+        let mut table = self.table.lock();
+        let found = table.waiting.iter().filter_map(|(id, waiter)| Some((*id, answer(waiter)?)));
+        let found: Vec<(u64, A)> = found.collect();
+        let mut take = |(id, answer)| Some((table.waiting.remove(&id)?, answer));
+        found.into_iter().filter_map(&mut take).collect()
+    }
+
     /// Takes everyone.
     pub(crate) fn take_all(&self) -> Vec<W> {
         let mut table = self.table.lock();
@@ -92,6 +101,10 @@ mod tests {
         assert!(waiters.contains(1) && !waiters.contains(3) && !waiters.contains(0));
         assert_eq!(waiters.expired(now), [(1, "one")]);
         assert_eq!(waiters.take(1), None);
+        assert_eq!(waiters.take_those(|waiter| (*waiter == "one").then_some(1)), []);
+        waiters.insert(4, later, "four").unwrap();
+        assert_eq!(waiters.take_those(|waiter| (*waiter == "four").then_some(4)), [("four", 4)]);
+        assert_eq!(waiters.take(4), None);
         assert_eq!(waiters.take(2), Some("two"));
         assert_eq!(waiters.len(), 0);
         assert!(waiters.expired(later).is_empty());

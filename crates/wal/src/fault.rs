@@ -41,6 +41,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether another process has the files.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Fault::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) fn io(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Fault {
         let path = path.display().to_string();
         move |source| Fault::Io { path, what, source }

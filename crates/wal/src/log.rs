@@ -90,6 +90,7 @@ impl Wal {
             return Err(Fault::inconsistent(dir, "there is a log already"));
         }
         if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
+            check_empty(&*disk, dir)?;
             // Made beforehand by whoever set the machine up; the finished log takes its place.
             disk.remove_dir_all(dir).map_err(Fault::io(dir, "cannot replace"))?;
         }
@@ -324,6 +325,18 @@ impl Wal {
     }
 }
 
+/// Nothing is removed that nobody has read: a directory may have been named by mistake.
+fn check_empty(disk: &dyn Disk, dir: &Path) -> Result<(), Fault> {
+    let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
+    match names.iter().find(|name| !name.ends_with(".tmp")) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!("there is no log in it but {name:?}, which a new one would remove");
+            Err(Fault::inconsistent(dir, what))
+        }
+    }
+}
+
 /// Where a log is made before it gets its name; a slash at the end of that means nothing.
 fn beside(dir: &Path) -> PathBuf {
     let mut name = dir.components().collect::<PathBuf>().into_os_string();
@@ -379,6 +392,22 @@ fn clear_tail(
 mod tests {
     use super::*;
     use disk::sim::SimDisk;
+
+    #[test]
+    fn a_new_log_removes_nothing_but_what_an_unfinished_one_left() {
+        let sim = SimDisk::new(1);
+        let dir = Path::new("wal");
+        let make = |name: &str| sim.open(&dir.join(name), Open::CREATE).map(|_| ());
+        sim.create_dir_all(dir, 0o700).unwrap();
+        make("0.tmp").unwrap();
+        make("notes.txt").unwrap();
+        let create = || Wal::create(sim.disk(), dir, Bytes::new(), Options::default());
+        let Err(Fault::Inconsistent { what, .. }) = create() else { panic!("it is refused") };
+        assert!(what.contains("notes.txt"), "{what}");
+        assert_eq!(sim.list(dir).unwrap(), ["0.tmp", "notes.txt"]);
+        sim.remove_file(&dir.join("notes.txt")).unwrap();
+        assert!(create().is_ok());
+    }
 
     #[test]
     fn a_log_that_failed_keeps_nothing_more() {

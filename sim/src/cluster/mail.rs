@@ -5,8 +5,8 @@ use crate::checks::Violation;
 use crate::member::CoreEvent;
 use crate::plan::Mistake;
 use crate::snapshots;
-use proto::raftpb::Message;
-use replica::Fault;
+use proto::raftpb::{Message, Snapshot};
+use replica::{Fault, Intake};
 use std::path::Path;
 
 /// Lost messages that the sender notices, in a thousand.
@@ -73,11 +73,11 @@ impl Cluster {
     ) -> Result<(), Violation> {
         let id = message.to();
         let to = self.places[&id];
-        let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.clone());
-        let index = metadata.unwrap_or_default().index();
+        let snapshot = message.snapshot.clone().unwrap_or_default();
+        let index = snapshot.metadata.clone().unwrap_or_default().index();
         self.note(to, "database arrives", [from.0 as u64, index, database.len() as u64, 0]);
         let can = self.nodes[to].member.is_some() && !self.network.is_cut(from.0, to);
-        let ok = can && self.take_database(to, index, database)?;
+        let ok = can && self.take_database(to, &snapshot, database)?;
         if ok {
             self.counts.databases += 1;
             if let Some(member) = &mut self.nodes[to].member {
@@ -90,13 +90,24 @@ impl Cluster {
         Ok(())
     }
 
-    fn take_database(&mut self, to: usize, index: u64, bytes: &[u8]) -> Result<bool, Violation> {
-        let synced = self.plan.mistake != Some(Mistake::UnsyncedSnapshot);
-        let disk = &self.nodes[to].disk;
-        match snapshots::save(disk, Path::new(SNAP_DIR), index, bytes, synced) {
+    fn take_database(
+        &mut self,
+        to: usize,
+        snapshot: &Snapshot,
+        bytes: &[u8],
+    ) -> Result<bool, Violation> {
+        let node = &self.nodes[to];
+        let saved = if self.plan.mistake == Some(Mistake::UnsyncedSnapshot) {
+            let index = snapshot.metadata.clone().unwrap_or_default().index();
+            let saved = snapshots::save_unsynced(&node.disk, Path::new(SNAP_DIR), index, bytes);
+            saved.map_err(|source| Fault::Io { path: SNAP_DIR.into(), what: "cannot save", source })
+        } else {
+            let intake = Intake::new(node.disk.disk(), &node.options);
+            snapshots::save(&intake, snapshot, bytes)
+        };
+        match saved {
             Ok(()) => Ok(true),
-            Err(source) => {
-                let fault = Fault::Io { path: SNAP_DIR.into(), what: "cannot save", source };
+            Err(fault) => {
                 self.fails(to, &fault)?;
                 Ok(false)
             }

@@ -10,14 +10,13 @@
 use client::{Client, Config, Credentials, Deadline, TlsFlags, prefix_end};
 use proto::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest};
 use proto::mvccpb::KeyValue;
-use std::fmt;
 use std::time::Duration;
 
 /// Pauses between attempts double until there were so many.
 const DOUBLINGS_MAX: u32 = 8;
 
 /// The service and the cluster's place in it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Discovery {
     pub(crate) token: String,
     pub(crate) endpoints: Vec<String>,
@@ -29,16 +28,6 @@ pub(crate) struct Discovery {
     pub(crate) user: Option<(String, client::Secret)>,
     /// What is said of TLS.
     pub(crate) tls: TlsFlags,
-}
-
-/// Without the password.
-impl fmt::Debug for Discovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user = self.user.as_ref().map(|(name, _)| name);
-        let mut shown = f.debug_struct("Discovery");
-        shown.field("token", &self.token).field("endpoints", &self.endpoints);
-        shown.field("user", &user).finish_non_exhaustive()
-    }
 }
 
 /// Those who registered so far, in the order in which they did.
@@ -309,7 +298,7 @@ mod tests {
 
     #[test]
     fn keys_and_sizes_are_those_of_etcd() {
-        let user = Some(("me".to_owned(), "s3cret".to_owned()));
+        let user = Some(("me".to_owned(), "s3cret".into()));
         let discovery = Discovery { token: "tok".into(), user, ..Discovery::default() };
         assert!(!format!("{discovery:?}").contains("s3cret"));
         assert_eq!(discovery.size_key(), "/_etcd/registry/tok/_config/size");

@@ -5,8 +5,8 @@ use crate::args::{Alarm, Downgrade, Member, MoveLeader};
 use crate::exit::Exit;
 use crate::go;
 use crate::output::{Changed, Downgraded, Moved, print};
-use client::without_password;
 use address::Urls;
+use client::without_password;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::downgrade_request::DowngradeAction;
 use proto::etcdserverpb::{

@@ -102,6 +102,8 @@ pub(super) struct PeerSettings {
 /// bodies that are not whole; ids of streams are odd and at most `last_stream`.
 pub(crate) struct Connection {
     pub(super) limits: Arc<Limits>,
+    /// Whether TLS is spoken below.
+    pub(super) is_secure: bool,
     pub(super) phase: Phase,
     pub(super) input: Vec<u8>,
     pub(super) requests: Requests,
@@ -128,6 +130,16 @@ pub(crate) struct Connection {
     pub(super) deadlines: Deadlines,
 }
 
+/// How many streams a client is told that it may have: as in etcd, where Go's HTTP server speaks TLS and
+/// knows 31 bits, and gRPC's all else, which says nothing where there is no limit.
+fn streams_told(max: u32, is_secure: bool) -> Option<u32> {
+    if is_secure {
+        Some(max.min(i32::MAX as u32))
+    } else {
+        Some(max).filter(|max| *max != u32::MAX)
+    }
+}
+
 impl Connection {
     /// Says who the client is by its certificate.
     pub(crate) fn identify(&mut self, common_name: Option<Arc<str>>) {
@@ -139,6 +151,7 @@ impl Connection {
         let keepalive = Keepalive::new(limits.keepalive_interval, limits.keepalive_timeout, now_ms);
         Connection {
             limits,
+            is_secure: false,
             phase: Phase::Preface,
             input: Vec::new(),
             requests: Requests::new(peer),
@@ -278,8 +291,8 @@ impl Connection {
             (setting::INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES as u32),
             (setting::MAX_HEADER_LIST_SIZE, LIST_BYTES_MAX as u32),
         ];
-        if self.limits.concurrent_streams_max != u32::MAX {
-            settings.push((setting::MAX_CONCURRENT_STREAMS, self.limits.concurrent_streams_max));
+        if let Some(max) = streams_told(self.limits.concurrent_streams_max, self.is_secure) {
+            settings.push((setting::MAX_CONCURRENT_STREAMS, max));
         }
         let out = self.out.tail();
         frame::put_settings(out, &settings);

@@ -236,8 +236,9 @@ impl EventLoop {
             return state.peers.release(address);
         }
         let session = Session::new(ConnectionSink { inbox: Arc::clone(&self.inbox), address });
-        let connection = Connection::new(Arc::clone(&self.limits), Some(addr), state.now_ms);
+        let mut connection = Connection::new(Arc::clone(&self.limits), Some(addr), state.now_ms);
         let shakes = socket.is_shaking();
+        connection.is_secure = shakes;
         let peer = Peer::new((socket, addr, place), address.serial, connection, session);
         state.peers.insert(address.slot, peer);
         if shakes {

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use net::Listener;
 use net::http::{HeaderMap, HttpRequest, HttpResponder, HttpResponse, StatusCode};
-use peer::{Config, Handler, Limits, Note, Overloaded, Transport};
+use peer::{Config, Ground, Handler, Intake, Limits, Note, Overloaded, Transport};
 use proto::raftpb::{Message, MessageType, Snapshot, SnapshotMetadata};
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,7 @@ pub(crate) enum Event {
     Message(Message),
     Unreachable(u64),
     SnapshotDone(u64, bool),
-    Database(Message, PathBuf),
+    Database(Message),
     Http(String, Bytes),
     Active(u64),
     Inactive(u64),
@@ -33,6 +34,8 @@ pub(crate) enum Event {
     NotSaved(String),
     SendDropped(u64),
     ReceiveDropped(u64),
+    Refused(u64, Ground),
+    Rejected(u64, peer::Rejection),
 }
 
 pub(crate) struct Recorder {
@@ -41,6 +44,42 @@ pub(crate) struct Recorder {
     pub(crate) full: AtomicBool,
     /// A member that was removed; none if zero.
     pub(crate) removed: AtomicU64,
+    /// Where databases go.
+    dir: PathBuf,
+}
+
+/// A database saved under its index, without a look into it.
+struct Saved {
+    file: File,
+    temporary: PathBuf,
+    named: PathBuf,
+}
+
+impl Saved {
+    fn begin(dir: &Path, message: &Message) -> io::Result<Box<dyn Intake>> {
+        let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+        let index = metadata.map_or(0, |metadata| metadata.index());
+        let temporary = dir.join(format!("tmp{index}"));
+        let named = dir.join(format!("{index:016x}.snap.db"));
+        Ok(Box::new(Saved { file: File::create(&temporary)?, temporary, named }))
+    }
+}
+
+impl Intake for Saved {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.named)
+    }
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        // It has another name, or is not wanted.
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 impl Recorder {
@@ -73,9 +112,13 @@ impl Handler for Recorder {
         self.tell(Event::SnapshotDone(id, ok));
     }
 
-    fn snapshot_received(&self, message: Message, database: PathBuf) -> Result<(), Overloaded> {
+    fn take_database(&self, message: &Message) -> io::Result<Box<dyn Intake>> {
+        Saved::begin(&self.dir, message)
+    }
+
+    fn snapshot_received(&self, message: Message) -> Result<(), Overloaded> {
         self.room()?;
-        self.tell(Event::Database(message, database));
+        self.tell(Event::Database(message));
         Ok(())
     }
 
@@ -92,7 +135,11 @@ impl Handler for Recorder {
             Note::Active { id } => self.tell(Event::Active(*id)),
             Note::Inactive { id, .. } => self.tell(Event::Inactive(*id)),
             Note::StreamOpened { id, stream } => self.tell(Event::StreamOpened(*id, stream)),
-            Note::StreamLost { id, stream, why, .. } => {
+            Note::Refused(refused) => self.tell(Event::Refused(refused.from, refused.ground)),
+            Note::StreamLost { id, stream, why, rejected, .. } => {
+                if let Some(rejected) = rejected {
+                    self.tell(Event::Rejected(*id, (*rejected).clone()));
+                }
                 self.tell(Event::StreamLost(*id, stream, (*why).to_owned()));
             }
             Note::SnapshotReceived { why: Some(why), .. } => {
@@ -123,7 +170,7 @@ impl Member {
 
     /// With other limits than etcd's.
     pub(crate) fn with(id: u64, adjust: impl FnOnce(&mut Limits)) -> Member {
-        Member::start_at(id, "http", |config| {
+        Member::start_at(id, "http", |config, _| {
             adjust(&mut config.limits);
             None
         })
@@ -131,9 +178,9 @@ impl Member {
 
     /// With TLS, a certificate of its own, and belief in anyone.
     pub(crate) fn secure(id: u64) -> Member {
-        Member::start_at(id, "https", |config| {
+        Member::start_at(id, "https", |config, dir| {
             let hosts = ["127.0.0.1:0".to_owned()];
-            let own = tls::self_signed(&config.snap_dir.join("own"), &hosts, 1).unwrap();
+            let own = tls::self_signed(&dir.join("own"), &hosts, 1).unwrap();
             config.connector = tls::Connector::new(&own, &[]).unwrap();
             let (endpoint, protocols) = (tls::Endpoint::Peer, tls::Protocols::Http1);
             Some(Arc::new(tls::Acceptor::new(&own, endpoint, protocols).unwrap()))
@@ -143,17 +190,22 @@ impl Member {
     fn start_at(
         id: u64,
         scheme: &'static str,
-        adjust: impl FnOnce(&mut Config) -> Option<Arc<tls::Acceptor>>,
+        adjust: impl FnOnce(&mut Config, &Path) -> Option<Arc<tls::Acceptor>>,
     ) -> Member {
         let (socket, dir) = (TcpListener::bind("127.0.0.1:0").unwrap(), TempDir::new().unwrap());
         let address = socket.local_addr().unwrap();
-        let mut config = Config::new(id, CLUSTER, dir.path().to_owned());
+        let mut config = Config::new(id, CLUSTER);
         config.local_urls = vec![format!("{scheme}://{address}")];
         config.limits.dial_interval = Duration::from_millis(10);
-        let listener = Listener { socket, acceptor: adjust(&mut config) };
+        let listener = Listener { socket, acceptor: adjust(&mut config, dir.path()) };
         let (sender, events) = channel();
         let (full, removed) = (AtomicBool::new(false), AtomicU64::new(0));
-        let recorder = Arc::new(Recorder { events: Mutex::new(sender), full, removed });
+        let recorder = Arc::new(Recorder {
+            events: Mutex::new(sender),
+            full,
+            removed,
+            dir: dir.path().to_owned(),
+        });
         let handler: Arc<dyn Handler> = Arc::<Recorder>::clone(&recorder);
         let transport = Transport::start(config, vec![listener], handler, None).unwrap();
         Member { id, scheme, transport, recorder, address, dir, events }

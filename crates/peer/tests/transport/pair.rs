@@ -219,26 +219,13 @@ fn a_database_arrives_whole_or_not_at_all() {
     send(0xab, Box::new(io::Cursor::new(database.clone())));
     one.await_event(&Event::SnapshotDone(2, true));
     let path = two.dir.path().join("00000000000000ab.snap.db");
-    two.await_event(&Event::Database(snapshot(1, 2, 0xab), path.clone()));
+    two.await_event(&Event::Database(snapshot(1, 2, 0xab)));
     assert_eq!(std::fs::read(path).unwrap(), database);
 
     send(0xac, Box::new(io::Cursor::new(database[1..].to_vec())));
     one.await_event(&Event::SnapshotDone(2, false));
     two.hear(|event| matches!(event, Event::NotSaved(_)).then_some(()));
     assert_eq!(two.files(), ["00000000000000ab.snap.db"]);
-}
-
-#[test]
-fn a_database_that_is_there_already_stays() {
-    let (one, two) = pair();
-    for database in ["first", "other"] {
-        let reader = Box::new(io::Cursor::new(database));
-        one.transport.send_snapshot(snapshot(1, 2, 1), 5, reader);
-        one.await_event(&Event::SnapshotDone(2, true));
-    }
-    let path = two.dir.path().join("0000000000000001.snap.db");
-    assert_eq!(std::fs::read(path).unwrap(), b"first");
-    assert_eq!(two.files().len(), 1);
 }
 
 #[test]

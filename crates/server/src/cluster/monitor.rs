@@ -3,7 +3,7 @@
 use super::versions::{self, decide};
 use crate::VERSION;
 use crate::drive::Waiter;
-use crate::mailbox::{Heed, Mailbox, Woken};
+use crate::mailbox::{Heed, Woken};
 use crate::shared::Shared;
 use crate::web::Promise;
 use apply::Kind;
@@ -19,11 +19,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a member may take to say its version.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Runs until the mailbox is closed.
-pub(crate) fn run(shared: &Arc<Shared>, stop: &Mailbox<()>) {
-    let mut nothing = Vec::new();
-    while stop.drain(&mut nothing, Some(Instant::now() + INTERVAL), Heed::All) != Woken::Closed {
-        nothing.clear();
+/// Runs until its mailbox is closed; a message there has it look at once.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    let mut wakes = Vec::new();
+    let next = || Some(Instant::now() + INTERVAL);
+    while shared.monitor.drain(&mut wakes, next(), Heed::All) != Woken::Closed {
+        wakes.clear();
         if shared.gauges.leads.load(Ordering::Acquire) {
             look(shared);
         }

@@ -1,17 +1,18 @@
 //! The peer protocol as the member's way to the others.
 
-use super::{Answer, Network, peer_log};
+use super::peer_log::PeerLog;
+use super::{Answer, Network};
 use crate::drive::CoreEvent;
+use crate::metrics::DiskMetrics;
 use crate::shared::Shared;
 use crate::web::PeerWeb;
 use apply::backend::Snapshot;
 use bytes::Bytes;
 use net::http::{HttpRequest, HttpResponder, HttpService};
-use peer::{Handler, Note, Overloaded, PeerStats, Question, Transport};
+use peer::{Handler, Intake, Note, Overloaded, PeerStats, Question, Transport};
 use prost::Message as _;
 use proto::raftpb::Message;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -46,6 +47,29 @@ impl Inbound {
 pub(crate) struct PeerHandler {
     pub(crate) shared: Arc<Shared>,
     pub(crate) web: PeerWeb,
+    /// Where databases of leaders go.
+    pub(crate) intake: replica::Intake,
+    pub(crate) log: PeerLog,
+}
+
+/// A database on its way in.
+struct Database {
+    incoming: replica::Incoming,
+    metrics: Arc<DiskMetrics>,
+    begun: Instant,
+}
+
+impl Intake for Database {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.incoming.write(bytes).map_err(io::Error::other)
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        let Database { incoming, metrics, begun } = *self;
+        incoming.finish().map_err(io::Error::other)?;
+        metrics.database_received(begun.elapsed());
+        Ok(())
+    }
 }
 
 impl PeerHandler {
@@ -73,7 +97,14 @@ impl Handler for PeerHandler {
         self.shared.core.send(CoreEvent::SnapshotSent { to: id, delivered: ok });
     }
 
-    fn snapshot_received(&self, message: Message, _database: PathBuf) -> Result<(), Overloaded> {
+    fn take_database(&self, message: &Message) -> io::Result<Box<dyn Intake>> {
+        let snapshot = message.snapshot.clone().unwrap_or_default();
+        let incoming = self.intake.begin(&snapshot).map_err(io::Error::other)?;
+        let metrics = Arc::clone(&self.shared.metrics.disk);
+        Ok(Box::new(Database { incoming, metrics, begun: Instant::now() }))
+    }
+
+    fn snapshot_received(&self, message: Message) -> Result<(), Overloaded> {
         // The database lies where the applier will look for it.
         self.step(message)
     }
@@ -88,7 +119,7 @@ impl Handler for PeerHandler {
 
     fn note(&self, note: &Note<'_>) {
         self.shared.metrics.peers.note(note);
-        peer_log::log(self.shared.member_id, note);
+        self.log.log(note);
     }
 }
 

@@ -2,7 +2,7 @@
 //! for: commits, compaction, leases.
 
 use super::awaiting::Awaiting;
-use super::{ApplyEvent, CoreEvent, Failed, LogDesk, Waiter, for_client};
+use super::{ApplyEvent, CoreEvent, Failed, LogDesk, Waiter, Waiting, for_client};
 use crate::mailbox::{Heed, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -13,7 +13,7 @@ use net::rpc::{Code, Responder, Status};
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseCheckpointRequest, LeaseRevokeRequest};
-use proto::raftpb::{Entry, Snapshot};
+use proto::raftpb::{Entry, EntryType, Snapshot};
 use replica::{Applier, Fault};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -59,6 +59,10 @@ pub(crate) struct ApplyDriver {
     compaction_waiters: Vec<(Responder, i64)>,
     compacting_since: Option<Instant>,
     defragment_waiters: Vec<Responder>,
+    /// Who hears of a full disk once everyone does.
+    no_space_waiters: Vec<Waiter>,
+    /// The alarm is on its way.
+    raises_no_space: bool,
     /// Entries that wait until the file has taken some of what is buffered.
     pub(super) held: Vec<Entry>,
     /// A leader's snapshot that waits until the file is not being written.
@@ -92,6 +96,8 @@ impl ApplyDriver {
             compaction_waiters: Vec::new(),
             compacting_since: None,
             defragment_waiters: Vec::new(),
+            no_space_waiters: Vec::new(),
+            raises_no_space: false,
             held: Vec::new(),
             restoring: None,
             revoking: HashMap::new(),
@@ -236,7 +242,7 @@ impl ApplyDriver {
         self.apply_now(&held)
     }
 
-    fn apply_now(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+    pub(super) fn apply_now(&mut self, entries: &[Entry]) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
         // Leases granted now count from now.
         self.follow_leadership();
@@ -268,7 +274,12 @@ impl ApplyDriver {
         } else {
             shared.core.send_lazily(event);
         }
+        if entries.iter().any(is_first_of_term) {
+            // If this member leads, it can decide now what the cluster's version is.
+            shared.monitor.send(());
+        }
         let mut changes = Vec::new();
+        let mut is_full = false;
         let mut answers = Vec::with_capacity(applied.outcomes.len());
         for mut outcome in applied.outcomes {
             match (&outcome.effect, outcome.kind) {
@@ -281,6 +292,7 @@ impl ApplyDriver {
                 }
                 _ => {}
             }
+            is_full |= outcome.effect == Effect::OutOfSpace;
             changes.extend(outcome.change.take());
             answers.push(outcome);
         }
@@ -290,6 +302,9 @@ impl ApplyDriver {
         }
         self.publish_alarms();
         gauges.leases.store(self.applier.machine.lessor.len() as u64, Ordering::Relaxed);
+        if is_full {
+            self.raise_no_space();
+        }
         // Whoever is answered finds what was answered, in every place.
         for outcome in answers {
             self.answer(outcome);
@@ -305,12 +320,14 @@ impl ApplyDriver {
         let took = waiting.begun.elapsed();
         self.shared.metrics.requests.answered(waiting.kind, true, took);
         let waiter = waiting.waiter;
-        if outcome.effect == Effect::OutOfSpace
-            && let Waiter::Client(reply) = waiter
-        {
-            return self.raise_no_space(reply);
+        if outcome.effect == Effect::OutOfSpace && self.raises_no_space {
+            return self.no_space_waiters.push(waiter);
         }
-        match (waiter, for_client(outcome.result)) {
+        self.tell(waiter, for_client(outcome.result));
+    }
+
+    fn tell(&mut self, waiter: Waiter, result: Result<Reply, Error>) {
+        match (waiter, result) {
             (Waiter::Client(reply), Ok(result)) => self.reply(reply, &result),
             (Waiter::Physical(reply), Ok(Reply::Compaction { revision })) => {
                 self.compaction_waiters.push((reply, revision));
@@ -322,19 +339,52 @@ impl ApplyDriver {
         }
     }
 
+    /// A snapshot was installed: whoever waits for what it shows to be done need not wait for an entry.
+    pub(crate) fn answer_contained(&mut self) {
+        let machine = &self.applier.machine;
+        let reply_of = |waiting: &Waiting| waiting.visible.as_ref()?.reply(machine);
+        for (waiting, reply) in self.shared.waiters.take_those(reply_of) {
+            let took = waiting.begun.elapsed();
+            self.shared.metrics.requests.answered(waiting.kind, true, took);
+            self.tell(waiting.waiter, Ok(reply));
+        }
+    }
+
     fn reply(&self, reply: Responder, result: &Reply) {
         let revision = result.revision().unwrap_or_else(|| self.shared.reader.revision());
         reply.reply(result.encode(&self.shared.header(revision)));
     }
 
-    /// The write is in the log and applied; the client hears of the full disk when everyone does.
-    fn raise_no_space(&self, reply: Responder) {
+    /// A write is applied that this member's quota has no room for, whoever waits for it: everyone must
+    /// hear of it, and clients once everyone does.
+    fn raise_no_space(&mut self) {
+        if self.raises_no_space || self.applier.machine.alarms().is_raised(AlarmType::Nospace) {
+            return;
+        }
+        self.raises_no_space = true;
+        let shared = Arc::clone(&self.shared);
+        let quota = shared.quota.limit_bytes().unwrap_or(0);
+        tracing::warn!(
+            quota_size_bytes = quota,
+            error = Error::NoSpace.code_and_text().1,
+            "message exceeded backend quota; raising alarm"
+        );
         let alarm = AlarmRequest {
             action: AlarmAction::Activate as i32,
-            member_id: self.shared.member_id,
+            member_id: shared.member_id,
             alarm: AlarmType::Nospace as i32,
         };
-        self.shared.propose(Kind::Alarm, &alarm.encode_to_vec(), Waiter::NoSpace(reply));
+        let waiting = Arc::clone(&shared);
+        let waiter = Waiter::Own(Box::new(move |_| waiting.on_apply(ApplyDriver::no_space_raised)));
+        shared.propose(Kind::Alarm, &alarm.encode_to_vec(), waiter);
+    }
+
+    /// The alarm is raised, or cannot be: then the next write raises it.
+    fn no_space_raised(&mut self) {
+        self.raises_no_space = false;
+        for waiter in std::mem::take(&mut self.no_space_waiters) {
+            waiter.fail(Error::NoSpace);
+        }
     }
 
     // ---- commits ---------------------------------------------------------------------------
@@ -434,6 +484,14 @@ impl ApplyDriver {
         }
     }
 
+    /// Another state machine has taken the place of the one that was being compacted.
+    pub(super) fn compaction_restored(&mut self) {
+        if !self.applier.machine.store.is_compacting() {
+            self.compacting_since = None;
+            self.compaction_done();
+        }
+    }
+
     fn compaction_done(&mut self) {
         for (reply, revision) in std::mem::take(&mut self.compaction_waiters) {
             self.after_commit(move |shared| {
@@ -519,4 +577,9 @@ impl ApplyDriver {
             self.shared.propose_as_leader(Kind::LeaseCheckpoint, &request, self.term());
         }
     }
+}
+
+/// Whether it is what a new leader begins with.
+fn is_first_of_term(entry: &Entry) -> bool {
+    entry.r#type() == EntryType::EntryNormal && entry.data().is_empty()
 }

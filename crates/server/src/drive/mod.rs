@@ -2,14 +2,18 @@
 
 mod apply;
 mod awaiting;
+mod contained;
 mod core;
 mod hub;
 mod hub_queue;
 mod log;
 mod snapshots;
 mod storage_version;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::apply::{ApplyDriver, Timing};
+pub(crate) use self::contained::Visible;
 pub(crate) use self::core::{CoreDriver, Pace, run as run_core};
 pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::hub_queue::HubQueue;
@@ -103,6 +107,8 @@ pub(crate) struct Waiting {
     pub(crate) waiter: Waiter,
     pub(crate) kind: Kind,
     pub(crate) begun: Instant,
+    /// What a snapshot may show to be done.
+    pub(crate) visible: Option<Visible>,
 }
 
 impl Waiting {

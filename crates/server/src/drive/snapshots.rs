@@ -35,8 +35,6 @@ impl ApplyDriver {
     /// A snapshot is recorded in the log: its database takes the place of everything here, as soon
     /// as the file is not being written.
     pub(super) fn restore(&mut self, snapshot: Snapshot) -> Result<(), Fault> {
-        // What waited to be applied is part of it.
-        self.held.clear();
         self.restoring = Some(snapshot);
         self.shared.metrics.member.snapshot_applying.set(1);
         self.restore_if_ready()
@@ -47,6 +45,7 @@ impl ApplyDriver {
             return Ok(());
         }
         let Some(snapshot) = self.restoring.take() else { return Ok(()) };
+        self.apply_before(&snapshot)?;
         self.applier.install(&snapshot)?;
         let shared = Arc::clone(&self.shared);
         let machine = &self.applier.machine;
@@ -65,7 +64,21 @@ impl ApplyDriver {
         shared.core.send(CoreEvent::Applied { index: applied.index, conf_changes: Vec::new() });
         self.publish_alarms();
         self.publish_state();
+        self.compaction_restored();
+        self.answer_contained();
         shared.metrics.member.snapshot_applying.set(0);
         Ok(())
+    }
+
+    /// What waits to be applied and is part of a snapshot is applied still: somebody may wait for what
+    /// comes of it, which the snapshot does not say.
+    fn apply_before(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
+        let last = snapshot.metadata.as_ref().map_or(0, SnapshotMetadata::index);
+        // One that is all there is up to the snapshot is not applied: a snapshot leads forward.
+        let count = self.held.partition_point(|entry| entry.index() < last);
+        let later = self.held.split_off(count);
+        let before = std::mem::replace(&mut self.held, later);
+        self.held.retain(|entry| entry.index() > last);
+        if before.is_empty() { Ok(()) } else { self.apply_now(&before) }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct DiskMetrics {
     pub(crate) defragment: Histogram,
     pub(crate) defragments: IntGauge,
     pub(crate) backend_snapshot: Histogram,
+    received_save: Histogram,
     backend_commit: Histogram,
     commit_rebalance: Histogram,
     commit_spill: Histogram,
@@ -43,7 +44,8 @@ impl Busy {
 
 impl DiskMetrics {
     pub(super) fn new(f: &Families<'_>) -> DiskMetrics {
-        let metrics = DiskMetrics {
+        DiskMetrics {
+            received_save: received_databases(f),
             wal_fsync: f.histogram(
                 "etcd_disk_wal_fsync_duration_seconds",
                 "The latency distributions of fsync called by WAL.",
@@ -97,9 +99,12 @@ impl DiskMetrics {
             commit_write: commit_part(f, "write"),
             database: Busy::default(),
             snapshots: Busy::default(),
-        };
-        received_snapshots(f);
-        metrics
+        }
+    }
+
+    /// A leader's database came, and took this long.
+    pub(crate) fn database_received(&self, took: Duration) {
+        self.received_save.observe(took.as_secs_f64());
     }
 
     /// A commit took this long, and the disk so much of it. Pages are balanced while they are
@@ -127,7 +132,7 @@ fn commit_part(f: &Families<'_>, part: &str) -> Histogram {
 }
 
 /// Databases that come from a leader; a cluster of one has none.
-fn received_snapshots(f: &Families<'_>) {
+fn received_databases(f: &Families<'_>) -> Histogram {
     f.histogram(
         "etcd_snap_db_fsync_duration_seconds",
         "The latency distributions of fsyncing .snap.db file",
@@ -137,5 +142,5 @@ fn received_snapshots(f: &Families<'_>) {
         "etcd_snap_db_save_total_duration_seconds",
         "The total latency distributions of v3 snapshot save",
         SNAPSHOT,
-    );
+    )
 }

@@ -25,6 +25,7 @@ mod text;
 mod watchers;
 
 pub(crate) use calls::{MethodCounts, durations};
+pub(crate) use disk::DiskMetrics;
 pub(crate) use metered::MeteredDisk;
 pub(crate) use process::fd_limit;
 pub(crate) use requests::Read;

@@ -86,14 +86,17 @@ pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused
     shared.on_apply(move |driver| {
         driver.after_commit(move |shared| {
             let inner = Arc::clone(shared);
+            // Here, where no snapshot of a leader comes in between: both are of one database, which
+            // stays readable when another one takes its place.
+            let (snapshot, revision) = (inner.backend().snapshot(), inner.reader.revision());
             shared.in_hashes(move |room| {
                 if let Err(error) = room {
                     return reply.fail(error);
                 }
                 let begun = Instant::now();
-                let hash = inner.backend().snapshot().hash();
+                let hash = snapshot.hash();
                 inner.metrics.keys.hash.observe(begun.elapsed().as_secs_f64());
-                let header = Some(inner.header_message(inner.reader.revision()));
+                let header = Some(inner.header_message(revision));
                 let response = pb::HashResponse { header, hash };
                 reply.reply(response.encode_to_vec().into());
             });

@@ -143,6 +143,11 @@ impl<T> Promise<T> {
         self.given.notify_all();
     }
 
+    /// Whether it was given, not taken, and is such a one.
+    pub(crate) fn is_given_and(&self, is_such: impl FnOnce(&T) -> bool) -> bool {
+        self.slot.lock().as_ref().is_some_and(is_such)
+    }
+
     /// Whether it was given and not taken.
     pub(crate) fn is_given(&self) -> bool {
         self.slot.lock().is_some()
