@@ -25,6 +25,50 @@ var knownDifferences = []knownDifference{
 		line: `(command|variables)/not UTF-8 .*`, what: ends, ours: `exit [12] invalid value ".*not UTF-8`,
 		reason: "names and tokens are UTF-8, for they are told in answers whose fields are",
 	},
+	{
+		line: `(addresses|files)/.*`, ours: `(exit 1 )?--listen-[a-z]+-urls: this version does not listen on unix sockets .*`,
+		reason: "unix sockets are absent",
+	},
+	{
+		line: `data/.*`, what: ends, etcd: `exit 2 .*`, ours: `exit 1 .*`,
+		reason: "over a directory that is damaged etcd panics; ours says what is wrong with it",
+	},
+	{
+		line: `data/.*`, what: ends, etcd: `waits`, ours: `exit 1 .*`,
+		reason: "a log that does not belong to its database, or is not there, is said at once; etcd waits for an election that cannot come",
+	},
+	{
+		line: `data/a file of the log missing`, what: ends, etcd: `runs`, ours: `exit 1 .*segment .* is missing`,
+		reason: "a log with a hole is not read on behind it",
+	},
+	{
+		line: `data/a log in place of a file`, what: ends, etcd: `runs`, ours: `exit 1 .*`,
+		reason: "a file in the place of the log's directory is not removed",
+	},
+	{
+		line: `data/the log in the place of the data`, what: ends, etcd: `exit 1 .*`, ours: `runs`,
+		reason: "the log's directory is not renamed into its place, so that it may be the one above",
+	},
+	{
+		line: `signals/SIG(QUIT|ILL|TRAP|ABRT|BUS|FPE|STKFLT|SYS)`, what: ends, etcd: `exit 2`, ours: `signal: .*`,
+		reason: "Go makes a list of its threads of them; here they end the process as the system does",
+	},
+	{
+		line: `signals/SIGSEGV`, what: ends, etcd: `exit 2`, ours: `runs|signal: .*`,
+		reason: "what others send as a fault of memory is looked for where the stack ends, and it is none",
+	},
+	{
+		line: `signals/signal signal 34`, what: ends, etcd: `signal: signal 34`, ours: `runs`,
+		reason: "Go leaves the first of the signals for real time to the library of C; here it is one of them",
+	},
+	{
+		line: `settings/max-request-bytes=0 by .*`, what: ends, etcd: `waits`, ours: `exit 1 .*request is too large`,
+		reason: "whoever cannot publish itself for ever says so and ends",
+	},
+	{
+		line: `logs/--log-level=debug`, what: `log in err`, ours: `\[info in json\]`,
+		reason: "nothing at the start is told for debugging alone",
+	},
 }
 
 // differenceBook remembers which of the known ones were met.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/status"
 )
 
 // started is what a server made of a line: facts by name.
@@ -92,8 +93,14 @@ func procAddress(text string) string {
 	var number int
 	fmt.Sscanf(port, "%X", &number)
 	address, _ := netip.AddrFromSlice(raw)
+	if number >= chosenPorts && number < 61000 {
+		return net.JoinHostPort(address.String(), "any")
+	}
 	return net.JoinHostPort(address.String(), fmt.Sprint(number))
 }
+
+// chosenPorts begin those that the system gives to who does not mind.
+const chosenPorts = 32768
 
 // advertises is the list of members as this one tells it, and the cluster's id.
 func (s *scene) advertises() string {
@@ -101,7 +108,7 @@ func (s *scene) advertises() string {
 	defer cancel()
 	list, err := pb.NewClusterClient(s.connect()).MemberList(limited, &pb.MemberListRequest{Linearizable: true})
 	if err != nil {
-		return "cannot be asked: " + err.Error()
+		return "cannot be asked: " + status.Code(err).String()
 	}
 	text := fmt.Sprintf("cluster %x", list.Header.ClusterId)
 	slices.SortFunc(list.Members, func(a, b *pb.Member) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })

@@ -262,7 +262,7 @@ func (s *scene) await(limit time.Duration) string {
 		select {
 		case <-s.ended:
 			return howItEnded(s.cmd)
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		}
 		if bytes.Contains([]byte(s.output()), ready) || n%10 == 0 && s.isHealthy() {
 			return runs

@@ -147,26 +147,23 @@ func logLines(testing.TB) []startLine {
 	return lines
 }
 
-// whereTheLogIs notes which outputs have lines of the log, of which levels and in which form.
+// whereTheLogIs notes which outputs have lines of the log, of which levels and in which form. What is
+// warned of differs; that there is something to tell does not.
 func whereTheLogIs(s *scene) {
 	logs, _ := filepath.Glob(s.dir + "/*.log")
 	for _, path := range append(logs, s.logs+"/out", s.logs+"/err") {
 		text, _ := os.ReadFile(path)
-		levels := map[string]bool{}
-		form := "nothing"
+		told := map[string]bool{}
 		for _, one := range sentences(string(text)) {
-			form = "text"
-			if one.level != "" && strings.HasPrefix(one.whole, "{") {
-				form = "json"
-			} else if one.level != "" {
-				form = "console"
-			}
-			// What is warned of differs; that there is something to tell does not.
-			if one.level == "debug" || one.level == "info" {
-				levels[one.level] = true
+			switch {
+			case one.level != "info" && one.level != "debug":
+			case strings.HasPrefix(one.whole, "{"):
+				told[one.level+" in json"] = true
+			default:
+				told[one.level+" in console"] = true
 			}
 		}
-		s.fact("log in "+filepath.Base(path), "%s %v", form, sortedKeys(levels))
+		s.fact("log in "+filepath.Base(path), "%v", sortedKeys(told))
 	}
 }
 

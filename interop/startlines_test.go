@@ -236,6 +236,8 @@ func (b *differenceBook) compareOutcomes(line *startLine, etcd, ours started) []
 			if more := without(got, want); more != "" {
 				found = append(found, difference{line, what, "nothing of this", more})
 			}
+		case what == files && want != got:
+			found = append(found, difference{line, what, without(want, got), without(got, want)})
 		case want != got:
 			found = append(found, difference{line, what, want, got})
 		}

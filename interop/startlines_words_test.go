@@ -112,6 +112,8 @@ var sameMeaning = []struct{ etcd, ours string }{
 	{`error converting yaml to json: json: unsupported value: \+inf`, `cannot unmarshal number inf into`},
 	// Each reader of YAML describes a wrong place in its own words.
 	{`error converting yaml to json: yaml: `, `error converting yaml to json: yaml: `},
+	// Of an empty list it is said that it is empty.
+	{`couldn t find local name .* in the initial cluster configuration`, `the list of members is empty`},
 	// etcd's has a bracket too many, and does not say which variable.
 	{`conflicting environment variable is shadowed by corresponding command-line flag`, ` is shadowed by corresponding command-line flag`},
 }
