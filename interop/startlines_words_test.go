@@ -112,6 +112,9 @@ var sameMeaning = []struct{ etcd, ours string }{
 	{`error converting yaml to json: json: unsupported value: \+inf`, `cannot unmarshal number inf into`},
 	// Each reader of YAML describes a wrong place in its own words.
 	{`error converting yaml to json: yaml: `, `error converting yaml to json: yaml: `},
+	// Of a database that does not fit, either side names the file that it looked at.
+	{`database file \(.* (index \d+\) does not match with snapshot \(index \d+\))`, `$1`},
+	{`database file \(.*\) of the backend is missing`, `does not match with snapshot`},
 	// Of an empty list it is said that it is empty.
 	{`couldn t find local name .* in the initial cluster configuration`, `the list of members is empty`},
 	// etcd's has a bracket too many, and does not say which variable.

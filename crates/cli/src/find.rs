@@ -125,7 +125,7 @@ fn suggestions(command: &Command, word: &str) -> Vec<String> {
 }
 
 /// A word of a line that is the flag which a message names, as it was typed.
-pub(crate) fn typed<'w>(words: &'w [OsString], is_it: impl Fn(&str) -> bool) -> Option<&'w OsStr> {
+pub(crate) fn typed(words: &[OsString], is_it: impl Fn(&str) -> bool) -> Option<&OsStr> {
     let until = words.iter().take_while(|word| *word != "--");
     let mut found = until.filter(|word| is_it(&word.to_string_lossy()));
     found.next().map(OsString::as_os_str)

@@ -94,14 +94,14 @@ impl Place {
 /// Fetches a snapshot into a file; the version of the storage.
 async fn fetch(
     context: &Context,
-    endpoint: &String,
+    endpoint: &str,
     file: &mut File,
     is_synced: bool,
 ) -> Result<String, String> {
     let start = Instant::now();
     let limited = context.global.has_command_timeout;
     let deadline = if limited { context.deadline() } else { Deadline::NONE };
-    let client = context.client_of(vec![endpoint.clone()]).await;
+    let client = context.client_of(vec![endpoint.to_owned()]).await;
     let client = client.map_err(|exit| exit.message().to_owned())?;
     let shown = json!(without_password(endpoint));
     let mut stream = client.snapshot(deadline).await.map_err(|error| {
