@@ -2,6 +2,7 @@
 
 use crate::flags::Settings;
 use crate::gates;
+use crate::logs;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
 use client::TlsFlags;
@@ -41,7 +42,7 @@ pub(crate) struct Config {
     pub(crate) joins: bool,
     /// Where it learns of the first members.
     pub(crate) origin: Origin,
-    pub(crate) log_level: String,
+    pub(crate) log: logs::Options,
 }
 
 impl Config {
@@ -73,8 +74,6 @@ impl Config {
         one_of(settings, "backend-bbolt-freelist-type", &["map", "array"])?;
         one_of(settings, "metrics", &["basic", "extensive"])?;
         one_of(settings, "logger", &["zap"])?;
-        one_of(settings, "log-format", &["json"])?;
-        one_of(settings, "log-outputs", &["default", "stderr"])?;
         Ok(Config {
             server: server_config(settings, heartbeat_ms, election_ms)?,
             listen: listen_addresses(settings, "listen-client-urls")?,
@@ -86,9 +85,18 @@ impl Config {
             tls: Tls::from_settings(settings)?,
             joins: settings.get("initial-cluster-state") == "existing",
             origin: origin(settings)?,
-            log_level: settings.get("log-level").to_owned(),
+            log: log_options(settings)?,
         })
     }
+}
+
+fn log_options(settings: &Settings) -> Result<logs::Options, String> {
+    let level = settings.get("log-level");
+    Ok(logs::Options {
+        level: logs::Level::parse(level).ok_or_else(|| format!("unrecognized level: {level:?}"))?,
+        outputs: settings.get("log-outputs").split(',').map(str::to_owned).collect(),
+        format: logs::Format::parse(settings.get("log-format"))?,
+    })
 }
 
 fn server_config(

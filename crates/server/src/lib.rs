@@ -13,6 +13,7 @@ mod bootstrap;
 mod cluster;
 mod drive;
 mod ids;
+mod lines;
 mod mailbox;
 mod member;
 mod metrics;

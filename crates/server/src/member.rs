@@ -9,6 +9,7 @@ use crate::drive::{
     run_hub,
 };
 use crate::ids::RequestIds;
+use crate::lines;
 use crate::mailbox::{Mailbox, Woken};
 use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::rpc::{Error, Service};
@@ -140,7 +141,10 @@ impl Member {
     pub fn start(disk: Arc<dyn Disk>, config: &Config) -> Result<Member, StartError> {
         let early = metrics::Early::new();
         let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
+        let begun = Instant::now();
         let parts = replica::open(disk, &config.replica)?;
+        let (quota, db) = (config.replica.apply.quota_bytes, parts.applier.database());
+        lines::opened(&parts, quota, &db, begun.elapsed());
         let shared = Arc::new(shared(&parts, config, early));
         let failure = Promise::new();
         let mut member = Member {
@@ -257,8 +261,13 @@ impl Member {
         if self.shared.may_read()
             && let Some(ver) = crate::cluster::own_version(&self.shared.roster.members())
         {
-            self.propose_own(Kind::ClusterVersionSet, &ClusterVersionSetRequest { ver })?;
+            lines::sets_version(self.shared.roster.members().cluster_version(), &ver);
+            let request = ClusterVersionSetRequest { ver: ver.clone() };
+            self.propose_own(Kind::ClusterVersionSet, &request)?;
+            lines::version_set(&ver);
         }
+        let timeout = self.shared.limits.request_timeout;
+        lines::published(self.ids(), &config.replica.name, &config.advertise_client_urls, timeout);
         Ok(())
     }
 
@@ -381,6 +390,11 @@ impl Member {
     /// Waits a while for a failure.
     pub fn wait_failure(&self, limit: Duration) -> Option<Fault> {
         self.failure.wait(limit)
+    }
+
+    /// Has the core thread call `answer`: a sign that it lives.
+    pub fn ask(&self, answer: impl FnOnce() + Send + 'static) {
+        self.shared.on_core(move |_| answer());
     }
 
     /// The member's id and the cluster's.

@@ -3,6 +3,7 @@
 use super::pump::{Producer, Pump};
 use super::{Error, Refused, decode};
 use crate::drive::Waiter;
+use crate::lines;
 use crate::shared::Shared;
 use crate::web::Promise;
 use apply::backend::Snapshot;
@@ -155,6 +156,7 @@ impl SnapshotPieces {
             });
         });
         let (snapshot, version) = promise.wait(COMMIT_TIMEOUT).ok_or(Error::Timeout)?;
+        lines::snapshot_to_client(snapshot.size(), &version);
         let (shared, sum) = (Arc::clone(shared), Some(Sha256::new()));
         Ok(SnapshotPieces { snapshot, offset: 0, sum, version, shared, begun })
     }
@@ -166,9 +168,11 @@ impl Producer for SnapshotPieces {
         let Some(sum) = &mut self.sum else { return Ok(None) };
         let blob = if left == 0 {
             let sum = self.sum.take().expect("it was just there");
-            let took = self.begun.elapsed().as_secs_f64();
-            self.shared.metrics.disk.backend_snapshot.observe(took);
-            sum.finalize().to_vec()
+            let (took, hash) = (self.begun.elapsed(), sum.finalize());
+            self.shared.metrics.disk.backend_snapshot.observe(took.as_secs_f64());
+            let bytes = self.snapshot.size();
+            lines::snapshot_sent_to_client(bytes, &self.version, hash.len(), took);
+            hash.to_vec()
         } else {
             let mut chunk = vec![0; CHUNK_BYTES.min(left as usize)];
             let n = self.snapshot.read_at(self.offset, &mut chunk);
