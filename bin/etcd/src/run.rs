@@ -1,14 +1,14 @@
 //! From start to stop.
 
 use crate::config::{Config, Listen};
+use crate::describe;
 use crate::secure::InForce;
-use server::{Listener, Member, Plan, StartError, VERSION, disk};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crate::signals::{Stop, StopSignal};
+use crate::systemd::Manager;
+use server::{Begun, Listener, Member, Plan, StartError, disk};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often signals and failures are looked for.
@@ -18,27 +18,66 @@ const BACKLOG: i32 = 4096;
 /// How long open calls may take when the member stops.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Why a member ended that had nothing against going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was told to.
+    Signal(StopSignal),
+    /// The others removed it from the cluster.
+    Removed,
+}
+
 /// Runs a member until a signal or a failure.
-pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+pub(crate) fn run(config: &Config, stop: &Stop) -> Result<End, Box<dyn Error>> {
+    describe::data_dir(config);
+    let result = start(config, stop);
+    if result.is_err() {
+        closing(config);
+        closed(config);
     }
-    let replica = &config.server.replica;
-    tracing::info!(
-        etcd_version = VERSION,
-        name = %replica.name,
-        data_dir = %replica.data_dir.display(),
-        "starting an etcd server"
-    );
-    // Peers first, as etcd; whichever address is taken, nothing was touched yet.
-    let data_dir = &replica.data_dir;
-    let peer_tls = config.tls.peer(&config.listen_peers, data_dir)?;
-    let peer_listeners = listen(&config.listen_peers, &peer_tls)?;
-    let client_tls = config.tls.client(&config.listen, data_dir)?;
-    let listeners = listen(&config.listen, &client_tls)?;
-    let metrics_tls = config.tls.metrics(&client_tls, &config.listen_metrics)?;
-    let metrics_listeners = listen(&config.listen_metrics, &metrics_tls)?;
+    let (member, manager) = match result? {
+        Started::Serves(member, manager) => (member, manager),
+        Started::Ended(end) => return Ok(end),
+    };
+    watch_over(member, manager, config, stop)
+}
+
+enum Started {
+    Serves(Member, Manager),
+    /// It was not to begin.
+    Ended(End),
+}
+
+/// The sockets, in etcd's order: whichever address is taken, nothing was touched yet.
+struct Sockets {
+    peers: Vec<Listener>,
+    clients: Vec<Listener>,
+    metrics: Vec<Listener>,
+    peer_tls: InForce,
+}
+
+impl Sockets {
+    fn open(config: &Config) -> Result<Sockets, Box<dyn Error>> {
+        let data_dir = &config.server.replica.data_dir;
+        let shown = json(&describe::urls(&config.listen_peers));
+        tracing::info!(listen_peer_urls = &shown[..], "configuring peer listeners");
+        let peer_tls = config.tls.peer(&config.listen_peers, data_dir)?;
+        let peers = listen(&config.listen_peers, &peer_tls).inspect_err(|error| {
+            tracing::error!(error, "creating peer listener failed");
+        })?;
+        let shown = json(&describe::urls(&config.listen));
+        tracing::info!(listen_client_urls = &shown[..], "configuring client listeners");
+        let client_tls = config.tls.client(&config.listen, data_dir)?;
+        let clients = listen(&config.listen, &client_tls)?;
+        let metrics_tls = config.tls.metrics(&client_tls, &config.listen_metrics)?;
+        let metrics = listen(&config.listen_metrics, &metrics_tls)?;
+        Ok(Sockets { peers, clients, metrics, peer_tls })
+    }
+}
+
+fn start(config: &Config, stop: &Stop) -> Result<Started, Box<dyn Error>> {
+    let Sockets { peers, clients, metrics, peer_tls } = Sockets::open(config)?;
+    describe::start(config);
     let disk = disk::RealDisk::new();
     let mut server = config.server.clone();
     let plan = Plan {
@@ -48,49 +87,29 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         tls: &peer_tls.settings,
     };
     let begun = server::begin(&*disk, &mut server.replica, &plan)?;
-    let stops = || stop.load(Ordering::Relaxed);
+    let stops = || stop.signal().is_some();
     let mut member = match Member::start(disk, &server, stops) {
         // Another process still had the data.
-        Err(StartError::Stopped) => return Ok(()),
+        Err(StartError::Stopped) => {
+            let signal = stop.signal().ok_or(StartError::Stopped)?;
+            return Ok(Started::Ended(End::Signal(signal)));
+        }
         started => started?,
     };
-    let (member_id, cluster_id) = member.ids();
-    tracing::info!(
-        local_member_id = %format!("{member_id:x}"),
-        cluster_id = %format!("{cluster_id:x}"),
-        is_new = member.is_new,
-        "opened the member's data"
-    );
-    member.serve_peers(peer_listeners, &server, &begun)?;
-    for listen in &config.listen_peers {
-        tracing::info!(address = %listen.address, "serving peer traffic");
-    }
-    if !metrics_listeners.is_empty() {
-        member.serve_metrics(metrics_listeners, &server)?;
-        for listen in &config.listen_metrics {
-            tracing::info!(address = %listen.url, "serving metrics");
-        }
-    }
+    stop.in_order();
+    serve_others(&mut member, config, peers, metrics, &begun)?;
     if let Err(error) = member.publish(&server, stops) {
-        if member.is_removed() {
-            member.stop(GRACE);
-            return Err("the member has been permanently removed from the cluster".into());
-        }
-        if stop.load(Ordering::Relaxed) {
-            member.stop(GRACE);
-            return Ok(());
-        }
         if let Some(fault) = member.wait_failure(Duration::ZERO) {
             return Err(fault.into());
         }
-        return Err(error.into());
+        let end = end_of(&member, stop).ok_or(error)?;
+        let manager = Manager::of_environment();
+        leave(member, &manager, config, end);
+        return Ok(Started::Ended(end));
     }
-    tracing::info!(
-        local_member_id = %format!("{member_id:x}"),
-        "published local member to cluster through raft"
-    );
     tracing::info!("ready to serve client requests");
-    member.serve(listeners, &server)?;
+    member.serve(clients, &server)?;
+    tracing::info!(service = "", status = "SERVING", "grpc service status changed");
     for listen in &config.listen {
         let text = match listen.is_secure {
             true => "serving client traffic securely",
@@ -98,27 +117,128 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         };
         tracing::info!(traffic = "grpc+http", address = %listen.address, "{text}");
     }
-    watch_over(member, &stop)
+    let manager = Manager::of_environment();
+    manager.ready();
+    Ok(Started::Serves(member, manager))
+}
+
+/// Other members, and whoever looks at metrics and health alone.
+fn serve_others(
+    member: &mut Member,
+    config: &Config,
+    peers: Vec<Listener>,
+    metrics: Vec<Listener>,
+    begun: &Begun,
+) -> Result<(), Box<dyn Error>> {
+    member.serve_peers(peers, &config.server, begun)?;
+    for listen in &config.listen_peers {
+        tracing::info!(address = %listen.address, "serving peer traffic");
+    }
+    if !metrics.is_empty() {
+        member.serve_metrics(metrics, &config.server)?;
+        for listen in &config.listen_metrics {
+            tracing::info!(address = %listen.url, "serving metrics");
+        }
+    }
+    let (peer, client) = (&config.server.advertise_peer_urls, &config.server.advertise_client_urls);
+    tracing::info!(
+        local_member_id = %format!("{:x}", member.ids().0),
+        initial_advertise_peer_urls = &json(peer)[..],
+        listen_peer_urls = &json(&describe::urls(&config.listen_peers))[..],
+        advertise_client_urls = &json(client)[..],
+        listen_client_urls = &json(&describe::urls(&config.listen))[..],
+        listen_metrics_urls = &json(&describe::urls(&config.listen_metrics))[..],
+        "now serving peer/client/metrics"
+    );
+    Ok(())
+}
+
+/// Why the member is to end, if it is.
+fn end_of(member: &Member, stop: &Stop) -> Option<End> {
+    if member.is_removed() {
+        return Some(End::Removed);
+    }
+    stop.signal().map(End::Signal)
 }
 
 /// Until a signal, a failure or the member's removal.
-fn watch_over(member: Member, stop: &AtomicBool) -> Result<(), Box<dyn Error>> {
+fn watch_over(
+    member: Member,
+    mut manager: Manager,
+    config: &Config,
+    stop: &Stop,
+) -> Result<End, Box<dyn Error>> {
     loop {
         if let Some(fault) = member.wait_failure(LOOK) {
             tracing::error!(error = %fault, "stopping: the member cannot go on");
             return Err(fault.into());
         }
-        let removed = member.is_removed();
-        if removed {
-            tracing::error!("the member has been permanently removed from the cluster");
+        if let Some(end) = end_of(&member, stop) {
+            leave(member, &manager, config, end);
+            return Ok(end);
         }
-        if removed || stop.load(Ordering::Relaxed) {
-            tracing::info!("received signal; shutting down");
-            member.stop(GRACE);
-            tracing::info!("closed etcd server");
-            return Ok(());
+        manager.watch(|answer| member.ask(answer));
+    }
+}
+
+/// Stops a member in order.
+fn leave(member: Member, manager: &Manager, config: &Config, end: End) {
+    match end {
+        End::Signal(signal) => {
+            tracing::info!(signal = signal.name(), "received signal; shutting down");
+        }
+        End::Removed => {
+            let error = "the member has been permanently removed from the cluster";
+            tracing::warn!(error, "server error");
+            tracing::warn!("data-dir used by this member must be removed");
         }
     }
+    manager.stopping();
+    closing(config);
+    for listen in &config.listen_peers {
+        tracing::info!(address = %listen.address, "stopping serving peer traffic");
+    }
+    member.stop(GRACE);
+    for listen in &config.listen_peers {
+        tracing::info!(address = %listen.address, "stopped serving peer traffic");
+    }
+    closed(config);
+}
+
+fn closing(config: &Config) {
+    let (name, dir, peer, client) = whose(config);
+    tracing::info!(
+        name,
+        data_dir = dir,
+        advertise_peer_urls = &peer[..],
+        advertise_client_urls = &client[..],
+        "closing etcd server"
+    );
+}
+
+fn closed(config: &Config) {
+    let (name, dir, peer, client) = whose(config);
+    tracing::info!(
+        name,
+        data_dir = dir,
+        advertise_peer_urls = &peer[..],
+        advertise_client_urls = &client[..],
+        "closed etcd server"
+    );
+}
+
+/// Name, directory and addresses of the member.
+fn whose(config: &Config) -> (&str, String, Vec<u8>, Vec<u8>) {
+    let (server, replica) = (&config.server, &config.server.replica);
+    let dir = replica.data_dir.display().to_string();
+    let (peer, client) = (&server.advertise_peer_urls, &server.advertise_client_urls);
+    (&replica.name, dir, json(peer), json(client))
+}
+
+/// A list for the log.
+fn json(list: &[impl AsRef<str>]) -> Vec<u8> {
+    let list: Vec<&str> = list.iter().map(AsRef::as_ref).collect();
+    serde_json::Value::from(list).to_string().into_bytes()
 }
 
 /// Binds sockets; errors read as Go's do.
@@ -152,7 +272,7 @@ fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
 }
 
 /// The system's reason in the words of Go, which has no capitals and no numbers.
-fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();

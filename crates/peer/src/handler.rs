@@ -216,16 +216,28 @@ pub enum Note<'a> {
     SnapshotSending {
         /// The peer.
         id: u64,
+        /// The last entry that it holds.
+        index: u64,
+        /// How long it is, with the raft message.
+        bytes: u64,
     },
     /// A database comes from a peer.
     SnapshotComing {
         /// The peer.
         id: u64,
+        /// The last entry that it holds.
+        index: u64,
+        /// How long the raft message is that comes before it.
+        message_bytes: u64,
     },
     /// A database was sent, or was not.
     SnapshotSent {
         /// The peer.
         id: u64,
+        /// The last entry that it holds.
+        index: u64,
+        /// How long it is, with the raft message.
+        bytes: u64,
         /// How long it took.
         took: Duration,
         /// What failed, if it did.
@@ -235,6 +247,10 @@ pub enum Note<'a> {
     SnapshotReceived {
         /// The peer.
         id: u64,
+        /// The last entry that it holds.
+        index: u64,
+        /// How much of it was saved.
+        bytes: u64,
         /// How long it took.
         took: Duration,
         /// What failed, if it did.

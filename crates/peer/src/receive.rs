@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::handler::{Handler, Note, Overloaded};
 use crate::server::Served;
 use crate::shared::{Refusal, Shared};
+use crate::snapshot::index_of;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -29,32 +30,37 @@ pub(crate) async fn receive(served: &Arc<Served>, body: Incoming) -> Response<Re
     let Ok(_permit) = served.snapshots.try_acquire() else {
         return answer::text(StatusCode::SERVICE_UNAVAILABLE, "too many snapshots come in");
     };
-    let (from, result) = receive_from(served, body).await;
+    let ((id, index), result) = receive_from(served, body).await;
     let why = result.as_ref().err().map(|(_, text)| text.as_str());
-    if from != 0 {
-        let note = Note::SnapshotReceived { id: from, took: began.elapsed(), why };
-        served.shared.handler.note(&note);
+    if id != 0 {
+        let bytes = *result.as_ref().unwrap_or(&0) as u64;
+        let took = began.elapsed();
+        served.shared.handler.note(&Note::SnapshotReceived { id, index, bytes, took, why });
     }
     match result {
-        Ok(()) => answer::empty(StatusCode::NO_CONTENT),
+        Ok(_) => answer::empty(StatusCode::NO_CONTENT),
         Err((status, text)) => answer::text(status, &text),
     }
 }
 
-/// Who sent it, and whether it was taken.
-async fn receive_from(served: &Arc<Served>, mut body: Incoming) -> (u64, Result<(), Refused>) {
+/// Who sent which, and how much was saved.
+async fn receive_from(
+    served: &Arc<Served>,
+    mut body: Incoming,
+) -> ((u64, u64), Result<usize, Refused>) {
     let shared = &served.shared;
     let (message, rest) = match head(shared, &mut body).await {
         Ok(head) => head,
         Err(why) => {
             let text = format!("failed to decode raft message ({why})");
-            return (0, Err((StatusCode::BAD_REQUEST, text)));
+            return ((0, 0), Err((StatusCode::BAD_REQUEST, text)));
         }
     };
-    let from = message.from();
-    shared.handler.note(&Note::SnapshotComing { id: from });
-    served.received(from, message.encoded_len());
-    (from, save_and_deliver(served, message, rest, body).await)
+    let (id, index, length) = (message.from(), index_of(&message), message.encoded_len());
+    let note = Note::SnapshotComing { id, index, message_bytes: length as u64 };
+    shared.handler.note(&note);
+    served.received(id, length);
+    ((id, index), save_and_deliver(served, message, rest, body).await)
 }
 
 async fn save_and_deliver(
@@ -62,7 +68,7 @@ async fn save_and_deliver(
     message: Message,
     rest: Vec<Bytes>,
     body: Incoming,
-) -> Result<(), Refused> {
+) -> Result<usize, Refused> {
     let shared = &served.shared;
     if message.r#type() != MessageType::MsgSnap {
         return Err((StatusCode::BAD_REQUEST, "wrong raft message type".to_owned()));
@@ -72,7 +78,9 @@ async fn save_and_deliver(
         (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to save KV snapshot ({error})"))
     })?;
     served.received(message.from(), bytes);
-    deliver(shared, message).await.map_err(|Overloaded| not_processed(Refusal::Overloaded))
+    let delivered = deliver(shared, message).await;
+    delivered.map_err(|Overloaded| not_processed(Refusal::Overloaded))?;
+    Ok(bytes)
 }
 
 fn not_processed(why: Refusal) -> Refused {

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{Method, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use prost::Message as _;
 use proto::raftpb::Message;
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -58,10 +59,13 @@ impl SnapshotSender {
     pub(crate) async fn run(mut self, database: Database) {
         let (began, id) = (Instant::now(), self.status.id());
         let url = self.picker.pick();
-        self.shared.handler.note(&Note::SnapshotSending { id });
+        let index = index_of(&database.message);
+        let bytes = database.message.encoded_len() as u64 + database.total_bytes;
+        self.shared.handler.note(&Note::SnapshotSending { id, index, bytes });
         let result = self.post(&url, database).await;
         let why = result.as_ref().err().map(Failure::to_string);
-        let note = Note::SnapshotSent { id, took: began.elapsed(), why: why.as_deref() };
+        let note =
+            Note::SnapshotSent { id, index, bytes, took: began.elapsed(), why: why.as_deref() };
         self.shared.handler.note(&note);
         match result {
             Ok(bytes) => {
@@ -118,6 +122,12 @@ impl SnapshotSender {
         let response = timeout(limit, answering).await;
         Ok(response.map_err(|_| Failure::TimedOut("waiting for the database to be saved"))??)
     }
+}
+
+/// The last entry that a snapshot's database holds.
+pub(crate) fn index_of(message: &Message) -> u64 {
+    let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+    metadata.map_or(0, |metadata| metadata.index())
 }
 
 /// Tells raft, also when the task is ended from outside or never began.

@@ -6,6 +6,7 @@ use apply::backend::{CommitJob, Committed, DefragJob, DefragResult, Defragmented
 use apply::mvcc::Progress;
 use apply::{Effect, Machine, Outcome};
 use proto::raftpb::{ConfChange, ConfState, Entry};
+use std::path::PathBuf;
 
 /// Entries that came of a batch.
 #[derive(Debug, Default)]
@@ -123,6 +124,21 @@ impl Applier {
         let (state, is_due) = self.committing.take()?;
         self.committed = Some(state.clone());
         is_due.then_some(state)
+    }
+
+    /// The last snapshot that the log has, or is about to have.
+    pub fn snapshot_index(&self) -> u64 {
+        self.last_snapshot
+    }
+
+    /// Entries between snapshots.
+    pub fn snapshot_count(&self) -> u64 {
+        self.snapshot_count
+    }
+
+    /// Where the database file is.
+    pub fn database(&self) -> PathBuf {
+        self.home.db()
     }
 
     /// What the database file holds: what a member that lags behind can be given.

@@ -18,6 +18,7 @@ mod cluster;
 mod compactor;
 mod drive;
 mod ids;
+mod lines;
 mod mailbox;
 mod member;
 mod metrics;

@@ -9,6 +9,7 @@ use crate::drive::{
     ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogDesk, Pace, Timing, run_core, run_hub,
 };
 use crate::ids::RequestIds;
+use crate::lines;
 use crate::mailbox::{Mailbox, Woken};
 use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::publish::{Stops, publish};
@@ -159,7 +160,10 @@ impl Member {
         let early = metrics::Early::new();
         let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
         let intake = Intake::new(Arc::clone(&disk), &config.replica);
+        let begun = Instant::now();
         let parts = open_patiently(&disk, config, &give_up)?;
+        let (quota, db) = (config.replica.apply.quota_bytes, parts.applier.database());
+        lines::opened(&parts, quota, &db, begun.elapsed());
         let shared = Arc::new(shared(&parts, config, early));
         let failure = Promise::new();
         let mut member = Member {
@@ -266,7 +270,10 @@ impl Member {
             }),
         };
         let stops = Stops { failure: &self.failure, give_up: &give_up };
-        publish(&self.shared, &attributes, &stops)
+        publish(&self.shared, &attributes, &stops)?;
+        let timeout = self.shared.limits.request_timeout;
+        lines::published(self.ids(), &config.replica.name, &config.advertise_client_urls, timeout);
+        Ok(())
     }
 
     /// Whether this member was removed from the cluster; it should be stopped.
@@ -379,6 +386,11 @@ impl Member {
         self.failure.wait(limit)
     }
 
+    /// Has the core thread call `answer`: a sign that it lives.
+    pub fn ask(&self, answer: impl FnOnce() + Send + 'static) {
+        self.shared.on_core(move |_| answer());
+    }
+
     /// The member's id and the cluster's.
     pub fn ids(&self) -> (u64, u64) {
         (self.shared.member_id, self.shared.cluster_id)
@@ -435,10 +447,7 @@ fn open_patiently(
     loop {
         match replica::open(Arc::clone(disk), &config.replica) {
             Err(fault) if fault.is_in_use() => {}
-            opened => {
-                tracing::info!(path = %path.display(), took = ?begun.elapsed(), "opened backend db");
-                return Ok(opened?);
-            }
+            opened => return Ok(opened?),
         }
         if give_up() {
             return Err(StartError::Stopped);

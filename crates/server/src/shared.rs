@@ -4,6 +4,7 @@ use crate::answers::Answers;
 use crate::cluster::{Inbound, Later, LedStreams, Proposal, Roster};
 use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Visible, Waiter, Waiting};
 use crate::ids::RequestIds;
+use crate::lines;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::rpc::Error;
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use net::rpc::Responder;
 use parking_lot::RwLock;
 use proto::etcdserverpb::RequestHeader;
-use proto::raftpb::ConfChange;
+use proto::raftpb::{ConfChange, ConfChangeType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -224,9 +225,17 @@ impl Shared {
         let id = self.ids.next();
         change.id = Some(id);
         let deadline = Instant::now() + self.limits.request_timeout;
-        let waiter = Waiter::Own(Box::new(act));
-        let (kind, begun) = (Kind::ClusterMemberAttrSet, Instant::now());
         let visible = Some(Visible::Change(change.clone()));
+        let kind = change.r#type.and_then(|kind| ConfChangeType::try_from(kind).ok());
+        let kind = kind.map_or("", |kind| kind.as_str_name());
+        let (own_id, node_id) = (self.member_id, change.node_id());
+        let waiter = Waiter::Own(Box::new(move |result| {
+            if result.is_ok() {
+                lines::changed_through_raft(own_id, kind, node_id);
+            }
+            act(result);
+        }));
+        let (kind, begun) = (Kind::ClusterMemberAttrSet, Instant::now());
         let waiting = Waiting { waiter, kind, begun, visible };
         if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
             return waiting.waiter.fail(Error::TooManyRequests);

@@ -270,6 +270,13 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
 }
 
+impl Default for Log {
+    fn default() -> Log {
+        let outputs = vec![LogOutput::Stderr];
+        Log { level: LogLevel::Info, outputs, format: LogFormat::Json }
+    }
+}
+
 impl Logging {
     /// # Errors
     /// What is wrong with it; a level that is none ends the program like a wrong flag, wherever it

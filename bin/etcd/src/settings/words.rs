@@ -149,21 +149,6 @@ pub(crate) enum LogLevel {
     Fatal,
 }
 
-impl LogLevel {
-    /// As zap names it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            LogLevel::Debug => "debug",
-            LogLevel::Info => "info",
-            LogLevel::Warn => "warn",
-            LogLevel::Error => "error",
-            LogLevel::DPanic => "dpanic",
-            LogLevel::Panic => "panic",
-            LogLevel::Fatal => "fatal",
-        }
-    }
-}
-
 impl Word for LogLevel {
     fn parse(text: &str) -> Result<LogLevel, String> {
         match text.to_ascii_lowercase().as_str() {

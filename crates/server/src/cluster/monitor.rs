@@ -3,11 +3,13 @@
 use super::versions::{self, decide};
 use crate::VERSION;
 use crate::drive::Waiter;
+use crate::lines;
 use crate::mailbox::{Heed, Woken};
+use crate::rpc::Error;
 use crate::shared::Shared;
 use crate::web::Promise;
-use apply::Kind;
 use apply::membership::Members;
+use apply::{Kind, Reply};
 use prost::Message;
 use proto::membershippb::{ClusterVersionSetRequest, DowngradeInfoSetRequest};
 use std::sync::Arc;
@@ -56,9 +58,15 @@ pub(crate) fn own_version(members: &Members) -> Option<String> {
 }
 
 fn set_version(shared: &Arc<Shared>, ver: String) {
-    let request = ClusterVersionSetRequest { ver }.encode_to_vec();
+    lines::sets_version(shared.roster.members().cluster_version(), &ver);
+    let request = ClusterVersionSetRequest { ver: ver.clone() }.encode_to_vec();
     // If it does not come through, it is decided again.
-    shared.propose(Kind::ClusterVersionSet, &request, Waiter::Own(Box::new(|_| {})));
+    let then = move |result: Result<Reply, Error>| {
+        if result.is_ok() {
+            lines::version_set(&ver);
+        }
+    };
+    shared.propose(Kind::ClusterVersionSet, &request, Waiter::Own(Box::new(then)));
 }
 
 /// What each member says; none where one does not answer.

@@ -5,6 +5,7 @@
 //! [`REPEAT`], however often it happens.
 
 use super::repeats::Repeats;
+use crate::lines::{hex, size};
 use peer::{Ground, Note, Refused, Rejection, Route};
 use std::time::{Duration, Instant};
 
@@ -27,10 +28,6 @@ fn name(route: Route) -> &'static str {
 /// The name that etcd has for a kind of stream.
 fn stream_type(stream: &'static str) -> &'static str {
     if stream == "msgapp" { "stream MsgApp v2" } else { "stream Message" }
-}
-
-fn hex(id: u64) -> String {
-    format!("{id:x}")
 }
 
 /// The log of one member's ways to the others.
@@ -299,36 +296,57 @@ fn stream(own_id: u64, note: &Note<'_>) {
 }
 
 fn snapshot(own_id: u64, note: &Note<'_>) {
-    let local = format!("{own_id:x}");
     match note {
-        Note::SnapshotSending { id } => {
-            tracing::info!(remote_peer_id = %format!("{id:x}"), "sending database snapshot");
-        }
-        Note::SnapshotSent { id, took, why: None } => tracing::info!(
-            remote_peer_id = %format!("{id:x}"),
-            took = ?took,
+        Note::SnapshotSending { id, index, bytes } => tracing::info!(
+            snapshot_index = index,
+            remote_peer_id = hex(*id),
+            bytes,
+            size = size(*bytes),
+            "sending database snapshot"
+        ),
+        Note::SnapshotSent { id, index, bytes, why: None, .. } => tracing::info!(
+            snapshot_index = index,
+            remote_peer_id = hex(*id),
+            bytes,
+            size = size(*bytes),
             "sent database snapshot"
         ),
-        Note::SnapshotSent { id, took, why: Some(why) } => tracing::warn!(
-            remote_peer_id = %format!("{id:x}"),
-            took = ?took,
+        Note::SnapshotSent { id, index, bytes, why: Some(why), .. } => tracing::warn!(
+            snapshot_index = index,
+            remote_peer_id = hex(*id),
+            bytes,
+            size = size(*bytes),
             error = why,
             "failed to send database snapshot"
         ),
-        Note::SnapshotComing { id } => tracing::info!(
-            local_member_id = %local,
-            remote_snapshot_sender_id = %format!("{id:x}"),
+        _ => incoming(own_id, note),
+    }
+}
+
+fn incoming(own_id: u64, note: &Note<'_>) {
+    let local = hex(own_id);
+    match note {
+        Note::SnapshotComing { id, index, message_bytes } => tracing::info!(
+            local_member_id = local,
+            remote_snapshot_sender_id = hex(*id),
+            incoming_snapshot_index = index,
+            incoming_snapshot_message_size_bytes = message_bytes,
+            incoming_snapshot_message_size = size(*message_bytes),
             "receiving database snapshot"
         ),
-        Note::SnapshotReceived { id, took, why: None } => tracing::info!(
-            local_member_id = %local,
-            remote_snapshot_sender_id = %format!("{id:x}"),
-            took = ?took,
+        Note::SnapshotReceived { id, index, bytes, took, why: None } => tracing::info!(
+            local_member_id = local,
+            remote_snapshot_sender_id = hex(*id),
+            incoming_snapshot_index = index,
+            incoming_snapshot_size_bytes = bytes,
+            incoming_snapshot_size = size(*bytes),
+            download_took = ?took,
             "received and saved database snapshot"
         ),
-        Note::SnapshotReceived { id, why: Some(why), .. } => tracing::warn!(
-            local_member_id = %local,
-            remote_snapshot_sender_id = %format!("{id:x}"),
+        Note::SnapshotReceived { id, index, why: Some(why), .. } => tracing::warn!(
+            local_member_id = local,
+            remote_snapshot_sender_id = hex(*id),
+            incoming_snapshot_index = index,
             error = why,
             "failed to save incoming database snapshot"
         ),

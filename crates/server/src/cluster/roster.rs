@@ -1,6 +1,7 @@
 //! The members as of what is applied, for every thread.
 
 use super::Network;
+use crate::lines;
 use apply::membership::Members;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -69,6 +70,7 @@ impl Roster {
         let peers = self.peers();
         for (id, urls) in &peers {
             network.add(*id, urls);
+            lines::peer_added(self.own_id, *id, urls);
         }
         assert!(self.network.set(network).is_ok(), "there is one way to the others");
         // What changed meanwhile.
@@ -87,11 +89,18 @@ impl Roster {
         let now = self.peers();
         for id in before.keys().filter(|id| !now.contains_key(id)) {
             network.remove(*id);
+            lines::peer_removed(self.own_id, *id);
         }
         for (id, urls) in &now {
             match before.get(id) {
-                None => network.add(*id, urls),
-                Some(old) if old != urls => network.update(*id, urls),
+                None => {
+                    network.add(*id, urls);
+                    lines::peer_added(self.own_id, *id, urls);
+                }
+                Some(old) if old != urls => {
+                    network.update(*id, urls);
+                    lines::peer_updated(self.own_id, *id, urls);
+                }
                 Some(_) => {}
             }
         }

@@ -3,6 +3,7 @@
 
 use super::awaiting::Awaiting;
 use super::{ApplyEvent, CoreEvent, Failed, LogDesk, Waiter, Waiting, for_client};
+use crate::lines::{self, Sizes};
 use crate::mailbox::{Heed, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -58,11 +59,17 @@ pub(crate) struct ApplyDriver {
     /// Who waits for a compaction to be done in the file.
     compaction_waiters: Vec<(Responder, i64)>,
     compacting_since: Option<Instant>,
+    /// What the compaction under way has removed.
+    compacted_rows: u64,
     defragment_waiters: Vec<Responder>,
     /// Who hears of a full disk once everyone does.
     no_space_waiters: Vec<Waiter>,
     /// The alarm is on its way.
     raises_no_space: bool,
+    /// When the defragmentation under way began, and how large the file was.
+    defragmenting: Option<(Instant, Sizes)>,
+    /// The last snapshot that the log has, or is to have.
+    pub(super) snapshot_index: u64,
     /// Entries that wait until the file has taken some of what is buffered.
     pub(super) held: Vec<Entry>,
     /// A leader's snapshot that waits until the file is not being written.
@@ -82,7 +89,7 @@ impl ApplyDriver {
         failed: Failed,
         timing: Timing,
     ) -> ApplyDriver {
-        let now = Instant::now();
+        let (now, snapshot_index) = (Instant::now(), applier.snapshot_index());
         ApplyDriver {
             applier,
             shared,
@@ -95,9 +102,12 @@ impl ApplyDriver {
             after_this_commit: Vec::new(),
             compaction_waiters: Vec::new(),
             compacting_since: None,
+            compacted_rows: 0,
             defragment_waiters: Vec::new(),
             no_space_waiters: Vec::new(),
             raises_no_space: false,
+            defragmenting: None,
+            snapshot_index,
             held: Vec::new(),
             restoring: None,
             revoking: HashMap::new(),
@@ -170,6 +180,9 @@ impl ApplyDriver {
             ApplyEvent::Do(act) => act(self),
             ApplyEvent::Committed(done) => {
                 if let Some(due) = self.applier.complete(done?) {
+                    let count = self.applier.snapshot_count();
+                    let before = std::mem::replace(&mut self.snapshot_index, due.index);
+                    lines::triggers_snapshot(self.shared.member_id, &due, before, count);
                     self.log.save_snapshot(due);
                 }
                 self.publish_sizes();
@@ -181,6 +194,12 @@ impl ApplyDriver {
             ApplyEvent::Defragmented(done) => {
                 let result = self.applier.complete_defragment(done)?;
                 self.publish_sizes();
+                if let Some((begun, before)) = self.defragmenting.take()
+                    && matches!(result, DefragResult::Done)
+                {
+                    let db = self.applier.database();
+                    lines::defragmented(&db, before, self.sizes(), begun.elapsed());
+                }
                 for reply in std::mem::take(&mut self.defragment_waiters) {
                     match &result {
                         DefragResult::Done => reply.reply(bytes::Bytes::new()),
@@ -261,7 +280,14 @@ impl ApplyDriver {
             )
         };
         if !conf_changes.is_empty() || applied.outcomes.iter().any(|one| of_members(one.kind)) {
-            shared.roster.publish(self.applier.machine.members.clone());
+            let (members, ids) =
+                (&self.applier.machine.members, (shared.member_id, shared.cluster_id));
+            lines::members_changed(ids, &shared.roster.members(), members);
+            shared.roster.publish(members.clone());
+        }
+        if !conf_changes.is_empty() {
+            let state = self.applier.machine.members.conf_state();
+            lines::configuration(shared.member_id, &state);
         }
         // After everything that a read which waits for this index looks at.
         let gauges = &shared.gauges;
@@ -364,11 +390,7 @@ impl ApplyDriver {
         self.raises_no_space = true;
         let shared = Arc::clone(&self.shared);
         let quota = shared.quota.limit_bytes().unwrap_or(0);
-        tracing::warn!(
-            quota_size_bytes = quota,
-            error = Error::NoSpace.code_and_text().1,
-            "message exceeded backend quota; raising alarm"
-        );
+        lines::out_of_space(quota, Error::NoSpace.code_and_text().1);
         let alarm = AlarmRequest {
             action: AlarmAction::Activate as i32,
             member_id: shared.member_id,
@@ -436,9 +458,14 @@ impl ApplyDriver {
 
     pub(crate) fn publish_sizes(&self) {
         self.publish_storage_version();
+        let sizes = self.sizes();
+        self.shared.gauges.db_size.store(sizes.total, Ordering::Relaxed);
+        self.shared.gauges.db_size_in_use.store(sizes.in_use, Ordering::Relaxed);
+    }
+
+    fn sizes(&self) -> Sizes {
         let backend = &self.applier.machine.backend;
-        self.shared.gauges.db_size.store(backend.size(), Ordering::Relaxed);
-        self.shared.gauges.db_size_in_use.store(backend.size_in_use(), Ordering::Relaxed);
+        Sizes { total: backend.size(), in_use: backend.size_in_use() }
     }
 
     /// Defragments as soon as no commit is under way; `reply` hears of it.
@@ -452,6 +479,9 @@ impl ApplyDriver {
             return;
         }
         if let Some(job) = self.applier.defragment() {
+            let sizes = self.sizes();
+            self.defragmenting = Some((Instant::now(), sizes));
+            lines::defragments(&self.applier.database(), sizes);
             let shared = Arc::clone(&self.shared);
             self.shared.on_file(move || {
                 let begun = Instant::now();
@@ -477,8 +507,12 @@ impl ApplyDriver {
         let metrics = &self.shared.metrics.keys.compaction;
         metrics.step(of_index, begun.elapsed());
         let rows = self.applier.machine.store.rows_removed() - rows_before;
+        self.compacted_rows += rows;
         if progress == Progress::Done {
             self.compacting_since = None;
+            let revision = self.applier.machine.store.compacted();
+            let rows = std::mem::take(&mut self.compacted_rows);
+            lines::compacted(revision, compacting_since.elapsed(), rows, self.sizes());
             metrics.done(compacting_since.elapsed(), rows);
             self.compaction_done();
         }

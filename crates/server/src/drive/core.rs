@@ -5,6 +5,7 @@
 
 use super::{ApplyDriver, ApplyEvent, CoreEvent, LogDesk};
 use crate::cluster::{Held, Lateness, Proposal, Reads, Transfers};
+use crate::lines;
 use crate::mailbox::{Heed, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
@@ -38,6 +39,8 @@ pub(crate) struct CoreDriver {
     commands: Vec<Command>,
     /// The leader that was last known, 0 for none.
     leader: u64,
+    /// The role and the term that were last told.
+    shown: (Role, u64),
     pace: Pace,
     /// Until when the first wait for an election may still be shortened.
     advance: Option<Instant>,
@@ -106,6 +109,7 @@ impl CoreDriver {
             transfers: Transfers::default(),
             commands: Vec::new(),
             leader: 0,
+            shown: (Role::Follower, 0),
             pace,
             advance: pace.advances.then(|| Instant::now() + ADVANCE_LIMIT),
             elected_at: None,
@@ -125,9 +129,12 @@ impl CoreDriver {
             let ticks = self.pace.election_ticks.saturating_sub(2);
             (0..ticks).for_each(|_| self.core.tick());
             tracing::info!(
-                local_member_id = %format!("{:x}", shared.member_id),
+                local_member_id = lines::hex(shared.member_id),
                 forward_ticks = ticks,
+                forward_duration = ?(self.pace.tick * ticks),
                 election_ticks = self.pace.election_ticks,
+                election_timeout = ?(self.pace.tick * self.pace.election_ticks),
+                active_remote_members = network.active_peers(),
                 "initialized peer connections; fast-forwarding election ticks"
             );
         }
@@ -405,7 +412,7 @@ impl CoreDriver {
         let status = self.core.status();
         let leader = status.leader;
         if leader != self.leader {
-            log_leader(status.id, self.leader, leader, status.term);
+            lines::leader(status.id, self.leader, leader, status.term);
             self.leader = leader;
             let now = Instant::now();
             if leader == 0 {
@@ -434,8 +441,12 @@ impl CoreDriver {
         });
     }
 
-    fn publish(&self, shared: &Shared) {
+    fn publish(&mut self, shared: &Shared) {
         let status = self.core.status();
+        if self.shown != (status.role, status.term) {
+            self.shown = (status.role, status.term);
+            lines::role(status.id, status.role, status.term);
+        }
         let gauges = &shared.gauges;
         gauges.term.store(status.term, Ordering::Relaxed);
         gauges.leader.store(status.leader, Ordering::Relaxed);
@@ -456,16 +467,4 @@ impl Drop for CoreDriver {
         }
         self.log.close();
     }
-}
-
-/// As raft's own log has it, in the reference.
-fn log_leader(own_id: u64, before: u64, leader: u64, term: u64) {
-    let text = match (before, leader) {
-        (_, 0) => format!("raft.node: {own_id:x} lost leader {before:x} at term {term}"),
-        (0, _) => format!("raft.node: {own_id:x} elected leader {leader:x} at term {term}"),
-        _ => format!(
-            "raft.node: {own_id:x} changed leader from {before:x} to {leader:x} at term {term}"
-        ),
-    };
-    tracing::info!(logger = "raft", "{text}");
 }

@@ -4,6 +4,7 @@
 //! writes a few entries itself if that thread has nothing to do, and saves two wake-ups.
 
 use super::{CoreEvent, Failed, LogEvent};
+use crate::lines;
 use crate::mailbox::{Heed, Mailbox, Woken};
 use crate::shared::Shared;
 use parking_lot::{Mutex, MutexGuard};
@@ -113,6 +114,7 @@ fn work(shared: &Shared, log: &mut LogWriter, events: &mut Vec<LogEvent>) -> Res
         let (busy, index) = (disk.snapshots.total(), due.index);
         log.save_snapshot(due)?;
         disk.snapshot_saved(begun.elapsed(), disk.snapshots.total() - busy);
+        lines::snapshot_saved(index);
         shared.on_apply(move |driver| driver.snapshot_recorded(index));
     }
     Ok(())

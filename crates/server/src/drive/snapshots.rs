@@ -1,6 +1,7 @@
 //! Whole databases between members: given to one that lags behind, taken from a leader.
 
 use super::{ApplyDriver, CoreEvent};
+use crate::lines;
 use proto::raftpb::{Message, Snapshot, SnapshotMetadata};
 use replica::Fault;
 use std::sync::Arc;
@@ -27,7 +28,9 @@ impl ApplyDriver {
                 };
                 let data = Some(due.data.into());
                 message.snapshot = Some(Snapshot { data, metadata: Some(metadata) });
-                network.send_snapshot(message, shared.backend().snapshot());
+                let database = shared.backend().snapshot();
+                lines::sends_snapshot(shared.member_id, to, database.size());
+                network.send_snapshot(message, database);
             });
         });
     }
@@ -46,7 +49,12 @@ impl ApplyDriver {
         }
         let Some(snapshot) = self.restoring.take() else { return Ok(()) };
         self.apply_before(&snapshot)?;
+        let metadata = snapshot.metadata.clone().unwrap_or_default();
+        let (index, term) = (metadata.index(), metadata.term());
+        let before = self.applier.machine.backend.applied().index;
+        lines::applies_snapshot("applying snapshot", self.snapshot_index, before, index, term);
         self.applier.install(&snapshot)?;
+        self.snapshot_index = index;
         let shared = Arc::clone(&self.shared);
         let machine = &self.applier.machine;
         let applied = machine.backend.applied();
@@ -67,6 +75,8 @@ impl ApplyDriver {
         self.compaction_restored();
         self.answer_contained();
         shared.metrics.member.snapshot_applying.set(0);
+        lines::configuration(shared.member_id, &self.applier.machine.members.conf_state());
+        lines::applies_snapshot("applied snapshot", index, applied.index, index, term);
         Ok(())
     }
 

@@ -83,12 +83,12 @@ impl PeerMetrics {
             Note::RoundTrip { id, rtt, .. } => {
                 self.rtt.with_label_values(&[&hex(*id)]).observe(rtt.as_secs_f64());
             }
-            Note::SnapshotSending { id } => self.sent.snapshot_begins(*id),
-            Note::SnapshotComing { id } => self.received.snapshot_begins(*id),
-            Note::SnapshotSent { id, took, why } => {
+            Note::SnapshotSending { id, .. } => self.sent.snapshot_begins(*id),
+            Note::SnapshotComing { id, .. } => self.received.snapshot_begins(*id),
+            Note::SnapshotSent { id, took, why, .. } => {
                 self.sent.snapshot_ends(*id, *took, why.is_none());
             }
-            Note::SnapshotReceived { id, took, why } => {
+            Note::SnapshotReceived { id, took, why, .. } => {
                 self.received.snapshot_ends(*id, *took, why.is_none());
             }
             _ => {}

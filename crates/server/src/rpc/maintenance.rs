@@ -3,6 +3,7 @@
 use super::pump::{Producer, Pump, Ready};
 use super::{Error, Refused, decode};
 use crate::drive::Waiter;
+use crate::lines;
 use crate::shared::Shared;
 use apply::backend::Snapshot;
 use apply::envelope::Kind;
@@ -156,6 +157,7 @@ impl SnapshotPieces {
             let version = version.map(|version| version.to_string()).unwrap_or_default();
             driver.after_commit(move |shared| {
                 let (snapshot, shared) = (shared.backend().snapshot(), Arc::clone(shared));
+                lines::snapshot_to_client(snapshot.size(), &version);
                 let sum = Some(Sha256::new());
                 ready.start(Ok(SnapshotPieces {
                     snapshot,
@@ -176,9 +178,11 @@ impl Producer for SnapshotPieces {
         let Some(sum) = &mut self.sum else { return Ok(None) };
         let blob = if left == 0 {
             let sum = self.sum.take().expect("it was just there");
-            let took = self.begun.elapsed().as_secs_f64();
-            self.shared.metrics.disk.backend_snapshot.observe(took);
-            sum.finalize().to_vec()
+            let (took, hash) = (self.begun.elapsed(), sum.finalize());
+            self.shared.metrics.disk.backend_snapshot.observe(took.as_secs_f64());
+            let bytes = self.snapshot.size();
+            lines::snapshot_sent_to_client(bytes, &self.version, hash.len(), took);
+            hash.to_vec()
         } else {
             let mut chunk = vec![0; CHUNK_BYTES.min(left as usize)];
             let n = self.snapshot.read_at(self.offset, &mut chunk);

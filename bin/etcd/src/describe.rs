@@ -1,0 +1,245 @@
+//! The line with which a member begins its log: every setting by etcd's name for it, and no secret.
+
+use crate::config::{Config, Listen};
+use crate::origin::Way;
+use cli::go;
+use serde_json::{Value, json};
+use server::apply::quota::DEFAULT_BYTES;
+use server::{AutoCompaction, VERSION};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where a member's data lies within its directory.
+const MEMBER: &str = "member";
+
+/// The directory of the log.
+fn wal_dir(config: &Config) -> PathBuf {
+    let replica = &config.server.replica;
+    let within = || replica.data_dir.join(MEMBER).join("wal");
+    replica.wal_dir.clone().unwrap_or_else(within)
+}
+
+/// Whether the member has a log already.
+fn is_initialized(config: &Config) -> bool {
+    let files = std::fs::read_dir(wal_dir(config)).into_iter().flatten().flatten();
+    files
+        .into_iter()
+        .any(|file| Path::new(&file.file_name()).extension().is_some_and(|e| e == "wal"))
+}
+
+/// Tells whether the data directory is one already, and of what else lies there.
+pub(crate) fn data_dir(config: &Config) {
+    let dir = &config.server.replica.data_dir;
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let (own, others): (Vec<_>, Vec<_>) =
+        files.map(|file| file.file_name()).partition(|name| name == MEMBER);
+    for name in others {
+        tracing::warn!(
+            filename = %name.display(),
+            data_dir = %dir.display(),
+            "found invalid file under data directory"
+        );
+    }
+    if own.is_empty() {
+        tracing::info!(
+            data_dir = %dir.display(),
+            dir_type = "empty",
+            "Initialize and start etcd server"
+        );
+    } else {
+        tracing::info!(
+            data_dir = %dir.display(),
+            dir_type = MEMBER,
+            "server has already been initialized"
+        );
+    }
+}
+
+/// `starting an etcd server` (reference: `print` of `server/embed/etcd.go`).
+pub(crate) fn start(config: &Config) {
+    let initialized = is_initialized(config);
+    let parts =
+        [program(), member(config, initialized), addresses(config), cluster(config, initialized)];
+    let mut fields = serde_json::Map::new();
+    for part in parts.into_iter().chain([limits(config), discovery(config)]) {
+        if let Value::Object(part) = part {
+            fields.extend(part);
+        }
+    }
+    let fields = Value::Object(fields).to_string();
+    tracing::info!(fields = fields.as_bytes(), "starting an etcd server");
+}
+
+fn program() -> Value {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    json!({
+        "etcd-version": VERSION,
+        "git-sha": concat!("Holdfast ", env!("CARGO_PKG_VERSION")),
+        "go-version": "",
+        "go-os": std::env::consts::OS,
+        "go-arch": architecture,
+        "max-cpu-set": processors,
+        "max-cpu-available": processors,
+    })
+}
+
+fn member(config: &Config, initialized: bool) -> Value {
+    let (server, replica) = (&config.server, &config.server.replica);
+    let dedicated = replica.wal_dir.as_deref().unwrap_or(Path::new(""));
+    json!({
+        "member-initialized": initialized,
+        "name": replica.name,
+        "data-dir": replica.data_dir.display().to_string(),
+        "wal-dir": dedicated.display().to_string(),
+        "wal-dir-dedicated": dedicated.display().to_string(),
+        "member-dir": replica.data_dir.join(MEMBER).display().to_string(),
+        "force-new-cluster": replica.force_new_cluster,
+        "heartbeat-interval": go::duration(server.heartbeat_interval),
+        "election-timeout": go::duration(server.election_timeout),
+        "initial-election-tick-advance": server.advance_first_election,
+        "snapshot-count": replica.snapshot_count,
+        "max-wals": replica.keep_wals,
+        "max-snapshots": replica.keep_snapshots,
+        "snapshot-catchup-entries": replica.catch_up.entries_max,
+    })
+}
+
+/// As they were written.
+pub(crate) fn urls(listen: &[Listen]) -> Vec<&str> {
+    listen.iter().map(|listen| listen.url.as_str()).collect()
+}
+
+fn addresses(config: &Config) -> Value {
+    json!({
+        "initial-advertise-peer-urls": config.server.advertise_peer_urls,
+        "listen-peer-urls": urls(&config.listen_peers),
+        "advertise-client-urls": config.server.advertise_client_urls,
+        "listen-client-urls": urls(&config.listen),
+        "listen-metrics-urls": urls(&config.listen_metrics),
+        "local-address": "",
+        "cors": ["*"],
+        "host-whitelist": ["*"],
+    })
+}
+
+/// A member with a log does not look at what its cluster was to begin with.
+fn cluster(config: &Config, initialized: bool) -> Value {
+    use server::Source;
+    let origin = &config.origin;
+    let listed = match origin.way {
+        Way::Listed(_) if !initialized => origin.cluster().map(|list| list.to_string()).ok(),
+        _ => None,
+    };
+    json!({
+        "initial-cluster": listed.unwrap_or_default(),
+        "initial-cluster-state": if config.joins { "existing" } else { "new" },
+        "initial-cluster-token": if initialized { "" } else { &origin.token },
+    })
+}
+
+fn limits(config: &Config) -> Value {
+    let (server, replica) = (&config.server, &config.server.replica);
+    let (mode, retention) = match server.auto_compaction {
+        None => ("periodic", go::duration(Duration::ZERO)),
+        Some(AutoCompaction::Period(period)) => ("periodic", go::duration(period)),
+        // As in the reference, a number of revisions is shown as nanoseconds.
+        Some(AutoCompaction::Revisions(count)) => {
+            ("revision", go::duration(Duration::from_nanos(count.unsigned_abs())))
+        }
+    };
+    let quota = match replica.apply.quota_bytes {
+        0 => DEFAULT_BYTES,
+        bytes => bytes,
+    };
+    json!({
+        "quota-backend-bytes": quota,
+        "max-request-bytes": server.request_bytes_max,
+        "max-concurrent-streams": server.concurrent_streams_max,
+        "pre-vote": replica.pre_vote,
+        "feature-gates": if replica.lease.checkpoints { "LeaseCheckpoint=true" } else { "" },
+        "initial-corrupt-check": false,
+        "corrupt-check-time-interval": "0s",
+        "compact-check-time-interval": "0s",
+        "auto-compaction-mode": mode,
+        "auto-compaction-retention": retention,
+        "auto-compaction-interval": retention,
+    })
+}
+
+fn discovery(config: &Config) -> Value {
+    let found = match &config.origin.way {
+        Way::Discovery(found) => Some(found),
+        Way::Listed(_) | Way::Srv(_) => None,
+    };
+    let text =
+        |of: fn(&crate::origin::Discovery) -> String| found.map_or_else(String::new, |d| of(d));
+    let time = |of: fn(&crate::origin::Discovery) -> std::time::Duration, usual: &str| {
+        found.map_or_else(|| usual.to_owned(), |discovery| go::duration(of(discovery)))
+    };
+    json!({
+        "discovery-token": text(|d| d.token.clone()),
+        "discovery-endpoints": text(|d| d.endpoints.join(",")),
+        "discovery-dial-timeout": time(|d| d.dial_timeout, "2s"),
+        "discovery-request-timeout": time(|d| d.request_timeout, "5s"),
+        "discovery-keepalive-time": time(|d| d.keepalive_interval, "2s"),
+        "discovery-keepalive-timeout": time(|d| d.keepalive_timeout, "6s"),
+        "discovery-insecure-transport": found.is_none_or(|d| d.tls.insecure_transport),
+        "discovery-insecure-skip-tls-verify": found.is_some_and(|d| d.tls.insecure_skip_verify),
+        "discovery-cert": text(|d| d.tls.cert.clone()),
+        "discovery-key": text(|d| d.tls.key.clone()),
+        "discovery-cacert": text(|d| d.tls.cacert.clone()),
+        "discovery-user": text(|d| d.user.as_ref().map(|(user, _)| user.clone()).unwrap_or_default()),
+        "downgrade-check-interval": "5s",
+        "max-learners": config.server.replica.apply.learners_max,
+        "v2-deprecation": "write-only",
+    })
+}
+
+/// The flags whose values are nobody's business.
+const SECRET: &[&str] = &["discovery-password", "discovery-user"];
+const HIDDEN: &str = "***";
+
+/// `Running: ` with the command line, its secrets hidden.
+pub(crate) fn command_line(args: impl Iterator<Item = OsString>) {
+    let args = args.map(|arg| arg.to_string_lossy().into_owned());
+    let shown = serde_json::Value::from(without_secrets(args)).to_string();
+    tracing::info!(args = shown.as_bytes(), "Running: ");
+}
+
+fn without_secrets(args: impl Iterator<Item = String>) -> Vec<String> {
+    let mut hides_next = false;
+    let show = |arg: String| {
+        if std::mem::take(&mut hides_next) {
+            return HIDDEN.to_owned();
+        }
+        let flag = arg.trim_start_matches('-');
+        let (name, has_value) =
+            flag.split_once('=').map_or((flag, false), |(name, _)| (name, true));
+        if !arg.starts_with('-') || !SECRET.contains(&name) {
+            return arg;
+        }
+        hides_next = !has_value;
+        if has_value { format!("--{name}={HIDDEN}") } else { arg }
+    };
+    args.map(show).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_shown_without_its_secrets() {
+        let args = ["etcd", "--name=m", "-discovery-password=p", "--discovery-user", "u:p", "--x"];
+        let shown = without_secrets(args.into_iter().map(str::to_owned));
+        let want =
+            ["etcd", "--name=m", "--discovery-password=***", "--discovery-user", "***", "--x"];
+        assert_eq!(shown, want);
+    }
+}
