@@ -33,7 +33,8 @@ func answered(err error) string {
 	}
 	said := status.Convert(err)
 	// Which side gives up first is a matter of moments.
-	if said.Code() == codes.DeadlineExceeded || said.Code() == codes.Canceled {
+	if said.Code() == codes.DeadlineExceeded || said.Code() == codes.Canceled ||
+		said.Message() == "etcdserver: request timed out" {
 		return "no answer in time"
 	}
 	return said.Message()
