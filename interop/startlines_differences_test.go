@@ -78,10 +78,6 @@ var knownDifferences = []knownDifference{
 		reason: "Go leaves the first of the signals for real time to the library of C; here it is one of them",
 	},
 	{
-		line: `settings/max-request-bytes=0 by .*`, what: ends, etcd: `waits`, ours: `exit 1 .*request is too large`,
-		reason: "whoever cannot publish itself for ever says so and ends",
-	},
-	{
 		line: `logs/--log-level=debug`, what: `log in err`, ours: `\[info in json\]`,
 		reason: "nothing at the start is told for debugging alone",
 	},

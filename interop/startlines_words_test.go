@@ -119,8 +119,6 @@ var sameMeaning = []struct{ etcd, ours string }{
 	{`open .*/\.touch: not a directory`, `cannot make: file exists`},
 	// etcd calls the other list by this one's name.
 	{`unexpected error setting up advertise-peer-urls: (.*)`, `unexpected error setting up advertise-client-urls: $1`},
-	// Of an empty list it is said that it is empty.
-	{`couldn t find local name .* in the initial cluster configuration`, `the list of members is empty`},
 	// etcd's has a bracket too many, and does not say which variable.
 	{`conflicting environment variable is shadowed by corresponding command-line flag`, ` is shadowed by corresponding command-line flag`},
 }
