@@ -305,12 +305,14 @@ func (s *scene) address() string {
 }
 
 func (s *scene) isHealthy() bool {
-	said, err := s.get("/health")
+	said, err := s.fetch("/health", 500*time.Millisecond)
 	return err == nil && strings.Contains(said, `"health":"true"`)
 }
 
 // get fetches a page from the client port.
-func (s *scene) get(path string) (string, error) {
+func (s *scene) get(path string) (string, error) { return s.fetch(path, 5*time.Second) }
+
+func (s *scene) fetch(path string, limit time.Duration) (string, error) {
 	scheme := "http"
 	transport := &http.Transport{
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dial(ctx, s.address()) },
@@ -319,7 +321,7 @@ func (s *scene) get(path string) (string, error) {
 	if s.line.secure != nil {
 		scheme, transport.TLSClientConfig = "https", s.line.secure(s)
 	}
-	web := http.Client{Transport: transport, Timeout: 5 * time.Second}
+	web := http.Client{Transport: transport, Timeout: limit}
 	resp, err := web.Get(scheme + "://" + s.ip + path)
 	if err != nil {
 		return "", err

@@ -15,6 +15,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"golang.org/x/net/http2"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -25,12 +26,18 @@ func probing() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), probeLimit)
 }
 
-// answered is what a call answered: nothing, or the words of its error.
+// answered is what became of a call: ok, or the words of its error.
 func answered(err error) string {
 	if err == nil {
 		return "ok"
 	}
-	return status.Convert(err).Message()
+	said := status.Convert(err)
+	// Which side gives up first is a matter of moments.
+	if said.Code() == codes.DeadlineExceeded || said.Code() == codes.Canceled ||
+		said.Message() == "etcdserver: request timed out" {
+		return "no answer in time"
+	}
+	return said.Message()
 }
 
 // settingLines are about what settings do, however they are spelled.

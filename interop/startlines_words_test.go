@@ -115,8 +115,10 @@ var sameMeaning = []struct{ etcd, ours string }{
 	// Of a database that does not fit, either side names the file that it looked at.
 	{`database file \(.* (index \d+\) does not match with snapshot \(index \d+\))`, `$1`},
 	{`database file \(.*\) of the backend is missing`, `does not match with snapshot`},
-	// Of an empty list it is said that it is empty.
-	{`couldn t find local name .* in the initial cluster configuration`, `the list of members is empty`},
+	// A file in a directory's place is found when that is made, or when a file in it is.
+	{`open .*/\.touch: not a directory`, `cannot make: file exists`},
+	// etcd calls the other list by this one's name.
+	{`unexpected error setting up advertise-peer-urls: (.*)`, `unexpected error setting up advertise-client-urls: $1`},
 	// etcd's has a bracket too many, and does not say which variable.
 	{`conflicting environment variable is shadowed by corresponding command-line flag`, ` is shadowed by corresponding command-line flag`},
 }
