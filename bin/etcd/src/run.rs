@@ -36,14 +36,14 @@ pub(crate) fn run(config: &Config, stop: &Stop) -> Result<End, Box<dyn Error>> {
         closed(config);
     }
     let (member, manager) = match result? {
-        Started::Serves(member, manager) => (member, manager),
+        Started::Serves(member, manager) => (*member, manager),
         Started::Ended(end) => return Ok(end),
     };
     watch_over(member, manager, config, stop)
 }
 
 enum Started {
-    Serves(Member, Manager),
+    Serves(Box<Member>, Manager),
     /// It was not to begin.
     Ended(End),
 }
@@ -119,7 +119,7 @@ fn start(config: &Config, stop: &Stop) -> Result<Started, Box<dyn Error>> {
     }
     let manager = Manager::of_environment();
     manager.ready();
-    Ok(Started::Serves(member, manager))
+    Ok(Started::Serves(Box::new(member), manager))
 }
 
 /// Other members, and whoever looks at metrics and health alone.

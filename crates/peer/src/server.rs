@@ -141,7 +141,7 @@ impl Served {
             return answer::method_not_allowed("POST");
         }
         let response = match self.check(&head.headers) {
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
             Ok(()) => {
                 self.meet(&head.headers);
                 self.message(&head.headers, body).await
@@ -151,14 +151,14 @@ impl Served {
     }
 
     /// Whether the sender is of this cluster and of a version that fits.
-    fn check(&self, headers: &HeaderMap) -> Result<(), Response<Reply>> {
+    fn check(&self, headers: &HeaderMap) -> Result<(), Box<Response<Reply>>> {
         self.shared.identity.check(headers).map_err(|ground| {
             let (text, detail) = match ground {
                 Ground::Version => (INCOMPATIBLE_VERSION, self.shared.identity.misfit(headers)),
                 _ => (CLUSTER_ID_MISMATCH, String::new()),
             };
             self.note_refused(headers, ground, &detail);
-            answer::text(StatusCode::PRECONDITION_FAILED, text)
+            Box::new(answer::text(StatusCode::PRECONDITION_FAILED, text))
         })
     }
 
@@ -207,7 +207,7 @@ impl Served {
             return answer::method_not_allowed("POST");
         }
         let response = match self.check(&head.headers) {
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
             Ok(()) => {
                 self.meet(&head.headers);
                 receive::receive(self, body).await
@@ -221,7 +221,7 @@ impl Served {
             return answer::method_not_allowed("GET");
         }
         let mut response = match self.check(&head.headers) {
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
             Ok(()) => self.open_stream(&head.headers, path),
         };
         let version = self.shared.identity.server_version.clone();
