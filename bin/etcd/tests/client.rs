@@ -243,21 +243,44 @@ fn on(key: &str) -> WatchCreateRequest {
 async fn use_everything(client: &Client, name: &str) {
     let soon = || Deadline::after(SOON);
     let told = |what: &str| format!("{name}: {what}");
-    client.call(get("k"), soon()).await.expect(&told("get"));
-    client.call(put("k", "v"), soon()).await.expect(&told("put"));
-    client.range_in_pieces(get("k"), soon()).await.expect(&told("range stream"));
+    client.call(get("k"), soon()).await.unwrap_or_else(|error| panic!("{}: {error}", told("get")));
+    client
+        .call(put("k", "v"), soon())
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", told("put")));
+    client
+        .range_in_pieces(get("k"), soon())
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", told("range stream")));
     let txn = proto::etcdserverpb::TxnRequest::default();
-    client.call(txn, soon()).await.expect(&told("txn"));
+    client.call(txn, soon()).await.unwrap_or_else(|error| panic!("{}: {error}", told("txn")));
     let list = proto::etcdserverpb::MemberListRequest { linearizable: true };
-    client.call(list, soon()).await.expect(&told("member list"));
+    client
+        .call(list, soon())
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", told("member list")));
     let status = proto::etcdserverpb::StatusRequest::default();
-    client.call(status, soon()).await.expect(&told("status"));
+    client.call(status, soon()).await.unwrap_or_else(|error| panic!("{}: {error}", told("status")));
     let grant = LeaseGrantRequest { ttl: 60, id: 0 };
-    let lease = client.call(grant, soon()).await.expect(&told("lease grant"));
-    client.keep_alive_once(lease.id, soon()).await.expect(&told("keep-alive"));
-    let mut watch = client.watch(on("k"), true, soon()).await.expect(&told("watch"));
-    client.call(put("k", "w"), soon()).await.expect(&told("put"));
-    let event = tokio::time::timeout(SOON, watch.next()).await.expect(&told("event"));
+    let lease = client
+        .call(grant, soon())
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", told("lease grant")));
+    client
+        .keep_alive_once(lease.id, soon())
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", told("keep-alive")));
+    let mut watch = client
+        .watch(on("k"), true, soon())
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", told("watch")));
+    client
+        .call(put("k", "w"), soon())
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", told("put")));
+    let event = tokio::time::timeout(SOON, watch.next())
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", told("event")));
     assert_eq!(event.unwrap().response.events.len(), 1);
 }
 
@@ -348,7 +371,7 @@ async fn endpoints_change_while_the_client_runs() {
     let client = Client::new(Config::new([proxy.endpoint.clone()])).unwrap();
     let mut watch = client.watch(on("k"), true, limit()).await.unwrap();
     client.set_endpoints([member.endpoint.clone()]).unwrap();
-    assert_eq!(client.endpoints(), [member.endpoint.clone()]);
+    assert_eq!(client.endpoints(), std::slice::from_ref(&member.endpoint));
     // What is under way on an endpoint that goes is finished there.
     client.call(put("k", "v"), limit()).await.unwrap();
     assert_eq!(watch.next().await.unwrap().response.events.len(), 1);
