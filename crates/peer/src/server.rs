@@ -140,9 +140,9 @@ impl Served {
         if head.method != Method::POST {
             return answer::method_not_allowed("POST");
         }
-        let response = match self.check(&head.headers) {
-            Err(refusal) => *refusal,
-            Ok(()) => {
+        let response = match self.refusal(&head.headers) {
+            Some(refusal) => refusal,
+            None => {
                 self.meet(&head.headers);
                 self.message(&head.headers, body).await
             }
@@ -150,16 +150,15 @@ impl Served {
         self.stamped(response)
     }
 
-    /// Whether the sender is of this cluster and of a version that fits.
-    fn check(&self, headers: &HeaderMap) -> Result<(), Box<Response<Reply>>> {
-        self.shared.identity.check(headers).map_err(|ground| {
-            let (text, detail) = match ground {
-                Ground::Version => (INCOMPATIBLE_VERSION, self.shared.identity.misfit(headers)),
-                _ => (CLUSTER_ID_MISMATCH, String::new()),
-            };
-            self.note_refused(headers, ground, &detail);
-            Box::new(answer::text(StatusCode::PRECONDITION_FAILED, text))
-        })
+    /// What a sender is told that is of another cluster, or of a version that does not fit.
+    fn refusal(&self, headers: &HeaderMap) -> Option<Response<Reply>> {
+        let ground = self.shared.identity.check(headers).err()?;
+        let (text, detail) = match ground {
+            Ground::Version => (INCOMPATIBLE_VERSION, self.shared.identity.misfit(headers)),
+            _ => (CLUSTER_ID_MISMATCH, String::new()),
+        };
+        self.note_refused(headers, ground, &detail);
+        Some(answer::text(StatusCode::PRECONDITION_FAILED, text))
     }
 
     fn note_refused(&self, headers: &HeaderMap, ground: Ground, detail: &str) {
@@ -206,9 +205,9 @@ impl Served {
         if head.method != Method::POST {
             return answer::method_not_allowed("POST");
         }
-        let response = match self.check(&head.headers) {
-            Err(refusal) => *refusal,
-            Ok(()) => {
+        let response = match self.refusal(&head.headers) {
+            Some(refusal) => refusal,
+            None => {
                 self.meet(&head.headers);
                 receive::receive(self, body).await
             }
@@ -220,9 +219,9 @@ impl Served {
         if head.method != Method::GET {
             return answer::method_not_allowed("GET");
         }
-        let mut response = match self.check(&head.headers) {
-            Err(refusal) => *refusal,
-            Ok(()) => self.open_stream(&head.headers, path),
+        let mut response = match self.refusal(&head.headers) {
+            Some(refusal) => refusal,
+            None => self.open_stream(&head.headers, path),
         };
         let version = self.shared.identity.server_version.clone();
         response.headers_mut().insert(SERVER_VERSION, version);

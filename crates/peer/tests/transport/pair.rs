@@ -257,3 +257,14 @@ fn a_removed_peer_takes_its_databases_along() {
     one.transport.remove_peer(2);
     one.await_event(&Event::SnapshotDone(2, false));
 }
+
+#[test]
+fn who_is_refused_and_who_refuses_both_hear_why() {
+    let (one, two) = (Member::start(1), Member::start(2));
+    one.transport.add_peer(2, &[two.url()]).unwrap();
+    two.await_event(&Event::Refused(1, peer::Ground::Unknown));
+    one.await_event(&Event::Rejected(2, peer::Rejection::Unknown));
+    two.recorder.removed.store(1, Ordering::SeqCst);
+    two.await_event(&Event::Refused(1, peer::Ground::Removed));
+    one.await_event(&Event::Rejected(2, peer::Rejection::Removed));
+}
