@@ -96,7 +96,7 @@ var startLineKinds = map[string]func(t testing.TB) []startLine{
 	"addresses": addressLines,
 	"clusters":  clusterLines,
 	"data":      dataLines,
-	"logs":      logLines,
+	"logs":      startLogLines,
 	"signals":   signalLines,
 	"settings":  settingLines,
 }

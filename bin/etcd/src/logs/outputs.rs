@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Lines that may wait for one output, and bytes of them.
@@ -88,14 +88,29 @@ impl Output {
     }
 }
 
+/// How often a full queue is looked at by whoever flushes it.
+const FULL_LOOK: Duration = Duration::from_millis(1);
+
+impl Output {
+    /// Asks to be told when all lines so far are written, as soon as the queue has room for the question.
+    fn ask_flush(&self, until: Instant) -> Option<Receiver<()>> {
+        let (done, written) = sync_channel(1);
+        let mut question = Item::Flush(done);
+        loop {
+            question = match self.items.try_send(question) {
+                Ok(()) => return Some(written),
+                Err(TrySendError::Full(question)) if Instant::now() < until => question,
+                Err(_) => return None,
+            };
+            std::thread::sleep(FULL_LOOK);
+        }
+    }
+}
+
 /// Waits a moment until everything is written. Whoever does not read in time does not get the rest.
 pub(super) fn flush(outputs: &[Output]) {
     let until = Instant::now() + FLUSH_LIMIT;
-    let begin = |output: &Output| {
-        let (done, written) = sync_channel(1);
-        output.items.try_send(Item::Flush(done)).ok().map(|()| written)
-    };
-    let flushes: Vec<_> = outputs.iter().filter_map(begin).collect();
+    let flushes: Vec<_> = outputs.iter().filter_map(|output| output.ask_flush(until)).collect();
     for written in flushes {
         let _ = written.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
