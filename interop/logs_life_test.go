@@ -72,6 +72,7 @@ func clusterLife(t testing.TB, bin string) []saying {
 		_, err := client.Downgrade(short(t), clientv3.DowngradeEnable, "3.6.0")
 		return err
 	})
+	untilSaid(t, c.leader().dir+".log", "updated cluster version")
 	_, err := client.Downgrade(ctx(t), clientv3.DowngradeCancel, "")
 	must(t, err)
 	c.leader().stop()
@@ -85,12 +86,18 @@ func clusterLife(t testing.TB, bin string) []saying {
 	return lines
 }
 
-// changeAndTakeBack gives a member the URLs that it has, and adds and removes one that never starts.
+// changeAndTakeBack gives a member a second URL for a while, and adds and removes one that never starts.
 func changeAndTakeBack(t testing.TB, c *cluster, client *clientv3.Client) {
 	t.Helper()
-	_, err := client.MemberUpdate(ctx(t), c.id(c.nodes[2]), []string{c.nodes[2].peer})
-	must(t, err)
+	id, own := c.id(c.nodes[2]), c.nodes[2].peer
+	for _, urls := range [][]string{{own, "http://127.0.0.1:2"}, {own}} {
+		poll(t, 20*time.Second, func() error {
+			_, err := client.MemberUpdate(short(t), id, urls)
+			return err
+		})
+	}
 	var added *clientv3.MemberAddResponse
+	var err error
 	poll(t, 20*time.Second, func() error {
 		added, err = client.MemberAddAsLearner(short(t), []string{"http://127.0.0.1:1"})
 		return err

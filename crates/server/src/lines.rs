@@ -4,7 +4,9 @@
 //! A field given as bytes is JSON.
 
 use crate::VERSION;
-use apply::membership::{Member, Members};
+use crate::cluster::READY_SHARE;
+use crate::rpc::Error;
+use apply::membership::{Member, Members, Version};
 use proto::raftpb::ConfState;
 use replica::raft::Role;
 use replica::{Parts, SnapshotDue};
@@ -166,6 +168,9 @@ pub(crate) fn published(
 
 /// The member has another role, or the same in another term.
 pub(crate) fn role(own_id: u64, role: Role, term: u64) {
+    if role == Role::PreCandidate {
+        tracing::info!(logger = "raft", "{own_id:x} is starting a new election at term {term}");
+    }
     let role = match role {
         Role::Follower => "follower",
         Role::PreCandidate => "pre-candidate",
@@ -274,6 +279,15 @@ fn version_changed(cluster: &str, local: &str, before: Option<&str>, after: Opti
         ),
         _ => return,
     }
+    if let (Some(before), Some(after)) = (before, after)
+        && Version::parse(after) < Version::parse(before)
+    {
+        tracing::info!(
+            new_cluster_version = after,
+            prev_cluster_version = before,
+            "Cluster version downgrade detected, forcing snapshot"
+        );
+    }
     let version = after.map(minor).unwrap_or_default();
     tracing::info!(cluster_version = version, "enabled capabilities for version");
 }
@@ -307,6 +321,71 @@ pub(crate) fn changed_through_raft(own_id: u64, kind: &str, id: u64) {
         "applied a configuration change through raft"
     );
 }
+
+/// What was asked of the membership and is refused.
+#[derive(Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    /// To add one with these URLs.
+    Add(&'a [String]),
+    /// To remove one.
+    Remove(u64),
+    /// To give a learner a vote, with the share of the leader's log that it has.
+    Promote(u64, f64),
+}
+
+/// A change of the membership is refused before it is proposed.
+pub(crate) fn rejects(own_id: u64, asked: Asked<'_>, why: &Error) {
+    let (_, error) = why.code_and_text();
+    let local = hex(own_id);
+    let is_unhealthy = matches!(why, Error::Unhealthy);
+    match asked {
+        Asked::Add(urls) => {
+            let text = if is_unhealthy { UNCONNECTED_TO_MAJORITY } else { FEW_HEALTHY };
+            let add = &list(urls)[..];
+            tracing::warn!(
+                local_member_id = local,
+                requested_member_add = add,
+                error,
+                "rejecting member add request; {text}"
+            );
+        }
+        Asked::Remove(id) if is_unhealthy => tracing::warn!(
+            local_member_id = local,
+            requested_member_remove = hex(id),
+            error,
+            "rejecting member remove request; {UNCONNECTED_TO_ALL}"
+        ),
+        Asked::Remove(id) => tracing::warn!(
+            local_member_id = local,
+            requested_member_remove_id = hex(id),
+            error,
+            "rejecting member remove request; {FEW_HEALTHY}"
+        ),
+        Asked::Promote(_, share) if matches!(why, Error::LearnerNotReady) => tracing::error!(
+            learner_ready_percent = share,
+            ready_percent_threshold = READY_SHARE,
+            "rejecting promote learner: learner is not ready"
+        ),
+        Asked::Promote(id, _) => tracing::warn!(
+            local_member_id = local,
+            requested_member_remove_id = hex(id),
+            error,
+            "rejecting member promote request; {FEW_HEALTHY}"
+        ),
+    }
+}
+
+/// Another member asked in vain for a learner's vote.
+pub(crate) fn not_promoted(id: u64, why: &Error) {
+    let (_, error) = why.code_and_text();
+    tracing::warn!(member_id = hex(id), error, "failed to promote a member");
+}
+
+const FEW_HEALTHY: &str = "not enough healthy members";
+const UNCONNECTED_TO_MAJORITY: &str =
+    "local member has not been connected to majority peers, reconfigure breaks active quorum";
+const UNCONNECTED_TO_ALL: &str =
+    "local member has not been connected to all peers, reconfigure breaks active quorum";
 
 /// There is another way to a member.
 pub(crate) fn peer_added(own_id: u64, id: u64, urls: &[String]) {
@@ -354,6 +433,11 @@ pub(crate) fn triggers_snapshot(own_id: u64, due: &SnapshotDue, before: u64, cou
 /// The log has recorded it.
 pub(crate) fn snapshot_saved(index: u64) {
     tracing::info!(snapshot_index = index, "saved snapshot to disk");
+}
+
+/// History up to this revision is to go.
+pub(crate) fn compacts(revision: i64) {
+    tracing::info!(revision, "compact tree index");
 }
 
 /// History up to this revision is gone.
@@ -434,6 +518,11 @@ pub(crate) fn sends_snapshot(own_id: u64, to: u64, bytes: u64) {
         size = size(bytes),
         "sending merged snapshot"
     );
+}
+
+/// A leader's snapshot is in the log.
+pub(crate) fn snapshot_recorded(index: u64) {
+    tracing::info!(snapshot_index = index, "applied incoming Raft snapshot");
 }
 
 /// A leader's snapshot takes the place of everything: `text` says whether it does or did.

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A member must have been connected this long to count.
 const HEALTHY: Duration = Duration::from_secs(5);
 /// How far a learner's log must reach, of the leader's.
-const READY_SHARE: f64 = 0.9;
+pub(crate) const READY_SHARE: f64 = 0.9;
 
 /// Voters, and those of them that have started, without one of them.
 fn voters(members: &Members, without: Option<u64>) -> (usize, usize) {

@@ -15,7 +15,7 @@ mod roster;
 mod transfers;
 mod versions;
 
-pub(crate) use checks::{may_add, may_promote, may_remove};
+pub(crate) use checks::{READY_SHARE, may_add, may_promote, may_remove};
 pub(crate) use hand_over::hand_over;
 pub(crate) use held::{Held, Proposal};
 pub(crate) use lateness::Lateness;

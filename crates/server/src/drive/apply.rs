@@ -502,6 +502,9 @@ impl ApplyDriver {
         }
         let (of_index, rows_before) = (store.compacts_index(), store.rows_removed());
         let begun = Instant::now();
+        if self.compacting_since.is_none() {
+            lines::compacts(store.compacted());
+        }
         let compacting_since = *self.compacting_since.get_or_insert(begun);
         let progress = self.applier.compaction_step();
         let metrics = &self.shared.metrics.keys.compaction;

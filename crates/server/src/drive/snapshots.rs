@@ -38,6 +38,7 @@ impl ApplyDriver {
     /// A snapshot is recorded in the log: its database takes the place of everything here, as soon
     /// as the file is not being written.
     pub(super) fn restore(&mut self, snapshot: Snapshot) -> Result<(), Fault> {
+        lines::snapshot_recorded(snapshot.metadata.as_ref().map_or(0, |metadata| metadata.index()));
         self.restoring = Some(snapshot);
         self.shared.metrics.member.snapshot_applying.set(1);
         self.restore_if_ready()

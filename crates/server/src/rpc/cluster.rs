@@ -2,6 +2,7 @@
 
 use super::{Error, Refused, decode};
 use crate::cluster;
+use crate::lines::{self, Asked};
 use crate::shared::Shared;
 use address::Urls;
 use apply::membership::{Member, member_id};
@@ -81,6 +82,7 @@ pub(super) fn add(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Resul
     if shared.limits.strict_changes
         && let Err(error) = cluster::may_add(&shared.roster, shared.member_id, is_learner)
     {
+        lines::rejects(shared.member_id, Asked::Add(&urls), &error);
         return Err(Refused::new(reply, error));
     }
     let member = Member { id, peer_urls: urls, is_learner, ..Member::default() };
@@ -111,6 +113,7 @@ pub(super) fn remove(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Re
     if shared.limits.strict_changes
         && let Err(error) = cluster::may_remove(&shared.roster, shared.member_id, request.id)
     {
+        lines::rejects(shared.member_id, Asked::Remove(request.id), &error);
         return Err(Refused::new(reply, error));
     }
     let kind = ConfChangeType::ConfChangeRemoveNode;
@@ -169,6 +172,10 @@ pub(crate) fn promote_member(
         let matched = status.progress.0.get(&id).map(|progress| progress.matched);
         let last = status.progress.0.get(&inner.member_id).map_or(0, |own| own.matched);
         if let Err(error) = cluster::may_promote(&inner.roster, strict, matched, last) {
+            let share = matched.unwrap_or_default() as f64 / last.max(1) as f64;
+            if !matches!(error, Error::MemberNotFound) {
+                lines::rejects(inner.member_id, Asked::Promote(id, share), &error);
+            }
             return then(Err(error));
         }
         let member = Member { id, ..Member::default() };

@@ -2,6 +2,7 @@
 //! (reference: `server/etcdserver/api/etcdhttp/peer.go`, `rafthttp/transport.go`).
 
 use super::{PLAIN, not_found, only, response, version};
+use crate::lines;
 use crate::rpc::cluster::{PROMOTE_PATH, promote_member};
 use crate::rpc::{Error, forward, lease};
 use crate::shared::Shared;
@@ -130,13 +131,12 @@ impl PeerWeb {
         self.later(
             reply,
             |shared, then| promote_member(shared, id, then),
-            |shared, promoted| match promoted {
+            move |shared, promoted| match promoted {
                 Ok(()) => members(shared),
-                Err(error @ Error::MemberNotFound) => refusal(404, error),
-                Err(error @ (Error::MemberNotLearner | Error::LearnerNotReady)) => {
-                    refusal(412, error)
+                Err(error) => {
+                    lines::not_promoted(id, &error);
+                    not_promoted(error)
                 }
-                Err(error) => refusal(500, error),
             },
         );
     }
@@ -145,7 +145,12 @@ impl PeerWeb {
 /// What hears of something found out elsewhere.
 type Later<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
-fn refusal(status: u16, error: Error) -> HttpResponse {
+fn not_promoted(error: Error) -> HttpResponse {
+    let status = match error {
+        Error::MemberNotFound => 404,
+        Error::MemberNotLearner | Error::LearnerNotReady => 412,
+        _ => 500,
+    };
     response(status, PLAIN, format!("{}\n", error.code_and_text().1))
 }
 
