@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -10,11 +11,13 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 )
 
 func watchStream(t *testing.T, s *server) pb.Watch_WatchClient {
 	t.Helper()
-	stream, err := pb.NewWatchClient(s.client.ActiveConnection()).Watch(ctx(t))
+	// As etcd's client: a response to a watcher that is behind may be long.
+	stream, err := pb.NewWatchClient(s.client.ActiveConnection()).Watch(ctx(t), grpc.MaxCallRecvMsgSize(math.MaxInt32))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -240,6 +240,10 @@ impl Builder {
         if let Some(status) = self.refused.take() {
             return Some((400, status));
         }
+        if self.authority.is_none() && self.hosts == 0 {
+            let why = "no host or :authority header present";
+            return Some((400, Status::new(Code::Internal, why)));
+        }
         let method = text(self.method.as_deref().unwrap_or_default());
         if method != "POST" {
             let why =
@@ -419,6 +423,12 @@ mod tests {
         let mut fields = CALL.to_vec();
         fields.extend([("host", "a"), ("host", "b")]);
         assert!(matches!(head(&fields).verdict, Verdict::Abort(400, _)));
+        let mut fields = CALL.to_vec();
+        fields.retain(|(name, _)| *name != ":authority");
+        let Verdict::Abort(400, status) = head(&fields).verdict else { panic!() };
+        assert_eq!(status.message, "no host or :authority header present");
+        fields.push(("host", "here"));
+        assert_eq!(head(&fields).verdict, Verdict::Grpc);
         for (method, said) in [(Some("GET"), "GET"), (None, "")] {
             let mut fields = CALL[1..].to_vec();
             fields.splice(0..0, method.map(|method| (":method", method)));

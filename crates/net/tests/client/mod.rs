@@ -79,6 +79,7 @@ impl Client {
             (":method", "POST"),
             (":scheme", "http"),
             (":path", path),
+            (":authority", "here"),
             ("content-type", "application/grpc"),
         ];
         fields.extend_from_slice(metadata);

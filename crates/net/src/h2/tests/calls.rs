@@ -331,7 +331,8 @@ fn the_answer_has_the_type_of_the_call() {
     for (asked, said) in [("+proto", "+proto"), (";proto", "+proto"), ("+", "")] {
         let mut pair = Pair::open();
         let value = format!("application/grpc{asked}");
-        let fields = [&CALL[..3], &[("content-type", value.as_str())]].concat();
+        let more = [("content-type", value.as_str()), ("host", "here")];
+        let fields = [&CALL[..3], &more].concat();
         for stream in [1, 3] {
             pair.send(&request(stream, &fields, flag::END_STREAM));
         }

@@ -149,6 +149,7 @@ const CALL: &[(&str, &str)] = &[
     (":path", "/a.B/C"),
     ("content-type", "application/grpc"),
     ("te", "trailers"),
+    ("host", "here"),
 ];
 
 const GRPC_HEADERS: &str = ":status=200;content-type=application/grpc;";
