@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -303,13 +302,4 @@ func TestDebugVarsAsEtcd(t *testing.T) {
 		said[i] = append(said[i], posted.Status, posted.Header.Get("Allow"))
 	}
 	differ(t, said[0], said[1])
-}
-
-func sortedKeys(fields map[string]any) []string {
-	var keys []string
-	for key := range fields {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
