@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Where a member's data lies within its directory.
 const MEMBER: &str = "member";
+/// Where earlier versions of etcd had the data of a proxy.
+const PROXY: &str = "proxy";
 
 /// The directory of the log.
 fn wal_dir(config: &Config) -> PathBuf {
@@ -29,19 +31,30 @@ fn is_initialized(config: &Config) -> bool {
 }
 
 /// Tells whether the data directory is one already, and of what else lies there.
-pub(crate) fn data_dir(config: &Config) {
+///
+/// # Errors
+/// It is that of a proxy, or of both.
+pub(crate) fn data_dir(config: &Config) -> Result<(), String> {
     let dir = &config.server.replica.data_dir;
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let (own, others): (Vec<_>, Vec<_>) =
-        files.map(|file| file.file_name()).partition(|name| name == MEMBER);
-    for name in others {
+    let mut names: Vec<_> = files.map(|file| file.file_name()).collect();
+    names.sort();
+    let has = |what: &str| names.iter().any(|name| name == what);
+    let (is_member, is_proxy) = (has(MEMBER), has(PROXY));
+    for name in names.iter().filter(|name| *name != MEMBER && *name != PROXY) {
         tracing::warn!(
             filename = %name.display(),
             data_dir = %dir.display(),
             "found invalid file under data directory"
         );
     }
-    if own.is_empty() {
+    if is_proxy {
+        return Err(match is_member {
+            true => "invalid datadir; both member and proxy directories exist".into(),
+            false => "v2 http proxy has already been deprecated in 3.6".into(),
+        });
+    }
+    if !is_member {
         tracing::info!(
             data_dir = %dir.display(),
             dir_type = "empty",
@@ -54,6 +67,7 @@ pub(crate) fn data_dir(config: &Config) {
             "server has already been initialized"
         );
     }
+    Ok(())
 }
 
 /// `starting an etcd server` (reference: `print` of `server/embed/etcd.go`).
@@ -165,7 +179,7 @@ fn limits(config: &Config) -> Value {
         "feature-gates": if replica.lease.checkpoints { "LeaseCheckpoint=true" } else { "" },
         "initial-corrupt-check": false,
         "corrupt-check-time-interval": "0s",
-        "compact-check-time-interval": "0s",
+        "compact-check-time-interval": config.compact_check_time.to_string(),
         "auto-compaction-mode": mode,
         "auto-compaction-retention": retention,
         "auto-compaction-interval": retention,

@@ -58,6 +58,8 @@ pub(crate) struct Gates {
     /// The leader notes in the log how much time leases have left. With the cluster versions that
     /// this version serves, such notes are always stored; `LeaseCheckpointPersist` adds nothing.
     pub(crate) lease_checkpoint: bool,
+    /// Whether they were asked to be stored.
+    pub(crate) lease_checkpoint_persist: bool,
 }
 
 impl FeatureGates {
@@ -88,7 +90,8 @@ impl FeatureGates {
     pub(crate) fn check(&self) -> Result<Gates, String> {
         let is_on = |name| (0..GATES.len()).any(|at| GATES[at].name == name && self.is_on(at));
         let lease_checkpoint = is_on(CHECKPOINT);
-        if is_on(CHECKPOINT_PERSIST) && !lease_checkpoint {
+        let lease_checkpoint_persist = is_on(CHECKPOINT_PERSIST);
+        if lease_checkpoint_persist && !lease_checkpoint {
             return Err(format!(
                 "enabling feature gate {CHECKPOINT_PERSIST} requires enabling feature gate \
                  {CHECKPOINT}"
@@ -102,7 +105,7 @@ impl FeatureGates {
                 "--feature-gates: {name}={value} is not supported by this version"
             ));
         }
-        Ok(Gates { lease_checkpoint })
+        Ok(Gates { lease_checkpoint, lease_checkpoint_persist })
     }
 }
 
