@@ -1,5 +1,6 @@
 //! From settings to what the server needs, checked.
 
+use crate::describe;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
 use crate::settings::{self, ClusterState, Nanos, Settings};
@@ -50,8 +51,8 @@ pub(crate) struct Config {
     pub(crate) joins: bool,
     /// Where it learns of the first members.
     pub(crate) origin: Origin,
-    /// What is shown alone.
-    pub(crate) compact_check_time: Nanos,
+    /// What the log shows as it was set.
+    pub(crate) as_set: serde_json::Value,
 }
 
 impl Config {
@@ -89,7 +90,7 @@ impl Config {
             tls: Tls::from_settings(settings)?,
             joins: settings.cluster.state.value == ClusterState::Existing,
             origin,
-            compact_check_time: settings.absent.compact_check_time(),
+            as_set: describe::as_set(settings),
         })
     }
 }
