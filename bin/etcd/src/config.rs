@@ -1,5 +1,6 @@
 //! From settings to what the server needs, checked.
 
+use crate::describe;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
 use crate::settings::{self, ClusterState, Nanos, Settings};
@@ -20,6 +21,10 @@ const SNAPSHOT_COUNT: u64 = 10_000;
 const BATCH_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// The shortest time between notifications of progress.
 const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+const DEFAULT_NAME: &str = "default";
+/// The list of first members where nothing is said of it.
+const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
 
 const HALF_DISCOVERY: &str = "both --discovery-token and --discovery-endpoints must be set";
 
@@ -46,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) joins: bool,
     /// Where it learns of the first members.
     pub(crate) origin: Origin,
+    /// What the log shows as it was set.
+    pub(crate) as_set: serde_json::Value,
 }
 
 impl Config {
@@ -74,6 +81,7 @@ impl Config {
         if let Some(refusal) = settings::unsupported(settings) {
             return Err(refusal);
         }
+        warn(settings)?;
         Ok(Config {
             server: server_config(settings)?,
             listen,
@@ -82,8 +90,39 @@ impl Config {
             tls: Tls::from_settings(settings)?,
             joins: settings.cluster.state.value == ClusterState::Existing,
             origin,
+            as_set: describe::as_set(settings),
         })
     }
+}
+
+/// What is allowed and seldom meant.
+fn warn(settings: &Settings) -> Result<(), String> {
+    let gates = settings.features.gates.check()?;
+    if gates.lease_checkpoint && !gates.lease_checkpoint_persist {
+        tracing::warn!(
+            "Detected that checkpointing is enabled without persistence. Consider enabling \
+             feature gate LeaseCheckpointPersist"
+        );
+    }
+    let name = &settings.member.name;
+    if name == DEFAULT_NAME {
+        tracing::warn!(
+            name,
+            "it isn't recommended to use default name, please set a value for --name. Note that \
+             etcd might run into issue when multiple members have the same default name"
+        );
+    }
+    Ok(())
+}
+
+/// The data directory, which is called after the member where nothing is said of it.
+fn data_dir(member: &settings::Member) -> PathBuf {
+    if !member.data_dir.as_os_str().is_empty() {
+        return member.data_dir.clone();
+    }
+    let dir = format!("{}.etcd", member.name);
+    tracing::warn!(data_dir = dir, "'data-dir' was empty; using default");
+    PathBuf::from(dir)
 }
 
 fn check_times(member: &settings::Member) -> Result<(), String> {
@@ -163,10 +202,7 @@ fn replica_options(settings: &Settings) -> Result<ReplicaOptions, String> {
     let member = &settings.member;
     let (heartbeat_ms, election_ms) = (member.heartbeat_interval_ms, member.election_timeout_ms);
     let name = member.name.clone();
-    let data_dir = match member.data_dir.as_os_str().is_empty() {
-        true => PathBuf::from(format!("{name}.etcd")),
-        false => member.data_dir.clone(),
-    };
+    let data_dir = data_dir(member);
     let wal_dir = Some(member.wal_dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
     let no_sync = member.unsafe_no_fsync;
     let mut backend = apply::backend::Options::default();
@@ -223,29 +259,24 @@ fn origin(settings: &Settings) -> Result<Origin, String> {
     let way = if is_discovered {
         Way::Discovery(Box::new(discovered(discovery)?))
     } else if cluster.srv.is_empty() {
-        Way::Listed(listed(cluster, &name, &advertised)?)
+        Way::Listed(listed(cluster, &name, &advertised))
     } else {
         Way::Srv(Srv { domain: cluster.srv.clone(), suffix: cluster.srv_name.clone() })
     };
     Ok(Origin { way, token: cluster.token.clone(), name, advertised })
 }
 
-/// The list of the command line; without one, this member alone.
-fn listed(
-    cluster: &settings::Cluster,
-    name: &str,
-    advertised: &[String],
-) -> Result<String, String> {
-    match &cluster.initial_cluster {
-        Some(list) => Ok(list.clone()),
-        None if name.is_empty() => {
-            Err("couldn't find local name \"\" in the initial cluster configuration".into())
-        }
-        None => {
-            let pairs: Vec<_> = advertised.iter().map(|url| format!("{name}={url}")).collect();
-            Ok(pairs.join(","))
-        }
+/// The list of the command line; without one, this member alone. Only a name makes another list of the
+/// default one: a member of the default name that advertises something else is not on its list, so that
+/// two of them cannot take each other for the same member.
+fn listed(cluster: &settings::Cluster, name: &str, advertised: &[String]) -> String {
+    let list = cluster.initial_cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
+    if list != DEFAULT_CLUSTER || name == DEFAULT_NAME {
+        return list.to_owned();
     }
+    let name = if name.is_empty() { DEFAULT_NAME } else { name };
+    let pairs: Vec<_> = advertised.iter().map(|url| format!("{name}={url}")).collect();
+    pairs.join(",")
 }
 
 fn discovered(settings: &settings::Discovery) -> Result<Discovery, String> {
@@ -365,6 +396,22 @@ mod tests {
     }
 
     #[test]
+    fn the_default_list_follows_the_name_alone() {
+        let peer = "--initial-advertise-peer-urls=http://h:1";
+        let list = |args: &[&str]| {
+            let args = [args, &[peer]].concat();
+            config(&args).unwrap().origin.cluster().unwrap().to_string()
+        };
+        assert_eq!(list(&[]), "default=http://localhost:2380");
+        assert_eq!(list(&["--name=default"]), "default=http://localhost:2380");
+        assert_eq!(list(&["--name=m"]), "m=http://h:1");
+        assert_eq!(list(&["--name="]), "default=http://h:1");
+        let written = "--initial-cluster=default=http://localhost:2380";
+        assert_eq!(list(&["--name=m", written]), "m=http://h:1");
+        assert_eq!(list(&["--name=m", "--initial-cluster=m=http://i:1"]), "m=http://i:1");
+    }
+
+    #[test]
     fn nothing_is_what_etcd_takes_it_for() {
         let args = ["--max-wals=0", "--max-snapshots=0", "--snapshot-count=0", "--data-dir="];
         let config = config(&args).unwrap();
@@ -414,7 +461,6 @@ mod tests {
         let both =
             ["--advertise-client-urls=http://h:1", "--listen-client-urls=http://example.com:1"];
         refused(&both, "expected IP");
-        refused(&["--name="], "couldn't find local name \"\"");
         refused(&["--auto-compaction-mode=foo"], "unknown auto-compaction-mode \"foo\"");
         refused(&["--auto-compaction-mode="], "undefined auto-compaction-mode");
         refused(&["--auto-compaction-retention=x"], "error parsing CompactionRetention: time: ");
@@ -474,8 +520,9 @@ mod tests {
             "--initial-advertise-peer-urls \"http://:1\" must be \"host:port\" \
              (unexpected empty host (http://:1))"
         );
-        let config = read(&["--initial-advertise-peer-urls=HTTP://[FD00:0::1]:1"]).unwrap();
+        let peer = "--initial-advertise-peer-urls=HTTP://[FD00:0::1]:1";
+        let config = read(&["--name=m", peer]).unwrap();
         assert_eq!(config.server.advertise_peer_urls, ["http://[FD00:0::1]:1"]);
-        assert_eq!(config.origin.cluster().unwrap().to_string(), "default=http://[FD00:0::1]:1");
+        assert_eq!(config.origin.cluster().unwrap().to_string(), "m=http://[FD00:0::1]:1");
     }
 }

@@ -2,16 +2,19 @@
 
 use crate::config::{Config, Listen};
 use crate::origin::Way;
+use crate::settings::{Setting, Settings};
 use cli::go;
 use serde_json::{Value, json};
 use server::apply::quota::DEFAULT_BYTES;
 use server::{AutoCompaction, VERSION};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// Where a member's data lies within its directory.
 const MEMBER: &str = "member";
+/// Where earlier versions of etcd had the data of a proxy.
+const PROXY: &str = "proxy";
 
 /// The directory of the log.
 fn wal_dir(config: &Config) -> PathBuf {
@@ -29,19 +32,30 @@ fn is_initialized(config: &Config) -> bool {
 }
 
 /// Tells whether the data directory is one already, and of what else lies there.
-pub(crate) fn data_dir(config: &Config) {
+///
+/// # Errors
+/// It is that of a proxy, or of both.
+pub(crate) fn data_dir(config: &Config) -> Result<(), String> {
     let dir = &config.server.replica.data_dir;
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let (own, others): (Vec<_>, Vec<_>) =
-        files.map(|file| file.file_name()).partition(|name| name == MEMBER);
-    for name in others {
+    let mut names: Vec<_> = files.map(|file| file.file_name()).collect();
+    names.sort();
+    let has = |what: &str| names.iter().any(|name| name == what);
+    let (is_member, is_proxy) = (has(MEMBER), has(PROXY));
+    for name in names.iter().filter(|name| *name != MEMBER && *name != PROXY) {
         tracing::warn!(
             filename = %name.display(),
             data_dir = %dir.display(),
             "found invalid file under data directory"
         );
     }
-    if own.is_empty() {
+    if is_proxy {
+        return Err(match is_member {
+            true => "invalid datadir; both member and proxy directories exist".into(),
+            false => "v2 http proxy has already been deprecated in 3.6".into(),
+        });
+    }
+    if !is_member {
         tracing::info!(
             data_dir = %dir.display(),
             dir_type = "empty",
@@ -54,6 +68,7 @@ pub(crate) fn data_dir(config: &Config) {
             "server has already been initialized"
         );
     }
+    Ok(())
 }
 
 /// `starting an etcd server` (reference: `print` of `server/embed/etcd.go`).
@@ -62,7 +77,7 @@ pub(crate) fn start(config: &Config) {
     let parts =
         [program(), member(config, initialized), addresses(config), cluster(config, initialized)];
     let mut fields = serde_json::Map::new();
-    for part in parts.into_iter().chain([limits(config), discovery(config)]) {
+    for part in parts.into_iter().chain([limits(config), config.as_set.clone()]) {
         if let Value::Object(part) = part {
             fields.extend(part);
         }
@@ -98,14 +113,11 @@ fn member(config: &Config, initialized: bool) -> Value {
         "data-dir": replica.data_dir.display().to_string(),
         "wal-dir": dedicated.display().to_string(),
         "wal-dir-dedicated": dedicated.display().to_string(),
-        "member-dir": replica.data_dir.join(MEMBER).display().to_string(),
+        "member-dir": cleaned(&replica.data_dir.join(MEMBER)).display().to_string(),
         "force-new-cluster": replica.force_new_cluster,
         "heartbeat-interval": go::duration(server.heartbeat_interval),
         "election-timeout": go::duration(server.election_timeout),
         "initial-election-tick-advance": server.advance_first_election,
-        "snapshot-count": replica.snapshot_count,
-        "max-wals": replica.keep_wals,
-        "max-snapshots": replica.keep_snapshots,
         "snapshot-catchup-entries": replica.catch_up.entries_max,
     })
 }
@@ -162,43 +174,55 @@ fn limits(config: &Config) -> Value {
         "max-request-bytes": server.request_bytes_max,
         "max-concurrent-streams": server.concurrent_streams_max,
         "pre-vote": replica.pre_vote,
-        "feature-gates": if replica.lease.checkpoints { "LeaseCheckpoint=true" } else { "" },
         "initial-corrupt-check": false,
         "corrupt-check-time-interval": "0s",
-        "compact-check-time-interval": "0s",
         "auto-compaction-mode": mode,
         "auto-compaction-retention": retention,
         "auto-compaction-interval": retention,
     })
 }
 
-fn discovery(config: &Config) -> Value {
-    let found = match &config.origin.way {
-        Way::Discovery(found) => Some(found),
-        Way::Listed(_) | Way::Srv(_) => None,
-    };
-    let text =
-        |of: fn(&crate::origin::Discovery) -> String| found.map_or_else(String::new, |d| of(d));
-    let time = |of: fn(&crate::origin::Discovery) -> std::time::Duration, usual: &str| {
-        found.map_or_else(|| usual.to_owned(), |discovery| go::duration(of(discovery)))
-    };
+/// What is shown as it was set, whatever is made of it.
+pub(crate) fn as_set(settings: &Settings) -> Value {
+    let (member, discovery) = (&settings.member, &settings.discovery);
+    let (features, absent) = (&settings.features, &settings.absent);
     json!({
-        "discovery-token": text(|d| d.token.clone()),
-        "discovery-endpoints": text(|d| d.endpoints.join(",")),
-        "discovery-dial-timeout": time(|d| d.dial_timeout, "2s"),
-        "discovery-request-timeout": time(|d| d.request_timeout, "5s"),
-        "discovery-keepalive-time": time(|d| d.keepalive_interval, "2s"),
-        "discovery-keepalive-timeout": time(|d| d.keepalive_timeout, "6s"),
-        "discovery-insecure-transport": found.is_none_or(|d| d.tls.insecure_transport),
-        "discovery-insecure-skip-tls-verify": found.is_some_and(|d| d.tls.insecure_skip_verify),
-        "discovery-cert": text(|d| d.tls.cert.clone()),
-        "discovery-key": text(|d| d.tls.key.clone()),
-        "discovery-cacert": text(|d| d.tls.cacert.clone()),
-        "discovery-user": text(|d| d.user.as_ref().map(|(user, _)| user.clone()).unwrap_or_default()),
+        "snapshot-count": member.snapshot_count,
+        "max-wals": member.max_wals,
+        "max-snapshots": member.max_snapshots,
+        "max-learners": member.max_learners,
+        "feature-gates": features.gates.show(),
+        "compact-check-time-interval": absent.compact_check_time().to_string(),
+        "discovery-token": discovery.token,
+        "discovery-endpoints": discovery.endpoints.0.join(","),
+        "discovery-dial-timeout": discovery.dial_timeout.to_string(),
+        "discovery-request-timeout": discovery.request_timeout.to_string(),
+        "discovery-keepalive-time": discovery.keepalive_time.to_string(),
+        "discovery-keepalive-timeout": discovery.keepalive_timeout.to_string(),
+        "discovery-insecure-transport": discovery.insecure_transport,
+        "discovery-insecure-skip-tls-verify": discovery.insecure_skip_verify,
+        "discovery-cert": discovery.cert,
+        "discovery-key": discovery.key,
+        "discovery-cacert": discovery.cacert,
+        "discovery-user": discovery.user.name,
         "downgrade-check-interval": "5s",
-        "max-learners": config.server.replica.apply.learners_max,
         "v2-deprecation": "write-only",
     })
+}
+
+/// A path without what can be left out (Go's `path.Clean`).
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match (part, clean.components().next_back()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                clean.pop();
+            }
+            (part, _) => clean.push(part),
+        }
+    }
+    clean
 }
 
 /// The flags whose values are nobody's business.
@@ -233,6 +257,19 @@ fn without_secrets(args: impl Iterator<Item = String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_shown_as_go_joins_them() {
+        for (path, clean) in [
+            ("./member", "member"),
+            ("/d/a/../b/./c/member", "/d/b/c/member"),
+            ("../../x//y/", "../../x/y"),
+            ("/../x", "/x"),
+            ("a/../../x", "../x"),
+        ] {
+            assert_eq!(cleaned(Path::new(path)), Path::new(clean), "{path}");
+        }
+    }
 
     #[test]
     fn a_command_line_is_shown_without_its_secrets() {

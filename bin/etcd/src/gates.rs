@@ -58,6 +58,8 @@ pub(crate) struct Gates {
     /// The leader notes in the log how much time leases have left. With the cluster versions that
     /// this version serves, such notes are always stored; `LeaseCheckpointPersist` adds nothing.
     pub(crate) lease_checkpoint: bool,
+    /// Whether they were asked to be stored.
+    pub(crate) lease_checkpoint_persist: bool,
 }
 
 impl FeatureGates {
@@ -77,10 +79,15 @@ impl FeatureGates {
         Ok(())
     }
 
-    fn is_on(&self, at: usize) -> bool {
+    /// By its own name or that of its stage.
+    fn said_of(&self, at: usize) -> Option<bool> {
         let umbrella = UMBRELLAS.iter().position(|(_, stage)| *stage == GATES[at].stage);
         let of_stage = umbrella.and_then(|umbrella| self.umbrellas[umbrella]);
-        self.named[at].or(of_stage).unwrap_or(GATES[at].default)
+        self.named[at].or(of_stage)
+    }
+
+    fn is_on(&self, at: usize) -> bool {
+        self.said_of(at).unwrap_or(GATES[at].default)
     }
 
     /// # Errors
@@ -88,7 +95,8 @@ impl FeatureGates {
     pub(crate) fn check(&self) -> Result<Gates, String> {
         let is_on = |name| (0..GATES.len()).any(|at| GATES[at].name == name && self.is_on(at));
         let lease_checkpoint = is_on(CHECKPOINT);
-        if is_on(CHECKPOINT_PERSIST) && !lease_checkpoint {
+        let lease_checkpoint_persist = is_on(CHECKPOINT_PERSIST);
+        if lease_checkpoint_persist && !lease_checkpoint {
             return Err(format!(
                 "enabling feature gate {CHECKPOINT_PERSIST} requires enabling feature gate \
                  {CHECKPOINT}"
@@ -102,7 +110,7 @@ impl FeatureGates {
                 "--feature-gates: {name}={value} is not supported by this version"
             ));
         }
-        Ok(Gates { lease_checkpoint })
+        Ok(Gates { lease_checkpoint, lease_checkpoint_persist })
     }
 }
 
@@ -118,9 +126,9 @@ impl Setting for FeatureGates {
     }
 
     fn show(&self) -> String {
-        let gates = GATES.iter().map(|gate| gate.name).zip(&self.named);
-        let umbrellas = UMBRELLAS.iter().map(|(name, _)| *name).zip(&self.umbrellas);
-        let said = gates.chain(umbrellas).filter_map(|(name, value)| Some((name, (*value)?)));
+        let gates = (0..GATES.len()).map(|at| (GATES[at].name, self.said_of(at)));
+        let umbrellas = UMBRELLAS.iter().map(|(name, _)| *name).zip(self.umbrellas);
+        let said = gates.chain(umbrellas).filter_map(|(name, value)| Some((name, value?)));
         let mut said: Vec<String> = said.map(|(name, value)| format!("{name}={value}")).collect();
         said.sort();
         said.join(",")
@@ -142,6 +150,10 @@ fn one(part: &str) -> Result<(&str, bool), String> {
 mod tests {
     use super::*;
 
+    fn gates(lease_checkpoint: bool, lease_checkpoint_persist: bool) -> Gates {
+        Gates { lease_checkpoint, lease_checkpoint_persist }
+    }
+
     fn read(text: &str) -> Result<Gates, String> {
         let mut gates = FeatureGates::default();
         gates.set_text(OsStr::new(text))?;
@@ -150,11 +162,12 @@ mod tests {
 
     #[test]
     fn gates_are_read_as_etcd_reads_them() {
-        assert_eq!(read(""), Ok(Gates { lease_checkpoint: false }));
+        assert_eq!(read(""), Ok(gates(false, false)));
         let on = read("LeaseCheckpointPersist=true, LeaseCheckpoint = T,FastLeaseKeepAlive=0");
-        assert_eq!(on, Ok(Gates { lease_checkpoint: true }));
-        assert_eq!(read("CompactHashCheck=false"), Ok(Gates { lease_checkpoint: false }));
-        assert_eq!(read("AllAlpha=false,AllBeta=false"), Ok(Gates { lease_checkpoint: false }));
+        assert_eq!(on, Ok(gates(true, true)));
+        assert_eq!(read("LeaseCheckpoint=1"), Ok(gates(true, false)));
+        assert_eq!(read("CompactHashCheck=false"), Ok(gates(false, false)));
+        assert_eq!(read("AllAlpha=false,AllBeta=false"), Ok(gates(false, false)));
     }
 
     #[test]
@@ -163,7 +176,15 @@ mod tests {
         gates.set_text(OsStr::new("LeaseCheckpoint=true")).unwrap();
         gates.set_text(OsStr::new("LeaseCheckpointPersist=true")).unwrap();
         assert_eq!(gates.show(), "LeaseCheckpoint=true,LeaseCheckpointPersist=true");
-        assert_eq!(gates.check(), Ok(Gates { lease_checkpoint: true }));
+        assert_eq!(gates.check(), Ok(self::gates(true, true)));
+    }
+
+    #[test]
+    fn a_stage_is_shown_with_all_its_gates() {
+        let mut gates = FeatureGates::default();
+        gates.set_text(OsStr::new("AllBeta=false,FastLeaseKeepAlive=true")).unwrap();
+        let all = "AllBeta=false,FastLeaseKeepAlive=true,TxnModeWriteWithSharedBuffer=false";
+        assert_eq!(gates.show(), all);
     }
 
     #[test]

@@ -50,6 +50,7 @@ async fn member() -> (Member, Client) {
         (format!("http://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
     let process = Command::new(env!("CARGO_BIN_EXE_etcd"))
         .arg(format!("--data-dir={}", dir.path().join("d").display()))
+        .arg("--name=m")
         .arg(format!("--listen-client-urls={client_url}"))
         .arg(format!("--advertise-client-urls={client_url}"))
         .arg(format!("--listen-peer-urls={peer_url}"))

@@ -63,6 +63,18 @@ pub fn port_number(port: &str) -> Result<u16, Error> {
     }
 }
 
+/// Whether the C library would take a host for an address that is none in Go: `127.1`, `0x7f.0.0.1`,
+/// `2130706433`. The system's resolver must not be asked for such a name, for it would find one.
+pub fn is_number_of_c(host: &str) -> bool {
+    let is_number = |part: &str| match part.strip_prefix("0x").or(part.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    parse_ip_bytes(host.as_bytes()).is_none()
+        && host.split('.').count() <= 4
+        && host.split('.').all(is_number)
+}
+
 /// The form in which hosts are compared: an address as it is usually written, a name as it is.
 pub fn normalize_host(host: &str) -> String {
     let (name, port) = split_host_port(host).unwrap_or((host, ""));
@@ -115,6 +127,19 @@ mod tests {
         }
         let refusal = port_number("65536").unwrap_err();
         assert_eq!(refusal.to_string(), "address 65536: invalid port");
+    }
+
+    #[test]
+    fn numbers_of_c_are_no_addresses_of_go() {
+        for host in ["127.1", "0x7f.1", "0X7F000001", "2130706433", "127.0.0.010", "0x.1", "1.2.3"]
+        {
+            assert!(is_number_of_c(host), "{host}");
+        }
+        for host in
+            ["127.0.0.1", "::1", "a", "1.2.3.4.5", "127.1.", "", ".", "0x7g", "1.a", "fe80::1%lo"]
+        {
+            assert!(!is_number_of_c(host), "{host}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ mod url;
 mod urls;
 
 pub use endpoint::{Endpoint, Target, Tls};
-pub use host::{join_host_port, normalize_host, port_number, split_host_port};
+pub use host::{is_number_of_c, join_host_port, normalize_host, port_number, split_host_port};
 pub use ip::parse_ip;
 #[cfg(feature = "names")]
 pub use names::Resolver;

@@ -1,6 +1,6 @@
 //! The addresses of names, from the system, with patience.
 
-use crate::{Url, resolve};
+use crate::{Url, is_number_of_c, resolve};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +53,9 @@ impl<'r> Resolver<'r> {
 /// The first address of a name.
 fn look_up(name: &str) -> Result<IpAddr, String> {
     let none = || format!("lookup {name}: no such host");
+    if is_number_of_c(name) {
+        return Err(none());
+    }
     let mut found = (name, 0).to_socket_addrs().map_err(|_| none())?;
     found.next().map(|address| address.ip()).ok_or_else(none)
 }
@@ -60,6 +63,14 @@ fn look_up(name: &str) -> Result<IpAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_are_no_addresses_are_unknown_names() {
+        for name in ["127.1", "2130706433", "0x7f.0.0.1"] {
+            assert_eq!(look_up(name), Err(format!("lookup {name}: no such host")));
+        }
+        assert_eq!(look_up("127.0.0.1"), Ok(IpAddr::from([127, 0, 0, 1])));
+    }
 
     #[test]
     fn who_has_no_patience_asks_once() {

@@ -5,6 +5,8 @@ use proto::etcdserverpb::request_op::Request as Op;
 
 /// The quota where none is configured: 2 GiB.
 pub const DEFAULT_BYTES: i64 = 2 * 1024 * 1024 * 1024;
+/// More than this is not recommended: 8 GiB.
+pub const RECOMMENDED_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 
 const KEY_OVERHEAD_BYTES: u64 = 256;
 const LEASE_OVERHEAD_BYTES: u64 = 64;
@@ -12,24 +14,29 @@ const LEASE_OVERHEAD_BYTES: u64 = 64;
 /// A limit on the database file's size.
 #[derive(Clone, Copy, Debug)]
 pub struct Quota {
-    limit_bytes: Option<u64>,
+    bytes: i64,
 }
 
 impl Quota {
     /// From the flag's value: 0 means the default, a negative value no limit.
     pub fn from_flag(bytes: i64) -> Quota {
         let bytes = if bytes == 0 { DEFAULT_BYTES } else { bytes };
-        Quota { limit_bytes: u64::try_from(bytes).ok() }
+        Quota { bytes }
+    }
+
+    /// As it is shown: the limit in bytes, or the negative value that means none.
+    pub fn shown_bytes(self) -> i64 {
+        self.bytes
     }
 
     /// The limit in bytes, `None` where there is none.
     pub fn limit_bytes(self) -> Option<u64> {
-        self.limit_bytes
+        u64::try_from(self.bytes).ok()
     }
 
     /// Whether a request of this cost still fits a file of `size_bytes`. Free requests always do.
     pub fn admits(self, size_bytes: u64, cost_bytes: u64) -> bool {
-        cost_bytes == 0 || self.limit_bytes.is_none_or(|limit| size_bytes + cost_bytes < limit)
+        cost_bytes == 0 || self.limit_bytes().is_none_or(|limit| size_bytes + cost_bytes < limit)
     }
 }
 
@@ -69,6 +76,12 @@ mod tests {
         assert!(quota.admits(899, 100));
         assert!(Quota::from_flag(-1).admits(u64::MAX / 2, 1));
         assert_eq!(Quota::from_flag(0).limit_bytes(), Some(2 << 30));
+    }
+
+    #[test]
+    fn a_quota_is_shown_as_it_is_written() {
+        let shown = |flag| Quota::from_flag(flag).shown_bytes();
+        assert_eq!([shown(-1), shown(-7), shown(0), shown(9)], [-1, -7, DEFAULT_BYTES, 9]);
     }
 
     #[test]

@@ -84,6 +84,9 @@ impl Names {
     pub fn address(&self, host: &str) -> Result<SocketAddr, String> {
         let (name, port) = address::split_host_port(host).map_err(|error| error.to_string())?;
         let port = address::port_number(port).map_err(|error| error.to_string())?;
+        if address::is_number_of_c(name) {
+            return Err(self.failed(name, NO_SUCH_HOST));
+        }
         let found = (name, port).to_socket_addrs();
         let found = found.map_err(|error| self.failed(name, &told(&error)))?;
         let found: Vec<SocketAddr> = found.collect();

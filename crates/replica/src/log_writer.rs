@@ -107,6 +107,24 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Removes files that are too many: an earlier run may have kept more. Nothing that the log is read
+    /// from, and not the file of its newest record.
+    ///
+    /// # Errors
+    /// I/O faults.
+    pub(crate) fn purge(&self, newest: &walpb::Snapshot) -> Result<(), Fault> {
+        self.wal.purge(self.keep_wals)?;
+        // Only before anything is on its way: later a database may be waited for.
+        snap::purge(&*self.disk, &self.snap_dir, snap::DATABASE, self.keep_snapshots, "")?;
+        self.purge_snapshots(newest.term(), newest.index())
+    }
+
+    fn purge_snapshots(&self, term: u64, index: u64) -> Result<(), Fault> {
+        let needed = snap::file_name(term, index);
+        let (disk, dir) = (&*self.disk, &self.snap_dir);
+        Ok(snap::purge(disk, dir, snap::SNAPSHOT, self.keep_snapshots, &needed)?)
+    }
+
     /// Whether [`LogWriter::prepare`] has something to do.
     pub fn wants_prepare(&self) -> bool {
         self.wal.wants_prepared()
@@ -138,12 +156,12 @@ impl LogWriter {
             index: Some(due.index),
             term: Some(due.term),
         };
-        let snapshot = Snapshot { data: Some(due.data.into()), metadata: Some(metadata) };
+        let snapshot = Snapshot { data: Some(due.data.into()), metadata: Some(metadata.clone()) };
         self.commit_to(due.index)?;
         self.record(&snapshot)?;
         self.wal.release_to(due.index);
         self.wal.purge(self.keep_wals)?;
-        snap::purge(&*self.disk, &self.snap_dir, self.keep_snapshots)?;
+        self.purge_snapshots(metadata.term(), metadata.index())?;
         snap::release_databases(&*self.disk, &self.snap_dir, due.index)?;
         Ok(())
     }

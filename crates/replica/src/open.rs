@@ -172,6 +172,7 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     let (keep_wals, keep_snapshots) = (options.keep_wals, options.keep_snapshots);
     let recorded = cut.index;
     let log_writer = LogWriter { wal, disk, snap_dir, keep_wals, keep_snapshots, recorded };
+    log_writer.purge(&newest)?;
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
     let applier = Applier::new(machine, home, options.snapshot_count, cut.index);
     let repaired = recovered.repaired;

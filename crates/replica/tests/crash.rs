@@ -11,6 +11,7 @@ use proto::etcdserverpb as pb;
 use proto::raftpb::{HardState, Snapshot, SnapshotMetadata};
 use replica::apply;
 use replica::apply::membership::InitialCluster;
+use replica::disk::Disk;
 use replica::{Beginning, Options, Persist, SnapshotDue, disk, wal};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -229,5 +230,41 @@ fn a_transaction_that_would_kill_a_careless_member_is_refused_as_a_whole() {
     assert_eq!(member.content(), before);
     drop(member);
     sim.restart();
+    assert_eq!(Member::open(&sim).unwrap().content(), before);
+}
+
+/// The names of files of one kind in a directory.
+fn named(sim: &SimDisk, dir: &str, end: &str) -> Vec<String> {
+    let names = sim.list(Path::new(dir)).unwrap();
+    names.into_iter().filter(|name| name.ends_with(end)).collect()
+}
+
+#[test]
+fn a_start_removes_files_that_are_too_many_and_none_that_is_needed() {
+    const WAL: &str = "m.etcd/member/wal";
+    const SNAP: &str = "m.etcd/member/snap";
+    let sim = SimDisk::new(0);
+    let hoarder = Options { keep_wals: usize::MAX, keep_snapshots: usize::MAX, ..options() };
+    let mut member = Member::open_with(&sim, &hoarder).unwrap();
+    work(&mut member, 1, 120).unwrap();
+    let before = member.content();
+    drop(member);
+    let (wals, snaps) = (named(&sim, WAL, ".wal"), named(&sim, SNAP, ".snap"));
+    assert!(wals.len() > 3 && snaps.len() > 3, "{wals:?} {snaps:?}");
+    let strangers =
+        ["ffffffffffffffff-0000000000000001.snap", "ffffffffffffffff-0000000000000002.snap"];
+    let databases =
+        ["0000000000000001.snap.db", "0000000000000002.snap.db", "0000000000000003.snap.db"];
+    for name in strangers.iter().chain(&databases) {
+        sim.open(&Path::new(SNAP).join(name), disk::Open::CREATE).unwrap();
+    }
+    let member = Member::open(&sim).unwrap();
+    assert_eq!(member.content(), before);
+    let newest = snaps.last().unwrap().as_str();
+    assert_eq!(named(&sim, SNAP, ".snap"), [newest, strangers[0], strangers[1]]);
+    assert_eq!(named(&sim, SNAP, ".snap.db"), databases[1..]);
+    let left = named(&sim, WAL, ".wal");
+    assert!(left.len() < wals.len() && wals.ends_with(&left), "{left:?} of {wals:?}");
+    drop(member);
     assert_eq!(Member::open(&sim).unwrap().content(), before);
 }

@@ -88,6 +88,22 @@ pub(crate) fn opened(parts: &Parts, quota_flag: i64, db: &Path, took: Duration) 
     starting(&machine.members, &cluster, &local);
 }
 
+/// Requests that are larger than this hold up all others.
+const RECOMMENDED_REQUEST_BYTES: usize = 10 * 1024 * 1024;
+
+/// A limit on requests that is higher than recommended.
+pub(crate) fn request_limit(bytes: usize) {
+    if bytes > RECOMMENDED_REQUEST_BYTES {
+        tracing::warn!(
+            max_request_bytes = bytes,
+            max_request_size = size(bytes as u64),
+            recommended_request_bytes = RECOMMENDED_REQUEST_BYTES,
+            recommended_request_size = size(RECOMMENDED_REQUEST_BYTES as u64),
+            "exceeded recommended request limit"
+        );
+    }
+}
+
 fn recovered(members: &Members, cluster: &str, local: &str) {
     if let Some(version) = members.cluster_version() {
         tracing::info!(cluster_version = minor(version), "enabled capabilities for version");
@@ -119,6 +135,17 @@ fn quota(flag: i64) {
             } else {
                 "enabled backend quota"
             };
+            let most = apply::quota::RECOMMENDED_BYTES_MAX;
+            if limit > most {
+                tracing::warn!(
+                    quota_name = NAME,
+                    quota_size_bytes = limit,
+                    quota_size = size(limit),
+                    quota_maximum_size_bytes = most,
+                    quota_maximum_size = size(most),
+                    "quota exceeds the maximum value"
+                );
+            }
             tracing::info!(
                 quota_name = NAME,
                 quota_size_bytes = limit,

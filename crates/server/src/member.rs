@@ -157,6 +157,7 @@ impl Member {
         config: &Config,
         give_up: impl Fn() -> bool,
     ) -> Result<Member, StartError> {
+        lines::request_limit(config.request_bytes_max);
         let early = metrics::Early::new();
         let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
         let intake = Intake::new(Arc::clone(&disk), &config.replica);

@@ -55,8 +55,11 @@ impl Lookup for System {
     }
 
     fn ips_of(&self, host: &str) -> Result<Vec<IpAddr>, String> {
-        let found = (host, 0).to_socket_addrs();
-        let found = found.map_err(|_| format!("lookup {host}: no such host"))?;
+        let none = || format!("lookup {host}: no such host");
+        if address::is_number_of_c(host) {
+            return Err(none());
+        }
+        let found = (host, 0).to_socket_addrs().map_err(|_| none())?;
         Ok(found.map(|address| address.ip()).collect())
     }
 }

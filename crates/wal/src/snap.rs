@@ -61,7 +61,7 @@ pub fn load_newest(
     recorded: &[walpb::Snapshot],
 ) -> Result<Option<raftpb::Snapshot>, Fault> {
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
-    for name in names.iter().rev().filter(|name| name.ends_with(".snap")) {
+    for name in names.iter().rev().filter(|name| name.ends_with(SNAPSHOT)) {
         let path = dir.join(name);
         match read(disk, &path) {
             Ok(snapshot) => {
@@ -91,7 +91,7 @@ pub fn load_newest(
 pub fn release_databases(disk: &dyn Disk, dir: &Path, index: u64) -> Result<(), Fault> {
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
     let is_old = |name: &&String| {
-        let digits = name.strip_suffix(".snap.db");
+        let digits = name.strip_suffix(DATABASE);
         let of = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
         of.is_some_and(|of| of < index)
     };
@@ -102,14 +102,27 @@ pub fn release_databases(disk: &dyn Disk, dir: &Path, index: u64) -> Result<(), 
     Ok(())
 }
 
-/// Removes the oldest snapshot files until `keep` are left.
+/// How the names of snapshots end.
+pub const SNAPSHOT: &str = ".snap";
+/// How the names of databases end that came with snapshots.
+pub const DATABASE: &str = ".snap.db";
+
+/// Removes all but the newest files of a kind. `needed` stays whatever its age: a file with a higher
+/// name may be anyone's.
 ///
 /// # Errors
 /// I/O faults.
-pub fn purge(disk: &dyn Disk, dir: &Path, keep: usize) -> Result<(), Fault> {
+pub fn purge(
+    disk: &dyn Disk,
+    dir: &Path,
+    kind: &str,
+    keep: usize,
+    needed: &str,
+) -> Result<(), Fault> {
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
-    let snaps: Vec<&String> = names.iter().filter(|name| name.ends_with(".snap")).collect();
-    for name in snaps.iter().take(snaps.len().saturating_sub(keep)) {
+    let of_kind: Vec<&String> = names.iter().filter(|name| name.ends_with(kind)).collect();
+    let surplus = of_kind.len().saturating_sub(keep);
+    for name in of_kind.into_iter().take(surplus).filter(|name| *name != needed) {
         let path = dir.join(name);
         disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
     }

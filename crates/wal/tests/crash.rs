@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use disk::sim::SimDisk;
-use disk::{Disk, read_all};
+use disk::{Disk, Open, read_all};
 use proptest::prelude::*;
 use prost::Message;
 use proto::raftpb::{self, ConfState, Entry, HardState, SnapshotMetadata};
@@ -215,8 +215,29 @@ fn snapshot_files_read_back_and_bad_ones_are_set_aside() {
     let newest = snap::load_newest(&sim, Path::new("snap"), &[at(5, 2), at(6, 2)]).unwrap();
     assert_eq!(newest, Some(snapshot(5)), "7 is not recorded and 6 is damaged");
     assert!(sim.exists(Path::new("snap/0000000000000002-0000000000000006.snap.broken")).unwrap());
-    snap::purge(&sim, Path::new("snap"), 1).unwrap();
+    snap::purge(&sim, Path::new("snap"), snap::SNAPSHOT, 1, "").unwrap();
     assert_eq!(sim.list(Path::new("snap")).unwrap().len(), 2);
+}
+
+#[test]
+fn the_newest_files_of_a_kind_stay_and_the_one_that_is_needed() {
+    let (sim, dir) = (SimDisk::new(1), Path::new("snap"));
+    sim.create_dir_all(dir, 0o700).unwrap();
+    let names =
+        ["1.snap", "2.snap", "3.snap", "4.snap", "1.snap.db", "2.snap.db", "db", "x.snap.broken"];
+    for name in names {
+        sim.open(&dir.join(name), Open::CREATE).unwrap();
+    }
+    let left = || sim.list(dir).unwrap();
+    snap::purge(&sim, dir, snap::SNAPSHOT, 2, "1.snap").unwrap();
+    assert_eq!(
+        left(),
+        ["1.snap", "1.snap.db", "2.snap.db", "3.snap", "4.snap", "db", "x.snap.broken"]
+    );
+    snap::purge(&sim, dir, snap::DATABASE, 1, "").unwrap();
+    assert_eq!(left(), ["1.snap", "2.snap.db", "3.snap", "4.snap", "db", "x.snap.broken"]);
+    snap::purge(&sim, dir, snap::SNAPSHOT, usize::MAX, "").unwrap();
+    assert_eq!(left().len(), 6);
 }
 
 proptest! {

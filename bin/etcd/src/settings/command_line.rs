@@ -304,6 +304,8 @@ fn explain(error: &clap::Error) -> String {
     let name = arg.trim_start_matches('-').split(['=', ' ', '[']).next().unwrap_or_default();
     match error.kind() {
         ErrorKind::UnknownArgument => {
+            // Blanks and brackets may be in it.
+            let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default();
             let near = text(ContextKind::SuggestedArg);
             let hint = match earlier::replacement(name) {
                 Some(hint) => format!("etcd had this flag once: {hint}. "),

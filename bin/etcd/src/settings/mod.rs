@@ -446,6 +446,11 @@ impl Default for Absent {
 }
 
 impl Absent {
+    /// How often hashes would be compared.
+    pub(crate) fn compact_check_time(&self) -> Nanos {
+        self.compact_hash_check_time
+    }
+
     /// # Errors
     /// What is wrong with values that ask for nothing here; in the words of the reference.
     pub(crate) fn check(&self) -> Result<(), String> {

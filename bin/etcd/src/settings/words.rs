@@ -154,7 +154,7 @@ impl Word for LogLevel {
         match text.to_ascii_lowercase().as_str() {
             "debug" => Ok(LogLevel::Debug),
             "info" | "" => Ok(LogLevel::Info),
-            "warn" => Ok(LogLevel::Warn),
+            "warn" | "warning" => Ok(LogLevel::Warn),
             "error" => Ok(LogLevel::Error),
             "dpanic" => Ok(LogLevel::DPanic),
             "panic" => Ok(LogLevel::Panic),
@@ -275,13 +275,14 @@ mod tests {
             ("debug", LogLevel::Debug),
             ("DEBUG", LogLevel::Debug),
             ("Warn", LogLevel::Warn),
+            ("Warning", LogLevel::Warn),
             ("", LogLevel::Info),
             ("dpanic", LogLevel::DPanic),
             ("FATAL", LogLevel::Fatal),
         ] {
             assert_eq!(LogLevel::parse(text), Ok(level), "{text}");
         }
-        for text in ["nonsense", "trace", "warning", " info"] {
+        for text in ["nonsense", "trace", "warnings", " info"] {
             let error = LogLevel::parse(text).unwrap_err();
             assert_eq!(error, format!("unrecognized level: {text:?}"));
         }

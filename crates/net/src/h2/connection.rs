@@ -130,13 +130,17 @@ pub(crate) struct Connection {
     pub(super) deadlines: Deadlines,
 }
 
-/// How many streams a client is told that it may have: as in etcd, where Go's HTTP server speaks TLS and
-/// knows 31 bits, and gRPC's all else, which says nothing where there is no limit.
-fn streams_told(max: u32, is_secure: bool) -> Option<u32> {
-    if is_secure {
-        Some(max.min(i32::MAX as u32))
-    } else {
-        Some(max).filter(|max| *max != u32::MAX)
+/// How many streams a client may have where Go's HTTP server is told nothing.
+const GO_STREAMS: u32 = 250;
+
+/// How many streams a client may have; `u32::MAX`, of which it is not told, is no limit. As in etcd,
+/// where Go's HTTP server speaks TLS and knows 31 bits, and gRPC's all else; 0 leaves it to either.
+fn streams_max(set: u32, is_secure: bool) -> u32 {
+    match (set, is_secure) {
+        (0, true) => GO_STREAMS,
+        (0, false) => u32::MAX,
+        (set, true) => set.min(i32::MAX as u32),
+        (set, false) => set,
     }
 }
 
@@ -285,13 +289,19 @@ impl Connection {
         }
     }
 
+    /// How many streams there may be at a time.
+    pub(super) fn streams_max(&self) -> u32 {
+        streams_max(self.limits.concurrent_streams_max, self.is_secure)
+    }
+
     /// Our first frames.
     pub(super) fn greet(&mut self) {
         let mut settings = vec![
             (setting::INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES as u32),
             (setting::MAX_HEADER_LIST_SIZE, LIST_BYTES_MAX as u32),
         ];
-        if let Some(max) = streams_told(self.limits.concurrent_streams_max, self.is_secure) {
+        let max = self.streams_max();
+        if max != u32::MAX {
             settings.push((setting::MAX_CONCURRENT_STREAMS, max));
         }
         let out = self.out.tail();

@@ -253,7 +253,7 @@ impl Connection {
         }
         self.last_stream = id;
         let head = self.requests.request(block)?;
-        if self.streams.len() >= self.limits.concurrent_streams_max as usize
+        if self.streams.len() >= self.streams_max() as usize
             || self.waiting_bytes > WAITING_BYTES_MAX
         {
             return Err(Failure::Stream(id, Reason::RefusedStream));

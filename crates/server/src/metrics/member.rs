@@ -175,7 +175,7 @@ impl MemberMetrics {
         self.committed.set(int(from.committed.load(Ordering::Relaxed)));
         self.applied.set(int(from.applied.load(Ordering::Relaxed)));
         self.pending.set(shared.waiters.len() as i64);
-        self.quota.set(shared.quota.limit_bytes().unwrap_or(0) as f64);
+        self.quota.set(shared.quota.shown_bytes() as f64);
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn status(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refus
             db_size_in_use: gauges.db_size_in_use.load(Ordering::Relaxed) as i64,
             is_learner: members.get(shared.member_id).is_some_and(|member| member.is_learner),
             storage_version: machine.storage_version().map(|v| v.to_string()).unwrap_or_default(),
-            db_size_quota: shared.quota.limit_bytes().unwrap_or(0) as i64,
+            db_size_quota: shared.quota.shown_bytes(),
             downgrade_info: Some(pb::DowngradeInfo {
                 enabled: downgrade.enabled,
                 target_version: downgrade.target_version.clone(),

@@ -127,6 +127,32 @@ fn too_many_streams_are_refused() {
 }
 
 #[test]
+fn no_number_of_streams_is_no_limit() {
+    let mut pair = Pair::with(Limits { concurrent_streams_max: 0, ..limits() });
+    pair.send(PREFACE);
+    pair.send(&raw(kind::SETTINGS, 0, 0, &[]));
+    // Of the first window and of the longest list of headers alone.
+    assert!(matches!(pair.got()[..], [Got::Settings(12), Got::Window(0, _), Got::SettingsAck]));
+    for n in 0..300 {
+        pair.call(2 * n + 1);
+    }
+}
+
+#[test]
+fn over_tls_no_number_of_streams_is_that_of_go() {
+    let mut pair = Pair::with(Limits { concurrent_streams_max: 0, ..limits() });
+    pair.server.is_secure = true;
+    pair.send(PREFACE);
+    pair.send(&raw(kind::SETTINGS, 0, 0, &[]));
+    assert!(matches!(pair.got()[..], [Got::Settings(18), Got::Window(0, _), Got::SettingsAck]));
+    for n in 0..250 {
+        pair.call(2 * n + 1);
+    }
+    pair.send(&request(501, CALL, 0));
+    assert_eq!(pair.got(), [Got::Reset(501, code(Reason::RefusedStream))]);
+}
+
+#[test]
 fn a_length_that_is_not_kept() {
     let fields = [&CALL[..3], &[("content-length", "6")]].concat();
     for (bytes, flags) in [(framed(b"ab"), 0), (framed(b""), flag::END_STREAM)] {

@@ -53,7 +53,11 @@ impl Pair {
     }
 
     fn new() -> Pair {
-        let server = Connection::new(Arc::new(limits()), None, 0);
+        Pair::with(limits())
+    }
+
+    fn with(limits: Limits) -> Pair {
+        let server = Connection::new(Arc::new(limits), None, 0);
         Pair { server, decoder: Decoder::new(), now_ms: 0 }
     }
 
