@@ -55,7 +55,7 @@ async fn member() -> (Member, Client) {
         .arg(format!("--advertise-client-urls={client_url}"))
         .arg(format!("--listen-peer-urls={peer_url}"))
         .arg(format!("--initial-advertise-peer-urls={peer_url}"))
-        .arg(format!("--initial-cluster=default={peer_url}"))
+        .arg(format!("--initial-cluster=m={peer_url}"))
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
