@@ -214,7 +214,7 @@ func terminal(t *testing.T, cmd *exec.Cmd) *os.File {
 }
 
 // said collects what a terminal shows until the mark comes.
-func said(t *testing.T, master *os.File, mark string) string {
+func saidUntil(t *testing.T, master *os.File, mark string) string {
 	t.Helper()
 	found := make(chan string, 1)
 	go func() {
@@ -244,7 +244,7 @@ func TestEtcdctlAsksForAPasswordInSilence(t *testing.T) {
 	for _, bin := range []string{tool(t, "etcdctl"), oursCtl(t)} {
 		cmd := exec.Command(bin, "--endpoints="+endpoint, "--user=root", "get", "k")
 		master := terminal(t, cmd)
-		prompt := said(t, master, "Password: ")
+		prompt := saidUntil(t, master, "Password: ")
 		// The prompt comes before echo is off.
 		poll(t, 10*time.Second, func() error {
 			modes, err := unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS)
@@ -256,7 +256,7 @@ func TestEtcdctlAsksForAPasswordInSilence(t *testing.T) {
 		if _, err := io.WriteString(master, "pw\n"); err != nil {
 			t.Fatal(err)
 		}
-		rest := said(t, master, "v\r\n")
+		rest := saidUntil(t, master, "v\r\n")
 		if text := prompt + rest; strings.Contains(text, "pw") || !strings.Contains(text, "k\r\nv\r\n") {
 			t.Errorf("%s: %q", bin, text)
 		}
@@ -280,7 +280,7 @@ func TestEtcdctlKeepsWhatIsTypedAhead(t *testing.T) {
 		if _, err := io.WriteString(master, "mod(\"ahead\") > \"0\"\n\nput ahead 1\n\nput ahead 2\nget ahead\n\n"); err != nil {
 			t.Fatal(err)
 		}
-		text := said(t, master, "ahead\r\n2\r\n")
+		text := saidUntil(t, master, "ahead\r\n2\r\n")
 		if !strings.Contains(text, "FAILURE") && !strings.Contains(text, "SUCCESS") {
 			t.Errorf("%s: %q", bin, text)
 		}

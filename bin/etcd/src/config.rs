@@ -372,12 +372,13 @@ fn localhost() -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Outcome;
+    use crate::settings::{Outcome, Refusal};
     use server::{AutoCompaction, Source};
 
     fn config(args: &[&str]) -> Result<Config, String> {
         match settings::read(args.iter().map(Into::into), std::iter::empty()) {
             Ok(Outcome::Run(mut settings, _)) => Config::from_settings(&mut settings),
+            Err(Refusal::Usage(text) | Refusal::Verify(text)) => Err(text),
             other => panic!("{other:?}"),
         }
     }
@@ -511,7 +512,8 @@ mod tests {
                 "--listen-client-urls: this version does not listen on unix sockets (unix:///tmp/x)",
             ),
         ] {
-            assert_eq!(listen(list).unwrap_err(), why);
+            let refusal = listen(list).unwrap_err();
+            assert!(refusal.contains(why.trim_end()), "{refusal}");
         }
         assert_eq!(
             read(&["--initial-advertise-peer-urls=http://:1"]).err().unwrap(),
