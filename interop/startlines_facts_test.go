@@ -24,8 +24,8 @@ type started map[string]string
 const (
 	// ends is the fact how a start ended, with the values below or the code or signal.
 	ends = "ends"
-	// printed is everything that a server printed which does not run.
-	printed = "words"
+	// said is everything that a server printed which does not run.
+	said = "words"
 	// files is what lies in the working directory at the end.
 	files = "files"
 	// setting begins the facts that the first line of a log tells.

@@ -145,7 +145,7 @@ func (s *scene) play() {
 	} else {
 		s.kill()
 		if state != waiting {
-			s.facts[printed] = s.neutral(s.output())
+			s.facts[said] = s.neutral(s.output())
 		}
 	}
 	if s.without != files {

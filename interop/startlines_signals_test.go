@@ -102,8 +102,8 @@ func hearNotice(s *scene) {
 	s.fact("readiness", "not told, but %q", heard)
 }
 
-// logStartLines are about where the log goes, in what form and how much of it.
-func logStartLines(testing.TB) []startLine {
+// startLogLines are about where the log goes, in what form and how much of it.
+func startLogLines(testing.TB) []startLine {
 	var lines []startLine
 	for _, args := range [][]string{
 		{"--log-outputs=stdout"}, {"--log-outputs=stderr"}, {"--log-outputs=default"}, {"--log-outputs=stdout,stderr"},

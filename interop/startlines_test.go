@@ -96,7 +96,7 @@ var startLineKinds = map[string]func(t testing.TB) []startLine{
 	"addresses": addressLines,
 	"clusters":  clusterLines,
 	"data":      dataLines,
-	"logs":      logStartLines,
+	"logs":      startLogLines,
 	"signals":   signalLines,
 	"settings":  settingLines,
 }
@@ -213,7 +213,7 @@ func (b *differenceBook) compare(root string, pair [2]string, line *startLine) [
 // compareOutcomes looks at how both end first: where that differs, all else does.
 func (b *differenceBook) compareOutcomes(line *startLine, etcd, ours started) []difference {
 	if etcd[ends] != ours[ends] {
-		told := func(o started) string { return strings.TrimSpace(o[ends] + " " + reason(o[printed])) }
+		told := func(o started) string { return strings.TrimSpace(o[ends] + " " + reason(o[said])) }
 		return []difference{{line, ends, told(etcd), told(ours)}}
 	}
 	facts := map[string]bool{}
@@ -227,9 +227,9 @@ func (b *differenceBook) compareOutcomes(line *startLine, etcd, ours started) []
 		want, got := etcd[what], ours[what]
 		_, told := ours[what]
 		switch {
-		case what == printed && strings.HasPrefix(etcd[ends], "signal"):
+		case what == said && strings.HasPrefix(etcd[ends], "signal"):
 			// Who is ended from outside gives no reason.
-		case what == printed:
+		case what == said:
 			found = append(found, b.compareWords(line, want, got)...)
 		case strings.HasPrefix(what, setting) && !told:
 			// What is not told at all is one difference, not one of each line.

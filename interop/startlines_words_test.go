@@ -89,7 +89,7 @@ func (b *differenceBook) compareWords(line *startLine, etcd, ours string) []diff
 		b.meant[n] = true
 		return nil
 	}
-	return []difference{{line, printed, reason(etcd), reason(ours)}}
+	return []difference{{line, said, reason(etcd), reason(ours)}}
 }
 
 // saysErrno tells whether a reason ends with an error of the system that the other side names too. What

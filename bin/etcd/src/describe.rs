@@ -35,8 +35,7 @@ fn is_initialized(config: &Config) -> bool {
 ///
 /// # Errors
 /// It is that of a proxy, or of both.
-pub(crate) fn data_dir(config: &Config) -> Result<(), String> {
-    let dir = &config.server.replica.data_dir;
+pub(crate) fn data_dir(dir: &Path) -> Result<(), String> {
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut names: Vec<_> = files.map(|file| file.file_name()).collect();
     names.sort();
@@ -257,6 +256,20 @@ fn without_secrets(args: impl Iterator<Item = String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_of_proxies_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = || data_dir(dir.path());
+        assert_eq!(look(), Ok(()));
+        std::fs::create_dir(dir.path().join("proxy")).unwrap();
+        assert_eq!(look(), Err("v2 http proxy has already been deprecated in 3.6".into()));
+        std::fs::create_dir(dir.path().join("member")).unwrap();
+        let both = "invalid datadir; both member and proxy directories exist";
+        assert_eq!(look(), Err(both.into()));
+        std::fs::remove_dir(dir.path().join("proxy")).unwrap();
+        assert_eq!(look(), Ok(()));
+    }
 
     #[test]
     fn paths_are_shown_as_go_joins_them() {

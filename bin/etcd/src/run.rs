@@ -29,7 +29,7 @@ pub(crate) enum End {
 
 /// Runs a member until a signal or a failure.
 pub(crate) fn run(config: &Config, stop: &Stop) -> Result<End, Box<dyn Error>> {
-    describe::data_dir(config)?;
+    describe::data_dir(&config.server.replica.data_dir)?;
     let result = start(config, stop);
     if result.is_err() {
         closing(config);

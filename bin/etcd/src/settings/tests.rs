@@ -116,6 +116,8 @@ fn wrong_flags_are_told_in_the_words_of_go() {
         ),
         ("--nonsense", "flag provided but not defined: -nonsense"),
         ("--nonsense=1", "flag provided but not defined: -nonsense"),
+        ("--name x", "flag provided but not defined: -name x"),
+        ("-name [x] y=z", "flag provided but not defined: -name [x] y"),
         ("--max-wals", "flag needs an argument: -max-wals"),
         ("---x", "bad flag syntax: ---x"),
         ("-=x", "bad flag syntax: -=x"),
