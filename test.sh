@@ -15,11 +15,11 @@ if lacks go "Go 1.26, for every test beside the real etcd"; then
   tests=()
 elif [ "$(id -u)" != 0 ]; then
   missing+=("root (members on network namespaces and slow disks)")
-  tests=(-skip '^TestNetns|WithSlowDisk$')
+  tests=(-skip '^TestNetns|WithSlowDisk$|^TestStartLines$')
 else
   namespaces=
-  lacks ip "iproute2, for members on network namespaces" && namespaces='^TestNetns'
-  lacks tc "iproute2, for members on network namespaces" && namespaces='^TestNetns'
+  lacks ip "iproute2, for members on network namespaces" && namespaces='^TestNetns|^TestStartLines$'
+  lacks tc "iproute2, for members on network namespaces" && namespaces='^TestNetns|^TestStartLines$'
   lacks strace "strace, for slow disks" && namespaces="${namespaces:+$namespaces|}"'Slow$|WithSlowDisk$'
   [ -n "$namespaces" ] && tests=(-skip "$namespaces")
 fi
