@@ -315,6 +315,17 @@ func TestEtcdctlReplacesNoDevice(t *testing.T) {
 	if got := ctl(t, oursCtl(t), endpoint, "", "snapshot", "save", file); got.code != 0 {
 		t.Errorf("into a file: %+v", got)
 	}
+	link, target := filepath.Join(dir, "link"), filepath.Join(dir, "target")
+	must(t, os.WriteFile(target, nil, 0o600))
+	must(t, os.Symlink(target, link))
+	if got := ctl(t, oursCtl(t), endpoint, "", "snapshot", "save", link); got.code != 0 {
+		t.Errorf("through a link: %+v", got)
+	}
+	linked, err := os.Lstat(link)
+	led, errLed := os.Stat(target)
+	if err != nil || errLed != nil || linked.Mode()&os.ModeSymlink == 0 || led.Size() == 0 {
+		t.Errorf("the link is %v, what it leads to %v: %v %v", linked, led, err, errLed)
+	}
 	info, err := os.Stat(file)
 	if n := <-received; err != nil || n != info.Size() {
 		t.Errorf("%d bytes came through the pipe, the file: %v, %v", n, info, err)

@@ -206,24 +206,21 @@ fn leave(member: Member, manager: &Manager, config: &Config, end: End) {
 }
 
 fn closing(config: &Config) {
-    let (name, dir, peer, client) = whose(config);
-    tracing::info!(
-        name,
-        data_dir = dir,
-        advertise_peer_urls = &peer[..],
-        advertise_client_urls = &client[..],
-        "closing etcd server"
-    );
+    tell(config, "closing etcd server");
 }
 
 fn closed(config: &Config) {
+    tell(config, "closed etcd server");
+}
+
+fn tell(config: &Config, text: &str) {
     let (name, dir, peer, client) = whose(config);
     tracing::info!(
         name,
         data_dir = dir,
         advertise_peer_urls = &peer[..],
         advertise_client_urls = &client[..],
-        "closed etcd server"
+        "{text}"
     );
 }
 

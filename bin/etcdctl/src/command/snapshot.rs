@@ -40,9 +40,10 @@ async fn save(context: &Context, path: &Path, endpoints: &[String]) -> Result<St
         return Err(format!("{text} [{}]", all.join(" ")));
     }
     let place = Place::of(path)?;
+    let at = if matches!(place, Place::File) { linked(path)? } else { path.to_owned() };
     let (mut file, part) = match place {
         Place::File => {
-            let mut part = OsString::from(path);
+            let mut part = OsString::from(&at);
             part.push(".part");
             let part = Part(part.into());
             let mut options = OpenOptions::new();
@@ -55,12 +56,21 @@ async fn save(context: &Context, path: &Path, endpoints: &[String]) -> Result<St
     };
     let version = fetch(context, &endpoints[0], &mut file, part.is_some()).await?;
     if let Some(part) = part {
-        fs::rename(&part.0, path).map_err(|error| {
+        fs::rename(&part.0, &at).map_err(|error| {
             format!("could not rename {} to {} ({error})", part.0.display(), path.display())
         })?;
     }
     log::line("info", "saved", &[("path", json!(path))]);
     Ok(version)
+}
+
+/// The file that a path means: a link stays, and what it leads to is replaced.
+fn linked(path: &Path) -> Result<PathBuf, String> {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_symlink()) {
+        return Ok(path.to_owned());
+    }
+    fs::canonicalize(path)
+        .map_err(|error| format!("{} is a link that leads nowhere ({error})", path.display()))
 }
 
 fn open(options: &OpenOptions, path: &Path) -> Result<File, String> {
