@@ -24,6 +24,7 @@ mod intake;
 mod log_writer;
 mod open;
 mod sending;
+pub mod turn;
 
 pub use applier::{Applied, Applier, SnapshotDue};
 pub use core::{CatchUp, Command, Core, Status};

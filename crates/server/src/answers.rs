@@ -160,7 +160,7 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mailbox::Heed;
+    use replica::turn::WakePolicy;
 
     fn counting(count: &Arc<AtomicUsize>) -> Turn {
         let count = Arc::clone(count);
@@ -171,7 +171,7 @@ mod tests {
 
     fn run_pool(pool: &Mailbox<Job>) {
         let mut jobs: Vec<Job> = Vec::new();
-        pool.drain(&mut jobs, Some(Instant::now()), Heed::All);
+        pool.drain(&mut jobs, Some(Instant::now()), WakePolicy::Every);
         for job in jobs {
             job();
         }

@@ -6,16 +6,16 @@
 //! period or every hour.
 
 use crate::drive::Waiter;
-use crate::mailbox::{Heed, Mailbox, Woken};
+use crate::mailbox::{Mailbox, Woken};
 use crate::rpc::Error;
 use crate::shared::Shared;
 use crate::web::Promise;
 use apply::envelope::Kind;
 use prost::Message;
 use proto::etcdserverpb::CompactionRequest;
+use replica::turn::WakePolicy;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often old revisions are looked for by number.
@@ -111,7 +111,7 @@ pub(crate) fn run(shared: &Shared, rule: AutoCompaction, stop: &Mailbox<()>) {
     let mut compactor = Compactor::new(rule, Duration::ZERO, shared.reader.revision());
     let done = Promise::new();
     let mut nothing = Vec::new();
-    while stop.drain(&mut nothing, Some(Instant::now() + rule.interval()), Heed::All)
+    while stop.drain(&mut nothing, Some(Instant::now() + rule.interval()), WakePolicy::Every)
         != Woken::Closed
     {
         nothing.clear();
@@ -119,7 +119,7 @@ pub(crate) fn run(shared: &Shared, rule: AutoCompaction, stop: &Mailbox<()>) {
             compactor.done(at, Instant::duration_since(&ended, begun));
         }
         let revision = shared.reader.revision();
-        if shared.gauges.leads.load(Ordering::Acquire)
+        if shared.figures().leads()
             && let Some(at) = compactor.due(begun.elapsed(), revision)
         {
             compact(shared, rule, at, &done);

@@ -17,7 +17,6 @@ mod bootstrap;
 mod cluster;
 mod compactor;
 mod drive;
-mod ids;
 mod lines;
 mod mailbox;
 mod member;
@@ -27,7 +26,6 @@ mod rpc;
 mod shared;
 #[cfg(test)]
 mod testing;
-mod waiters;
 mod web;
 
 pub use bootstrap::{Begun, Plan, Remotes, Source, begin};

@@ -6,19 +6,14 @@
 use crate::VERSION;
 use crate::cluster::READY_SHARE;
 use crate::rpc::Error;
+use crate::shared::Ticks;
 use apply::membership::{Member, Members, Version};
 use proto::raftpb::ConfState;
 use replica::raft::Role;
+use replica::turn::SizeFigures as Sizes;
 use replica::{Parts, SnapshotDue};
 use std::path::Path;
 use std::time::Duration;
-
-/// Bytes of a database, and of them those in use.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sizes {
-    pub(crate) total: u64,
-    pub(crate) in_use: u64,
-}
 
 /// An id as etcd shows it.
 pub(crate) fn hex(id: u64) -> String {
@@ -219,6 +214,19 @@ pub(crate) fn leader(own_id: u64, before: u64, leader: u64, term: u64) {
     tracing::info!(logger = "raft", "{text}");
 }
 
+/// The first wait for an election was shortened.
+pub(crate) fn election_shortened(own_id: u64, ticks: &Ticks, by: u32, active_peers: usize) {
+    tracing::info!(
+        local_member_id = hex(own_id),
+        forward_ticks = by,
+        forward_duration = ?(ticks.tick * by),
+        election_ticks = ticks.election_ticks,
+        election_timeout = ?(ticks.tick * ticks.election_ticks),
+        active_remote_members = active_peers,
+        "initialized peer connections; fast-forwarding election ticks"
+    );
+}
+
 /// Others vote from now on.
 pub(crate) fn configuration(own_id: u64, state: &ConfState) {
     let ids = |ids: &[u64]| ids.iter().map(|id| hex(*id)).collect::<Vec<_>>().join(" ");
@@ -317,6 +325,32 @@ fn version_changed(cluster: &str, local: &str, before: Option<&str>, after: Opti
     }
     let version = after.map(minor).unwrap_or_default();
     tracing::info!(cluster_version = version, "enabled capabilities for version");
+}
+
+/// The storage is of another version than the cluster.
+pub(crate) fn storage_version_differs(cluster: &Version, storage: &Version) {
+    tracing::info!(
+        cluster_version = %cluster,
+        storage_version = %storage,
+        "cluster version differs from storage version."
+    );
+}
+
+/// The storage cannot take the cluster's version.
+pub(crate) fn storage_version_failed(cluster: &Version, error: &str) {
+    tracing::error!(cluster_version = %cluster, error, "failed to update storage version");
+}
+
+/// The storage has taken the cluster's version.
+pub(crate) fn storage_version(version: &Version, downgrade_target: Option<&str>) {
+    tracing::info!(new_storage_version = %version, "updated storage version");
+    if let Some(target_version) = downgrade_target {
+        tracing::info!(
+            target_version,
+            server_version = VERSION,
+            "The server is ready to downgrade"
+        );
+    }
 }
 
 /// The cluster's version is about to be set.

@@ -1,9 +1,10 @@
 //! A queue between threads, or a thread and a task, that is emptied in batches and wakes its reader once per batch.
 //!
-//! A wake-up costs more than most messages, so what nobody waits for may be sent lazily: a reader that
-//! heeds only what is urgent finds it with what comes next, or at its deadline.
+//! Whom a message wakes is decided in [`Queue`], which the simulation drives as well; here are its lock and
+//! the sleeping thread or task.
 
 use parking_lot::{Condvar, Mutex};
+use replica::turn::{Queue, Urgency, WakePolicy};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -19,33 +20,13 @@ pub(crate) enum Woken {
     Closed,
 }
 
-/// What a waiting reader is woken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heed {
-    /// Every message.
-    All,
-    /// All but those that were sent lazily.
-    Urgent,
-}
-
 struct State<T> {
-    queue: Vec<T>,
+    queue: Queue<T>,
     closed: bool,
-    /// A reader waits, and for this.
-    waits: Option<Heed>,
+    /// Several readers share the work: any message wakes one.
+    is_shared: bool,
     /// The reader, if it is a task and waits.
     task: Option<Waker>,
-}
-
-impl<T> State<T> {
-    /// Whether the reader must be woken; it is then taken to be awake.
-    fn wakes(&mut self, heeds: impl FnOnce(Heed) -> bool) -> bool {
-        let wakes = !self.queue.is_empty() && self.waits.is_some_and(heeds);
-        if wakes {
-            self.waits = None;
-        }
-        wakes
-    }
 }
 
 struct Inner<T> {
@@ -71,32 +52,33 @@ impl<T> Clone for Mailbox<T> {
 impl<T> Mailbox<T> {
     /// An empty, open mailbox.
     pub(crate) fn new() -> Mailbox<T> {
-        let state = State { queue: Vec::new(), closed: false, waits: None, task: None };
+        let queue = Queue::default();
+        let state = State { queue, closed: false, is_shared: false, task: None };
         Mailbox { inner: Arc::new(Inner { state: Mutex::new(state), ready: Condvar::new() }) }
     }
 
     /// Adds a message; `false` where the mailbox is closed and the message is lost.
     pub(crate) fn send(&self, message: T) -> bool {
-        self.add(|queue| queue.push(message), |_| true)
+        self.send_with(message, Urgency::Urgent)
     }
 
-    /// Adds a message that can wait, as [`Mailbox::send`].
-    pub(crate) fn send_lazily(&self, message: T) -> bool {
-        self.add(|queue| queue.push(message), |heed| heed == Heed::All)
+    /// As [`Mailbox::send`], for a message that may be able to wait.
+    pub(crate) fn send_with(&self, message: T, urgency: Urgency) -> bool {
+        self.add(|queue| queue.push(message), urgency)
     }
 
     /// Changes what waits, and may add to it; not where the mailbox is closed.
     pub(crate) fn edit(&self, act: impl FnOnce(&mut Vec<T>)) {
-        self.add(act, |_| true);
+        self.add(act, Urgency::Urgent);
     }
 
-    fn add(&self, act: impl FnOnce(&mut Vec<T>), heeds: impl FnOnce(Heed) -> bool) -> bool {
+    fn add(&self, act: impl FnOnce(&mut Vec<T>), urgency: Urgency) -> bool {
         let mut state = self.inner.state.lock();
         if state.closed {
             return false;
         }
-        act(&mut state.queue);
-        if !state.wakes(heeds) {
+        let wakes = state.queue.edit(act, urgency) || state.is_shared;
+        if !wakes {
             return true;
         }
         let task = state.task.take();
@@ -113,19 +95,19 @@ impl<T> Mailbox<T> {
         &self,
         context: &Context<'_>,
         into: &mut Vec<T>,
-        heed: Heed,
+        policy: WakePolicy,
     ) -> Poll<Woken> {
         let mut state = self.inner.state.lock();
         if state.queue.is_empty() {
             if state.closed {
                 return Poll::Ready(Woken::Closed);
             }
-            state.waits = Some(heed);
+            state.queue.wait(policy);
             state.task = Some(context.waker().clone());
             return Poll::Pending;
         }
-        (state.waits, state.task) = (None, None);
-        std::mem::swap(&mut state.queue, into);
+        state.task = None;
+        state.queue.take(into);
         Poll::Ready(Woken::Messages)
     }
 
@@ -134,15 +116,20 @@ impl<T> Mailbox<T> {
         self.inner.state.lock().queue.is_empty()
     }
 
-    /// Takes everything, waiting until `deadline` (or for ever) for the first message that is heeded.
+    /// Takes everything, waiting until `deadline` (or for ever) for the first message that `policy` heeds.
     /// `into` must be empty; its storage is reused.
-    pub(crate) fn drain(&self, into: &mut Vec<T>, deadline: Option<Instant>, heed: Heed) -> Woken {
+    pub(crate) fn drain(
+        &self,
+        into: &mut Vec<T>,
+        deadline: Option<Instant>,
+        policy: WakePolicy,
+    ) -> Woken {
         let mut state = self.inner.state.lock();
         while state.queue.is_empty() {
             if state.closed {
                 return Woken::Closed;
             }
-            state.waits = Some(heed);
+            state.queue.wait(policy);
             let timed_out = match deadline {
                 Some(at) => self.inner.ready.wait_until(&mut state, at).timed_out(),
                 None => {
@@ -151,32 +138,32 @@ impl<T> Mailbox<T> {
                 }
             };
             if timed_out && state.queue.is_empty() {
-                state.waits = None;
+                state.queue.stop_waiting();
                 return Woken::Deadline;
             }
         }
-        state.waits = None;
-        std::mem::swap(&mut state.queue, into);
+        state.queue.take(into);
         Woken::Messages
     }
 
     /// Takes the first message, for readers that share the work; waits for ever.
     pub(crate) fn take_one(&self, into: &mut Vec<T>) -> Woken {
         let mut state = self.inner.state.lock();
-        while state.queue.is_empty() {
+        state.is_shared = true;
+        loop {
+            if let Some(first) = state.queue.take_first() {
+                into.push(first);
+                // Of several messages only the first may have woken a reader.
+                if !state.queue.is_empty() {
+                    self.inner.ready.notify_one();
+                }
+                return Woken::Messages;
+            }
             if state.closed {
                 return Woken::Closed;
             }
-            state.waits = Some(Heed::All);
             self.inner.ready.wait(&mut state);
         }
-        into.push(state.queue.remove(0));
-        // Others may wait as well, and of several messages only the first has woken a reader.
-        state.waits = Some(Heed::All);
-        if !state.queue.is_empty() {
-            self.inner.ready.notify_one();
-        }
-        Woken::Messages
     }
 
     /// Refuses further messages; the reader still gets those that are there.
@@ -204,27 +191,17 @@ mod tests {
             assert!(mailbox.send(n));
         }
         let mut got = Vec::new();
-        assert_eq!(mailbox.drain(&mut got, None, Heed::All), Woken::Messages);
+        assert_eq!(mailbox.drain(&mut got, None, WakePolicy::Every), Woken::Messages);
         assert_eq!(got, [0, 1, 2]);
     }
 
     #[test]
-    fn what_is_lazy_waits_for_what_is_urgent() {
+    fn lazy_messages_come_with_urgent_ones() {
         let mailbox = Mailbox::new();
-        let reader_waits = |heed| mailbox.inner.state.lock().waits = Some(heed);
-        let is_woken = || mailbox.inner.state.lock().waits.is_none();
-        let try_both = |act: fn(&Mailbox<u8>), wakes_urgent: bool| {
-            for (heed, expected) in [(Heed::All, true), (Heed::Urgent, wakes_urgent)] {
-                reader_waits(heed);
-                act(&mailbox);
-                assert_eq!(is_woken(), expected, "{heed:?}");
-            }
-        };
-        try_both(|mailbox| assert!(mailbox.send_lazily(1)), false);
-        try_both(|mailbox| assert!(mailbox.send(2)), true);
+        assert!(mailbox.send_with(1, Urgency::Lazy) && mailbox.send(2));
         let mut got = Vec::new();
-        assert_eq!(mailbox.drain(&mut got, None, Heed::Urgent), Woken::Messages);
-        assert_eq!(got, [1, 1, 2, 2]);
+        assert_eq!(mailbox.drain(&mut got, None, WakePolicy::Urgent), Woken::Messages);
+        assert_eq!(got, [1, 2]);
     }
 
     #[test]
@@ -263,9 +240,10 @@ mod tests {
     fn deadlines_and_closing_wake_the_reader() {
         let mailbox = Mailbox::<u8>::new();
         let soon = Instant::now() + Duration::from_millis(1);
-        assert_eq!(mailbox.drain(&mut Vec::new(), Some(soon), Heed::All), Woken::Deadline);
+        assert_eq!(mailbox.drain(&mut Vec::new(), Some(soon), WakePolicy::Every), Woken::Deadline);
         let reader = mailbox.clone();
-        let thread = std::thread::spawn(move || reader.drain(&mut Vec::new(), None, Heed::All));
+        let thread =
+            std::thread::spawn(move || reader.drain(&mut Vec::new(), None, WakePolicy::Every));
         mailbox.close();
         assert_eq!(thread.join().expect("the reader does not panic"), Woken::Closed);
         assert!(!mailbox.send(1));

@@ -6,16 +6,14 @@ use crate::answers::{Answers, HELD_BYTES_MAX};
 use crate::cluster::{Inbound, Later, PeerHandler, PeerLog, Roster, hand_over, run_monitor};
 use crate::compactor::{self, AutoCompaction};
 use crate::drive::{
-    ApplyDriver, CoreDriver, Failed, HubQueue, Job, LogDesk, Pace, Timing, run_core, run_hub,
+    ApplyDriver, Common, CoreDriver, Failed, HubQueue, Job, LogHandle, run_core, run_hub,
 };
-use crate::ids::RequestIds;
 use crate::lines;
 use crate::mailbox::{Mailbox, Woken};
 use crate::metrics::{self, MeteredDisk, Metrics};
 use crate::publish::{Stops, publish};
-use crate::rpc::{Error, Service};
-use crate::shared::{Gauges, Limits, Shared};
-use crate::waiters::Waiters;
+use crate::rpc::Service;
+use crate::shared::{Limits, Shared, Ticks};
 use crate::web::{NoCalls, PeerWeb, Probes, Promise, WaitingPages, Web};
 use apply::quota::Quota;
 use disk::Disk;
@@ -25,6 +23,9 @@ use net::{Listener, Server as NetServer};
 use parking_lot::RwLock;
 use peer::Transport;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
+use replica::turn::{
+    ApplyTiming, ApplyTurn, CorePace, CoreTurn, RequestIds, RequestLimits, WatchTurn,
+};
 use replica::watch::{self, Hub};
 use replica::{Fault, Intake, disk};
 use std::sync::Arc;
@@ -49,8 +50,6 @@ const OWN_FDS: u64 = 150;
 const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a posted message beyond the longest request.
 const POST_SPARE_BYTES: usize = 16 * 1024 * 1024;
-/// How long the apply thread may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How often a member looks again whether its data is free.
 const LOCK_LOOK: Duration = Duration::from_millis(50);
 /// After how long it says that it waits.
@@ -197,24 +196,26 @@ impl Member {
         };
         let identity = parts.identity;
         let hub = Hub::new(parts.reader, limits, identity.cluster_id, identity.member_id);
-        let timing = Timing {
+        let timing = ApplyTiming {
             batch_interval: config.batch_interval,
             election_timeout: config.election_timeout,
         };
-        let log = LogDesk::new(parts.log_writer, Arc::clone(&failed));
-        let shared = Arc::clone(&self.shared);
-        let mut driver = ApplyDriver::new(parts.applier, shared, Arc::clone(&log), failed, timing);
-        driver.publish_state();
-        let pace = Pace {
-            tick: config.heartbeat_interval,
+        let log = LogHandle::new(parts.log_writer, Arc::clone(&failed));
+        let (common, shared) = (Arc::clone(&self.shared.common), Arc::clone(&self.shared));
+        let turn = ApplyTurn::new(common, parts.applier, timing, shared.now());
+        let driver = ApplyDriver::new(turn, shared, Arc::clone(&log), failed);
+        let pace = CorePace {
             election_ticks: config.replica.election_ticks,
             advances: config.advance_first_election,
         };
-        let core = CoreDriver::new(parts.core, Arc::clone(&log), pace);
-        let (shared, runtime) = (Arc::clone(&self.shared), core_runtime()?);
+        let (common, shared) = (Arc::clone(&self.shared.common), Arc::clone(&self.shared));
+        let turn = CoreTurn::new(common, parts.core, pace, shared.now());
+        let (core, tick) =
+            (CoreDriver::new(turn, shared, Arc::clone(&log)), config.heartbeat_interval);
+        let runtime = core_runtime()?;
         self.streams = Some(runtime.handle().clone());
         self.spawn("core", move || {
-            let core = runtime.spawn(run_core(shared, core));
+            let core = runtime.spawn(run_core(core, tick));
             // A task that panicked has said so.
             let _ = runtime.block_on(core);
             runtime.shutdown_timeout(STREAMS_GRACE);
@@ -223,7 +224,8 @@ impl Member {
         self.spawn("log", move || log.run(&shared))?;
         self.spawn("apply", move || driver.run())?;
         let shared = Arc::clone(&self.shared);
-        self.spawn("watch", move || run_hub(&shared, hub))
+        let turn = WatchTurn::new(hub, shared.now());
+        self.spawn("watch", move || run_hub(&shared, turn))
     }
 
     /// The threads that work for others.
@@ -284,12 +286,7 @@ impl Member {
 
     /// The cluster's version, once it is set.
     pub fn cluster_version(&self) -> Option<String> {
-        let promise = Promise::new();
-        let promised = Arc::clone(&promise);
-        self.shared.on_apply(move |driver| {
-            promised.give(driver.machine().members.cluster_version().map(str::to_owned));
-        });
-        promise.wait(ANSWER_LIMIT).flatten()
+        self.shared.roster.members().cluster_version().map(str::to_owned)
     }
 
     /// Serves clients on these sockets.
@@ -389,7 +386,7 @@ impl Member {
 
     /// Has the core thread call `answer`: a sign that it lives.
     pub fn ask(&self, answer: impl FnOnce() + Send + 'static) {
-        self.shared.on_core(move |_| answer());
+        self.shared.raft_status(move |_| answer());
     }
 
     /// The member's id and the cluster's.
@@ -410,9 +407,7 @@ impl Member {
             net.stop(grace);
         }
         let shared = &self.shared;
-        for waiter in shared.waiters.take_all() {
-            waiter.fail(&shared.metrics, Error::Stopped);
-        }
+        shared.fail_waiters();
         if let Some(transport) = self.transport.take() {
             transport.stop();
         }
@@ -503,15 +498,29 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
     let scans = Mailbox::new();
+    let limits = RequestLimits {
+        entry_bytes_max: config.request_bytes_max,
+        request_timeout: timeout,
+        election_timeout: config.election_timeout,
+    };
+    let members = parts.applier.machine.members.clone();
+    let ids = RequestIds::new(identity.member_id, unix_ms as u64);
+    let whose = (identity.cluster_id, identity.member_id);
+    let common = Arc::new(Common::new(whose, limits, ids, parts.reader.clone(), members));
     Shared {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
-        ids: RequestIds::new(identity.member_id, unix_ms as u64),
+        roster: Roster::new(Arc::clone(&common)),
+        common,
+        ticks: Ticks {
+            tick: config.heartbeat_interval,
+            election_ticks: config.replica.election_ticks,
+        },
+        database: parts.applier.database(),
         limits: Limits {
             txn_ops_max: config.txn_ops_max,
             request_bytes_max: config.request_bytes_max,
             request_timeout: timeout,
-            election_timeout: config.election_timeout,
             strict_changes: config.strict_changes,
         },
         later: Later::default(),
@@ -520,8 +529,6 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
         reader: parts.reader.clone(),
         backend: RwLock::new(parts.backend_reader.clone()),
         inbound: Inbound::default(),
-        roster: Roster::new(identity.member_id, parts.applier.machine.members.clone()),
-        waiters: Waiters::new(),
         core: Mailbox::new(),
         apply: Mailbox::new(),
         hub: HubQueue::new(),
@@ -535,7 +542,6 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
         storage_version: RwLock::new(None),
         file_jobs: Mailbox::new(),
         monitor: Mailbox::new(),
-        gauges: Gauges::default(),
         metrics: Metrics::new(early, identity.member_id),
         started: Instant::now(),
         next_stream: AtomicU64::new(1),

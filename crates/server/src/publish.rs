@@ -10,7 +10,6 @@ use prost::Message;
 use proto::membershippb::ClusterMemberAttrSetRequest;
 use replica::Fault;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often a member that waits for its cluster looks again.
@@ -72,7 +71,7 @@ pub(crate) fn publish(
 
 /// Whether there is somebody to propose to.
 fn is_in_touch(shared: &Shared) -> bool {
-    let has_leader = shared.gauges.leader.load(Ordering::Relaxed) != 0;
+    let has_leader = shared.figures().leader() != 0;
     shared.may_read() || has_leader && shared.roster.network().is_some()
 }
 

@@ -1,54 +1,30 @@
 //! What handlers see of the member.
 
 use crate::answers::Answers;
-use crate::cluster::{Inbound, Later, LedStreams, Proposal, Roster};
-use crate::drive::{ApplyEvent, CoreEvent, HubQueue, Job, Visible, Waiter, Waiting};
-use crate::ids::RequestIds;
+use crate::cluster::{Inbound, Later, LedStreams, Roster};
+use crate::drive::{ApplyEvent, Calls, Common, CoreEvent, HubQueue, Job, Waiter, ticket};
 use crate::lines;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::rpc::Error;
-use crate::waiters::Waiters;
 use crate::web::WaitingPages;
 use apply::Reply;
-use apply::envelope::{self, Kind};
+use apply::envelope::Kind;
 use apply::quota::Quota;
 use apply::{Header, backend, mvcc};
 use bytes::Bytes;
 use net::rpc::Responder;
 use parking_lot::RwLock;
-use proto::etcdserverpb::RequestHeader;
 use proto::raftpb::{ConfChange, ConfChangeType};
+use replica::raft;
+use replica::turn::{self, Ask, Author, Failed, Failure, Figures, NotTaken, Time};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Hashes of the whole database that may wait for their turn.
 const HASHES_MAX: usize = 1000;
-/// Proposals are refused while this many committed entries wait to be applied.
-const COMMIT_APPLY_GAP_MAX: u64 = 5000;
-
-/// Figures that the driver threads keep up to date.
-#[derive(Default)]
-pub(crate) struct Gauges {
-    pub(crate) term: AtomicU64,
-    pub(crate) applied_term: AtomicU64,
-    pub(crate) applied: AtomicU64,
-    pub(crate) committed: AtomicU64,
-    pub(crate) leader: AtomicU64,
-    /// This member is the leader.
-    pub(crate) leads: AtomicBool,
-    /// What is applied here is all that was ever acknowledged, so reads need not ask anyone.
-    pub(crate) may_read: AtomicBool,
-    pub(crate) db_size: AtomicU64,
-    pub(crate) db_size_in_use: AtomicU64,
-    pub(crate) no_space: AtomicBool,
-    pub(crate) corrupt: AtomicBool,
-    pub(crate) leases: AtomicU64,
-    pub(crate) watchers: AtomicI64,
-    pub(crate) slow_watchers: AtomicI64,
-    pub(crate) watch_streams: AtomicI64,
-}
 
 /// Limits on requests.
 #[derive(Clone, Copy, Debug)]
@@ -56,17 +32,27 @@ pub(crate) struct Limits {
     pub(crate) txn_ops_max: usize,
     pub(crate) request_bytes_max: usize,
     pub(crate) request_timeout: Duration,
-    pub(crate) election_timeout: Duration,
     /// Whether changes of the membership are refused that could cost the majority.
     pub(crate) strict_changes: bool,
+}
+
+/// How fast raft's time goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticks {
+    pub(crate) tick: Duration,
+    pub(crate) election_ticks: u32,
 }
 
 /// The member as handlers see it.
 pub(crate) struct Shared {
     pub(crate) cluster_id: u64,
     pub(crate) member_id: u64,
-    pub(crate) ids: RequestIds,
+    /// What the turns share.
+    pub(crate) common: Arc<Common>,
     pub(crate) limits: Limits,
+    pub(crate) ticks: Ticks,
+    /// Where the database file is.
+    pub(crate) database: PathBuf,
     /// What is tried again after a while.
     pub(crate) later: Later,
     pub(crate) led_streams: Arc<LedStreams>,
@@ -75,7 +61,6 @@ pub(crate) struct Shared {
     pub(crate) backend: RwLock<backend::Reader>,
     pub(crate) roster: Roster,
     pub(crate) inbound: Inbound,
-    pub(crate) waiters: Waiters<Waiting>,
     pub(crate) core: Mailbox<CoreEvent>,
     pub(crate) apply: Mailbox<ApplyEvent>,
     pub(crate) hub: HubQueue,
@@ -97,7 +82,6 @@ pub(crate) struct Shared {
     pub(crate) file_jobs: Mailbox<Job>,
     /// Has the cluster's version looked after at once.
     pub(crate) monitor: Mailbox<()>,
-    pub(crate) gauges: Gauges,
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     pub(crate) next_stream: AtomicU64,
@@ -106,9 +90,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Milliseconds since the member started: the time that cores see.
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+    /// The time since the member started, which is all that turns know of time.
+    pub(crate) fn now(&self) -> Time {
+        self.started.elapsed()
+    }
+
+    /// What the member shows of itself.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.common.figures
     }
 
     /// A response's header with this revision.
@@ -117,7 +106,7 @@ impl Shared {
             cluster_id: self.cluster_id,
             member_id: self.member_id,
             revision,
-            term: self.gauges.applied_term.load(Ordering::Relaxed),
+            term: self.figures().applied_term(),
         }
     }
 
@@ -134,58 +123,55 @@ impl Shared {
 
     /// Proposes a request; `waiter` hears what became of it.
     pub(crate) fn propose(&self, kind: Kind, request: &[u8], waiter: Waiter) {
-        self.propose_in(kind, request, waiter, None);
+        self.propose_for(kind, request, turn::Waiter::Caller(waiter));
     }
 
-    /// Proposes something that only the leader of this term may decide: it goes into this member's
-    /// log, or nowhere.
-    pub(crate) fn propose_as_leader(&self, kind: Kind, request: &[u8], term: u64) {
-        // If it does not come through, it is decided again.
-        self.propose_in(kind, request, Waiter::Own(Box::new(|_| {})), Some(term));
+    /// Proposes a compaction; `waiter` hears when it is done in the file as well.
+    pub(crate) fn compact(&self, request: &[u8], waiter: Waiter) {
+        self.propose_for(Kind::Compaction, request, turn::Waiter::InFile(waiter));
     }
 
-    fn propose_in(&self, kind: Kind, request: &[u8], waiter: Waiter, as_leader_in: Option<u64>) {
-        let gap = self
-            .gauges
-            .committed
-            .load(Ordering::Relaxed)
-            .saturating_sub(self.gauges.applied.load(Ordering::Relaxed));
-        if gap > COMMIT_APPLY_GAP_MAX {
-            return waiter.fail(Error::TooManyRequests);
-        }
-        let id = self.ids.next();
-        let header = RequestHeader { id, ..RequestHeader::default() };
-        let data = envelope::encode(kind, request, &header);
-        if data.len() > self.limits.request_bytes_max {
-            return waiter.fail(Error::RequestTooLarge);
-        }
-        let begun = Instant::now();
-        let deadline = begun + self.limits.request_timeout;
-        let visible = Visible::of(kind, request);
-        let waiting = Waiting { waiter, kind, begun, visible };
-        if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
-            return waiting.fail(&self.metrics, Error::TooManyRequests);
-        }
-        let proposal = match as_leader_in {
-            Some(term) => Proposal::AsLeader { term, data },
-            None => Proposal::Data(data),
+    fn propose_for(&self, kind: Kind, request: &[u8], waiter: turn::Waiter<Calls>) {
+        let author = Author::default();
+        self.give(self.common.propose(kind, request, &author, waiter, self.now()));
+    }
+
+    /// Hands a request to the core, or tells its waiter why it was not taken.
+    fn give(&self, taken: Result<CoreEvent, NotTaken<Calls>>) {
+        let (waiter, failure) = match taken {
+            Err(NotTaken { waiter, failure }) => (Some(waiter), failure),
+            Ok(event) => {
+                let id = match &event {
+                    CoreEvent::Propose { id, .. } => *id,
+                    _ => 0,
+                };
+                if self.core.send(event) {
+                    return;
+                }
+                (self.common.waiters.take(id).map(|waiting| waiting.waiter), Failure::Stopped)
+            }
         };
-        let event = CoreEvent::Propose { id, proposal };
-        if !self.core.send(event)
-            && let Some(waiting) = self.waiters.take(id)
-        {
-            waiting.fail(&self.metrics, Error::Stopped);
+        if let Some(failed) = waiter.and_then(|waiter| waiter.fail(failure)) {
+            fail(failed);
         }
     }
 
-    /// Runs on the core thread, in order with what raft does.
-    pub(crate) fn on_core(&self, act: impl FnOnce(&mut replica::Core) + Send + 'static) {
-        self.core.send(CoreEvent::Do(Box::new(act)));
+    /// Tells everyone who still waits for an entry that the member stops.
+    pub(crate) fn fail_waiters(&self) {
+        for waiting in self.common.waiters.take_all() {
+            self.metrics.member.proposals_failed.inc();
+            waiting.waiter.fail(Failure::Stopped).into_iter().for_each(fail);
+        }
+    }
+
+    /// Asks what raft knows, in order with what raft does.
+    pub(crate) fn raft_status(&self, then: impl FnOnce(Box<raft::Status>) + Send + 'static) {
+        self.core.send(CoreEvent::Status(ticket(then)));
     }
 
     /// Asks raft to hand the leadership over.
     pub(crate) fn transfer(&self, to: u64) {
-        self.core.send(CoreEvent::Transfer { to, then: None });
+        self.core.send(CoreEvent::Transfer { to, ticket: None });
     }
 
     /// The same; `then` hears when the other member leads, or that it does not.
@@ -194,7 +180,8 @@ impl Shared {
         to: u64,
         then: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) {
-        self.core.send(CoreEvent::Transfer { to, then: Some(Box::new(then)) });
+        let told = |result: Result<(), Failure>| then(result.map_err(Error::from));
+        self.core.send(CoreEvent::Transfer { to, ticket: Some(ticket(told)) });
     }
 
     /// Reads the database file.
@@ -213,19 +200,16 @@ impl Shared {
         if self.may_read() {
             return act(Ok(()));
         }
-        self.core.send(CoreEvent::Read(Box::new(act)));
+        let told = |result: Result<(), Failure>| act(result.map_err(Error::from));
+        self.core.send(CoreEvent::Read(turn::Read::Caller(ticket(told))));
     }
 
     /// Proposes a change of the membership; `act` hears what became of it.
     pub(crate) fn propose_conf_change(
         &self,
-        mut change: ConfChange,
+        change: ConfChange,
         act: impl FnOnce(Result<Reply, Error>) + Send + 'static,
     ) {
-        let id = self.ids.next();
-        change.id = Some(id);
-        let deadline = Instant::now() + self.limits.request_timeout;
-        let visible = Some(Visible::Change(change.clone()));
         let kind = change.r#type.and_then(|kind| ConfChangeType::try_from(kind).ok());
         let kind = kind.map_or("", |kind| kind.as_str_name());
         let (own_id, node_id) = (self.member_id, change.node_id());
@@ -235,25 +219,23 @@ impl Shared {
             }
             act(result);
         }));
-        let (kind, begun) = (Kind::ClusterMemberAttrSet, Instant::now());
-        let waiting = Waiting { waiter, kind, begun, visible };
-        if let Err(waiting) = self.waiters.insert(id, deadline, waiting) {
-            return waiting.waiter.fail(Error::TooManyRequests);
-        }
-        self.core.send(CoreEvent::Propose { id, proposal: Proposal::Change(change) });
+        let waiter = turn::Waiter::Caller(waiter);
+        self.give(self.common.propose_conf_change(change, waiter, self.now()));
     }
 
     /// Whether a linearizable read may be answered from what is applied.
     pub(crate) fn may_read(&self) -> bool {
-        self.gauges.may_read.load(Ordering::Acquire)
+        self.figures().may_read()
     }
 
-    /// Runs on the apply thread, in order with what is applied.
-    pub(crate) fn on_apply(
-        &self,
-        act: impl FnOnce(&mut crate::drive::ApplyDriver) + Send + 'static,
-    ) {
-        self.apply.send(ApplyEvent::Do(Box::new(act)));
+    /// Asks something of the apply turn, in order with what is applied.
+    pub(crate) fn ask(&self, ask: Ask<Calls>) {
+        self.apply.send(ApplyEvent::Ask(ask));
+    }
+
+    /// Does something when everything applied so far is in the database file.
+    pub(crate) fn when_durable(&self, act: impl FnOnce() + Send + 'static) {
+        self.ask(Ask::Durable(ticket(|()| act())));
     }
 
     /// Runs on a thread of the pool. The job is short, and waits for nothing.
@@ -305,5 +287,13 @@ impl Shared {
             }
             Err(error) => reply.fail(error),
         }
+    }
+}
+
+/// Tells a caller that nothing came of its request.
+fn fail(failed: Failed<Calls>) {
+    match failed {
+        Failed::Write(waiter, failure) => waiter.fail(failure.into()),
+        Failed::Renewal(ticket, failure) => ticket(Err(failure)),
     }
 }

@@ -23,6 +23,10 @@ pub trait Sink: Send {
     /// How many bytes of events it takes in one response from history, before the last revision in
     /// it. As many as it may cost: clients of the reference get up to a thousand revisions in one.
     fn response_bytes_max(&self) -> usize;
+    /// The hub has come to a request whose message had so many bytes.
+    fn taken(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
     /// Ends the stream of a client that asks on and on and does not read the answers. The hub has
     /// forgotten the stream by then.
     fn cut(&mut self);
@@ -272,6 +276,13 @@ impl Hub {
         let waiting: Vec<WatcherId> = open.waiting.iter().collect();
         for id in waiting {
             self.move_to(id, Target::Queue);
+        }
+    }
+
+    /// A request of a stream was worked on, whose message had so many bytes.
+    pub fn taken(&mut self, stream: StreamId, bytes: usize) {
+        if let Some(open) = self.streams.get_mut(&stream) {
+            open.sink.taken(bytes);
         }
     }
 

@@ -4,7 +4,6 @@
 use crate::rpc::Error;
 use crate::shared::Shared;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often it looks whether the other one leads.
@@ -15,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) fn hand_over(shared: &Arc<Shared>) {
     let own_id = shared.member_id;
     let id = |id: u64| format!("{id:x}");
-    let leader = shared.gauges.leader.load(Ordering::Relaxed);
+    let leader = shared.figures().leader();
     if leader != own_id {
         tracing::info!(
             local_member_id = %id(own_id),
@@ -51,7 +50,7 @@ fn hand_over_to_longest(shared: &Arc<Shared>) -> Result<(), Error> {
     );
     let begun = Instant::now();
     shared.transfer(to);
-    while shared.gauges.leader.load(Ordering::Relaxed) != to {
+    while shared.figures().leader() != to {
         if begun.elapsed() > shared.limits.request_timeout {
             return Err(Error::TransferTimeout);
         }

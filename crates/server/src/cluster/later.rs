@@ -1,14 +1,14 @@
 //! What is done again after a while: looked at with every tick, on no thread of its own.
 
-use crate::rpc::Error;
 use parking_lot::Mutex;
+use replica::turn::Failure;
 use std::time::Instant;
 
 /// More do not wait: they are refused.
 const LATER_MAX: usize = 100_000;
 
 /// Done when its time has come, or told why not.
-pub(crate) type Due = Box<dyn FnOnce(Result<(), Error>) + Send>;
+pub(crate) type Due = Box<dyn FnOnce(Result<(), Failure>) + Send>;
 
 /// All that waits for its time.
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl Later {
             return waiting.push((at, due));
         }
         drop(waiting);
-        due(Err(Error::TooManyRequests));
+        due(Err(Failure::TooManyRequests));
     }
 
     /// Takes what is due now.

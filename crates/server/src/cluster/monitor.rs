@@ -4,7 +4,7 @@ use super::versions::{self, decide};
 use crate::VERSION;
 use crate::drive::Waiter;
 use crate::lines;
-use crate::mailbox::{Heed, Woken};
+use crate::mailbox::Woken;
 use crate::rpc::Error;
 use crate::shared::Shared;
 use crate::web::Promise;
@@ -12,8 +12,8 @@ use apply::membership::Members;
 use apply::{Kind, Reply};
 use prost::Message;
 use proto::membershippb::{ClusterVersionSetRequest, DowngradeInfoSetRequest};
+use replica::turn::WakePolicy;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often it looks.
@@ -25,9 +25,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) fn run(shared: &Arc<Shared>) {
     let mut wakes = Vec::new();
     let next = || Some(Instant::now() + INTERVAL);
-    while shared.monitor.drain(&mut wakes, next(), Heed::All) != Woken::Closed {
+    while shared.monitor.drain(&mut wakes, next(), WakePolicy::Every) != Woken::Closed {
         wakes.clear();
-        if shared.gauges.leads.load(Ordering::Acquire) {
+        if shared.figures().leads() {
             look(shared);
         }
     }
@@ -44,7 +44,7 @@ fn look(shared: &Arc<Shared>) {
     if let Some(target) = target.filter(|target| versions::all_are_at(&versions, target)) {
         tracing::info!(cluster_version = %target, "the cluster has been downgraded");
         let request = DowngradeInfoSetRequest { enabled: false, ver: String::new() };
-        let waiter = Waiter::Own(Box::new(|_| {}));
+        let waiter = Waiter::nobody();
         shared.propose(Kind::DowngradeInfoSet, &request.encode_to_vec(), waiter);
     }
 }

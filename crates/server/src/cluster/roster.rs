@@ -1,63 +1,42 @@
 //! The members as of what is applied, for every thread.
 
 use super::Network;
+use crate::drive::Common;
 use crate::lines;
 use apply::membership::Members;
-use parking_lot::RwLock;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// The members, published by the apply thread, and the way to them.
+/// The members, as the turns show them, and the way to them.
 pub(crate) struct Roster {
-    own_id: u64,
-    members: RwLock<Arc<Members>>,
+    common: Arc<Common>,
     network: OnceLock<Arc<dyn Network>>,
-    is_learner: AtomicBool,
-    is_removed: AtomicBool,
 }
 
 impl Roster {
     /// The members at the start.
-    pub(crate) fn new(own_id: u64, members: Members) -> Roster {
-        let roster = Roster {
-            own_id,
-            members: RwLock::new(Arc::new(members.clone())),
-            network: OnceLock::new(),
-            is_learner: AtomicBool::new(false),
-            is_removed: AtomicBool::new(false),
-        };
-        roster.set(members);
-        roster
+    pub(crate) fn new(common: Arc<Common>) -> Roster {
+        Roster { common, network: OnceLock::new() }
     }
 
     /// Who they are now.
     pub(crate) fn members(&self) -> Arc<Members> {
-        Arc::clone(&self.members.read())
+        self.common.members()
     }
 
     /// Whether this member has no vote yet.
     pub(crate) fn is_learner(&self) -> bool {
-        self.is_learner.load(Ordering::Relaxed)
+        self.common.is_learner()
     }
 
     /// Whether this member was removed from the cluster.
     pub(crate) fn is_removed(&self) -> bool {
-        self.is_removed.load(Ordering::Relaxed)
+        self.common.is_removed()
     }
 
     /// Another member says that this one was removed.
     pub(crate) fn expel(&self) {
-        self.is_removed.store(true, Ordering::Relaxed);
-    }
-
-    fn set(&self, members: Members) {
-        let own = members.get(self.own_id);
-        self.is_learner.store(own.is_some_and(|own| own.is_learner), Ordering::Relaxed);
-        if members.is_removed(self.own_id) {
-            self.expel();
-        }
-        *self.members.write() = Arc::new(members);
+        self.common.expel();
     }
 
     /// The way to the others, once there is one.
@@ -70,7 +49,7 @@ impl Roster {
         let peers = self.peers();
         for (id, urls) in &peers {
             network.add(*id, urls);
-            lines::peer_added(self.own_id, *id, urls);
+            lines::peer_added(self.common.member_id, *id, urls);
         }
         assert!(self.network.set(network).is_ok(), "there is one way to the others");
         // What changed meanwhile.
@@ -80,7 +59,7 @@ impl Roster {
     /// Publishes who the members are now; connections follow.
     pub(crate) fn publish(&self, members: Members) {
         let before = self.peers();
-        self.set(members);
+        self.common.show_members(members);
         self.follow(&before);
     }
 
@@ -89,17 +68,17 @@ impl Roster {
         let now = self.peers();
         for id in before.keys().filter(|id| !now.contains_key(id)) {
             network.remove(*id);
-            lines::peer_removed(self.own_id, *id);
+            lines::peer_removed(self.common.member_id, *id);
         }
         for (id, urls) in &now {
             match before.get(id) {
                 None => {
                     network.add(*id, urls);
-                    lines::peer_added(self.own_id, *id, urls);
+                    lines::peer_added(self.common.member_id, *id, urls);
                 }
                 Some(old) if old != urls => {
                     network.update(*id, urls);
-                    lines::peer_updated(self.own_id, *id, urls);
+                    lines::peer_updated(self.common.member_id, *id, urls);
                 }
                 Some(_) => {}
             }
@@ -109,7 +88,7 @@ impl Roster {
     /// The others and their URLs.
     fn peers(&self) -> BTreeMap<u64, Vec<String>> {
         let members = self.members();
-        let others = members.list().filter(|member| member.id != self.own_id);
+        let others = members.list().filter(|member| member.id != self.common.member_id);
         others.map(|member| (member.id, member.peer_urls.clone())).collect()
     }
 

@@ -4,7 +4,6 @@ use super::families::{Doubling, Families};
 use crate::shared::Shared;
 use apply::mvcc::Operations;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is known of the store.
@@ -104,8 +103,8 @@ impl KeyMetrics {
         self.keys.set(shared.reader.live_keys() as i64);
         self.revision.set(shared.reader.revision());
         self.compacted.set(shared.reader.compacted());
-        self.db_size.set(shared.gauges.db_size.load(Ordering::Relaxed) as f64);
-        self.db_size_in_use.set(shared.gauges.db_size_in_use.load(Ordering::Relaxed) as f64);
+        self.db_size.set(shared.figures().db_size() as f64);
+        self.db_size_in_use.set(shared.figures().db_size_in_use() as f64);
     }
 }
 

@@ -6,7 +6,6 @@ use apply::Alarms;
 use parking_lot::Mutex;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use proto::etcdserverpb::AlarmType;
-use std::sync::atomic::Ordering;
 
 /// What is known of the member.
 pub(crate) struct MemberMetrics {
@@ -166,15 +165,15 @@ impl MemberMetrics {
     }
 
     pub(super) fn refresh(&self, shared: &Shared) {
-        let from = &shared.gauges;
+        let from = shared.figures();
         let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        let leader = from.leader.load(Ordering::Relaxed);
+        let leader = from.leader();
         self.has_leader.set(i64::from(leader != 0));
         self.is_leader.set(i64::from(leader == shared.member_id));
         self.is_learner.set(i64::from(shared.roster.is_learner()));
-        self.committed.set(int(from.committed.load(Ordering::Relaxed)));
-        self.applied.set(int(from.applied.load(Ordering::Relaxed)));
-        self.pending.set(shared.waiters.len() as i64);
+        self.committed.set(int(from.committed()));
+        self.applied.set(int(from.applied()));
+        self.pending.set(shared.common.waiters.len() as i64);
         self.quota.set(shared.quota.shown_bytes() as f64);
     }
 }

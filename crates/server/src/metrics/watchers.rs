@@ -3,7 +3,6 @@
 use super::families::{Families, MS_TO_8S};
 use crate::shared::Shared;
 use prometheus::{Histogram, IntCounter, IntGauge};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What is known of watching.
@@ -76,9 +75,9 @@ impl WatchMetrics {
     }
 
     pub(super) fn refresh(&self, shared: &Shared) {
-        let from = &shared.gauges;
-        self.watchers.set(from.watchers.load(Ordering::Relaxed));
-        self.slow_watchers.set(from.slow_watchers.load(Ordering::Relaxed));
-        self.streams.set(from.watch_streams.load(Ordering::Relaxed));
+        let from = shared.figures();
+        self.watchers.set(from.watchers());
+        self.slow_watchers.set(from.slow_watchers());
+        self.streams.set(from.watch_streams());
     }
 }

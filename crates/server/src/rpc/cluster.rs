@@ -13,7 +13,6 @@ use proto::etcdserverpb as pb;
 use proto::raftpb::{ConfChange, ConfChangeType};
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a member that is not the leader asks of it.
@@ -162,13 +161,12 @@ pub(crate) fn promote_member(
     id: u64,
     then: impl FnOnce(Result<(), Error>) + Send + 'static,
 ) {
-    if !shared.gauges.leads.load(Ordering::Acquire) {
+    if !shared.figures().leads() {
         return forward_promotion(shared, id, then);
     }
     let inner = Arc::clone(shared);
     let strict = shared.limits.strict_changes;
-    shared.on_core(move |core| {
-        let status = core.raft_status();
+    shared.raft_status(move |status| {
         let matched = status.progress.0.get(&id).map(|progress| progress.matched);
         let last = status.progress.0.get(&inner.member_id).map_or(0, |own| own.matched);
         if let Err(error) = cluster::may_promote(&inner.roster, strict, matched, last) {
@@ -197,7 +195,7 @@ fn forward_promotion(
     id: u64,
     then: impl FnOnce(Result<(), Error>) + Send + 'static,
 ) {
-    let leader = shared.gauges.leader.load(Ordering::Relaxed);
+    let leader = shared.figures().leader();
     let urls = shared.roster.peer_urls(leader);
     let (Some(network), false) = (shared.roster.network(), urls.is_empty()) else {
         return then(Err(Error::NoLeader));
@@ -230,7 +228,7 @@ pub(super) fn move_leader(
     reply: Responder,
 ) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::MoveLeaderRequest>(body, reply)?;
-    if !shared.gauges.leads.load(Ordering::Acquire) {
+    if !shared.figures().leads() {
         return Err(Refused::new(reply, Error::NotLeader));
     }
     let to = request.target_id;

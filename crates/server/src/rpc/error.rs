@@ -3,6 +3,7 @@
 
 use apply::Refusal;
 use net::rpc::{Code, Status};
+use replica::turn::Failure;
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident => $code:ident, $text:expr;)*) => {
@@ -120,6 +121,27 @@ impl From<Refusal> for Error {
             Refusal::TooManyLearners => Error::TooManyLearners,
             Refusal::MemberBadUrls => Error::MemberBadUrls,
             Refusal::NotSupported => Error::NotSupported,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        match failure {
+            Failure::TooManyRequests => Error::TooManyRequests,
+            Failure::RequestTooLarge => Error::RequestTooLarge,
+            Failure::NoLeader => Error::NoLeader,
+            Failure::Timeout => Error::Timeout,
+            Failure::LeaderFailed => Error::LeaderFailed,
+            Failure::ConnectionLost => Error::ConnectionLost,
+            Failure::NotProposed => Error::NotProposed,
+            Failure::LeaderChanged => Error::LeaderChanged,
+            Failure::TransferTimeout => Error::TransferTimeout,
+            Failure::ApplyTimeout => Error::ApplyTimeout,
+            Failure::NotPrimary => Error::NotPrimary,
+            Failure::NoSpace => Error::NoSpace,
+            Failure::Stopped => Error::Stopped,
+            Failure::Refused(refusal) => refusal.into(),
         }
     }
 }

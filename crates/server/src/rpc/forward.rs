@@ -8,13 +8,14 @@
 use super::Error;
 use super::lease::TimeToLive;
 use crate::cluster::Answer;
+use crate::drive::Calls;
 use crate::shared::Shared;
 use bytes::Bytes;
 use prost::Message;
 use proto::etcdserverpb as pb;
 use proto::leasepb;
+use replica::turn::{Failure, Renewal};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Where the leader renews leases.
@@ -35,17 +36,17 @@ struct Question<T> {
     deadline: Instant,
     /// What an answer says; nothing where another one is to be asked for.
     read: fn(u16, Bytes) -> Option<T>,
-    then: Box<dyn FnOnce(Result<T, Error>) + Send>,
+    then: Box<dyn FnOnce(Result<T, Failure>) + Send>,
 }
 
 impl<T: Send + 'static> Question<T> {
     fn ask(self, shared: &Arc<Shared>) {
-        let leader = shared.gauges.leader.load(Ordering::Relaxed);
+        let leader = shared.figures().leader();
         let urls = shared.roster.peer_urls(leader);
         let limit = self.deadline.saturating_duration_since(Instant::now());
         if limit.is_zero() {
-            let error = if leader == 0 { Error::NoLeader } else { Error::Timeout };
-            return (self.then)(Err(error));
+            let failure = if leader == 0 { Failure::NoLeader } else { Failure::Timeout };
+            return (self.then)(Err(failure));
         }
         let Some(network) = shared.roster.network().filter(|_| !urls.is_empty()) else {
             return self.ask_later(shared);
@@ -63,23 +64,26 @@ impl<T: Send + 'static> Question<T> {
 
     fn ask_later(self, shared: &Arc<Shared>) {
         let inner = Arc::clone(shared);
-        let again = move |due: Result<(), Error>| match due {
+        let again = move |due: Result<(), Failure>| match due {
             Ok(()) => self.ask(&inner),
-            Err(error) => (self.then)(Err(error)),
+            Err(failure) => (self.then)(Err(failure)),
         };
         shared.later.push(Instant::now() + PAUSE, Box::new(again));
     }
 }
 
-/// Has the leader renew a lease.
-pub(super) fn renew(shared: &Arc<Shared>, id: i64, then: Renewed) {
+/// Has the leader renew a lease; the answer shows this revision.
+pub(crate) fn renew(shared: &Arc<Shared>, renewal: Renewal<Calls>, revision: i64) {
     let read = |status, body| match status {
         200 => Some(pb::LeaseKeepAliveResponse::decode(body).ok()?.ttl),
         404 => Some(0),
         _ => None,
     };
-    let body = pb::LeaseKeepAliveRequest { id }.encode_to_vec().into();
+    let body = pb::LeaseKeepAliveRequest { id: renewal.id }.encode_to_vec().into();
     let deadline = Instant::now() + shared.limits.request_timeout;
+    let then = Box::new(move |renewed: Result<i64, Failure>| {
+        (renewal.ticket)(renewed.map(|ttl_s| replica::turn::Renewed { ttl_s, revision }));
+    });
     Question { path: RENEW_PATH, body, deadline, read, then }.ask(shared);
 }
 
@@ -99,8 +103,8 @@ pub(super) fn time_to_live(
         _ => None,
     };
     let gone = move || pb::LeaseTimeToLiveResponse { id, ttl: -1, ..Default::default() };
-    let then = Box::new(move |found: Result<Option<_>, Error>| {
-        then(found.map(|found| found.unwrap_or_else(gone)));
+    let then = Box::new(move |found: Result<Option<_>, Failure>| {
+        then(found.map(|found| found.unwrap_or_else(gone)).map_err(Error::from));
     });
     let request = leasepb::LeaseInternalRequest { lease_time_to_live_request: Some(request) };
     let body = request.encode_to_vec().into();

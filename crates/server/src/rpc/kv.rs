@@ -16,7 +16,6 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::request_op::Request as Op;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Ranges of at most this many keys are read on the thread that brought them, if that is all they
@@ -195,15 +194,18 @@ fn encode_txn(shared: &Shared, txn: TxnReply) -> Bytes {
 /// `KV.Compact`.
 pub(super) fn compact(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::CompactionRequest>(body, reply)?;
-    let waiter = if request.physical { Waiter::Physical(reply) } else { Waiter::Client(reply) };
-    shared.propose(Kind::Compaction, body, waiter);
+    if request.physical {
+        shared.compact(body, Waiter::Client(reply));
+    } else {
+        shared.propose(Kind::Compaction, body, Waiter::Client(reply));
+    }
     Ok(())
 }
 
 /// Hands the responder back where the request fits the quota. Where not, the alarm is raised and
 /// the client told.
 pub(super) fn admit(shared: &Arc<Shared>, cost: u64, reply: Responder) -> Option<Responder> {
-    if shared.quota.admits(shared.gauges.db_size.load(Ordering::Relaxed), cost) {
+    if shared.quota.admits(shared.figures().db_size(), cost) {
         return Some(reply);
     }
     let alarm = pb::AlarmRequest {

@@ -2,15 +2,15 @@
 
 use super::kv::admit;
 use super::{Error, Refused, decode, forward};
-use crate::drive::{ApplyDriver, Waiter};
+use crate::drive::{Waiter, ticket};
 use crate::shared::Shared;
 use apply::envelope::Kind;
-use apply::lease::Renewal;
 use apply::quota;
 use bytes::Bytes;
 use net::rpc::{Responder, Status, StreamHandler, StreamSender};
 use prost::Message;
 use proto::etcdserverpb as pb;
+use replica::turn::{Ask, Failure, Renewal, Renewed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -28,7 +28,7 @@ pub(super) fn grant(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
     let (mut request, reply) = decode::<pb::LeaseGrantRequest>(body, reply)?;
     let Some(reply) = admit(shared, quota::lease_cost(), reply) else { return Ok(()) };
     if request.id == 0 {
-        request.id = shared.ids.next_lease();
+        request.id = shared.common.ids.next_lease();
     }
     shared.propose(Kind::LeaseGrant, &request.encode_to_vec(), Waiter::Client(reply));
     Ok(())
@@ -55,7 +55,7 @@ pub(super) fn time_to_live(
         }
         Err(error) => reply.fail(error),
     });
-    if shared.gauges.leads.load(Ordering::Acquire) {
+    if shared.figures().leads() {
         time_to_live_here(shared, request, answer);
     } else {
         forward::time_to_live(shared, request, answer);
@@ -63,49 +63,38 @@ pub(super) fn time_to_live(
     Ok(())
 }
 
-/// What the leader knows of a lease. A member that does not lead any more when it comes to look says
-/// so: without the leadership it does not know how much time is left.
+/// What this member knows of a lease, as the leader.
 pub(crate) fn time_to_live_here(
     shared: &Arc<Shared>,
     request: pb::LeaseTimeToLiveRequest,
     then: TimeToLive,
 ) {
-    let look = move |driver: &mut ApplyDriver, applied: Result<(), Error>| {
-        if let Err(error) = applied {
-            return then(Err(error));
-        }
-        driver.follow_leadership();
-        let now_ms = driver.shared.now_ms();
-        if !driver.machine().lessor.is_primary() {
-            return then(Err(Error::LeaderChanged));
-        }
-        let found = driver.machine().lessor.time_to_live(request.id, now_ms, request.keys);
-        let response = match found {
+    let (id, keys) = (request.id, request.keys);
+    let ticket = ticket(move |found: Result<Option<apply::lease::TimeToLive>, Failure>| {
+        then(found.map_err(Error::from).map(|found| match found {
             Some(found) => pb::LeaseTimeToLiveResponse {
                 header: None,
-                id: request.id,
+                id,
                 ttl: found.remaining_s,
                 granted_ttl: found.granted_s,
                 keys: found.keys,
             },
-            None => pb::LeaseTimeToLiveResponse { id: request.id, ttl: -1, ..Default::default() },
-        };
-        then(Ok(response));
-    };
-    shared.on_apply(|driver| driver.when_applied(look));
+            None => pb::LeaseTimeToLiveResponse { id, ttl: -1, ..Default::default() },
+        }));
+    });
+    shared.ask(Ask::TimeToLive { id, keys, ticket });
 }
 
 /// `Lease.LeaseLeases`.
 pub(super) fn leases(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused> {
-    shared.on_apply(move |driver| {
-        let shared = Arc::clone(&driver.shared);
-        let leases = driver.machine().lessor.leases();
+    let inner = Arc::clone(shared);
+    shared.ask(Ask::Leases(ticket(move |leases: Vec<i64>| {
         let response = pb::LeaseLeasesResponse {
-            header: Some(shared.header_message(shared.reader.revision())),
+            header: Some(inner.header_message(inner.reader.revision())),
             leases: leases.into_iter().map(|id| pb::LeaseStatus { id }).collect(),
         };
         reply.reply(response.encode_to_vec().into());
-    });
+    })));
     Ok(())
 }
 
@@ -175,6 +164,21 @@ impl Line {
     }
 }
 
+impl KeepAlive {
+    fn renew(&self, id: i64) {
+        let (line, shared) = (Arc::clone(&self.line), Arc::clone(&self.shared));
+        let told = move |renewed: Result<Renewed, Failure>| match renewed {
+            Ok(Renewed { ttl_s: ttl, revision }) => {
+                let header = Some(shared.header_message(revision));
+                line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl });
+            }
+            Err(failure) => line.end(Error::from(failure)),
+        };
+        let ticket = ticket(told);
+        self.shared.ask(Ask::Renew(Renewal { id, is_for_member: false, ticket }));
+    }
+}
+
 impl StreamHandler for KeepAlive {
     fn message(&mut self, body: Bytes) {
         let Ok(request) = pb::LeaseKeepAliveRequest::decode(body) else {
@@ -182,17 +186,17 @@ impl StreamHandler for KeepAlive {
             return self.line.end(Error::Malformed);
         };
         if self.line.begin() {
-            let line = Arc::clone(&self.line);
-            self.shared.on_apply(move |driver| renew(driver, line, request.id));
+            self.renew(request.id);
         }
     }
 
     fn half_close(&mut self) {
         let line = Arc::clone(&self.line);
-        self.shared.on_apply(move |_| {
+        // Behind the requests that came before.
+        self.shared.ask(Ask::Reach(ticket(move |()| {
             line.is_half_closed.store(true, Ordering::Relaxed);
             line.end_if_done();
-        });
+        })));
     }
 
     fn writable(&mut self) {}
@@ -202,101 +206,12 @@ impl StreamHandler for KeepAlive {
     }
 }
 
-/// Renews a lease and answers; the leader when it knows what others may know of the lease.
-fn renew(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
-    driver.follow_leadership();
-    if driver.machine().lessor.is_primary() {
-        driver.when_applied(move |driver, applied| match applied {
-            Ok(()) => renew_now(driver, line, id),
-            Err(error) => line.end(error),
-        });
-    } else {
-        renew_now(driver, line, id);
-    }
-}
-
-/// Renews a lease and answers; after the log has heard of it, where it must.
-fn renew_now(driver: &mut ApplyDriver, line: Arc<Line>, id: i64) {
-    driver.follow_leadership();
-    let shared = Arc::clone(&driver.shared);
-    // The header first: its revision must not be newer than the renewal.
-    let header = Some(shared.header_message(shared.reader.revision()));
-    let now_ms = shared.now_ms();
-    let lessor = &mut driver.machine().lessor;
-    if !lessor.is_primary() {
-        return forward::renew(
-            &shared,
-            id,
-            Box::new(move |result| match result {
-                Ok(ttl) => line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl }),
-                Err(error) => line.end(error),
-            }),
-        );
-    }
-    let ttl = match lessor.renew(id, now_ms) {
-        Ok(Renewal::Done { ttl_s }) => {
-            shared.metrics.leases.renewed.inc();
-            ttl_s
-        }
-        Ok(Renewal::AfterCheckpoint) => return clear_checkpoint(&shared, line, id),
-        // A lease that is gone has a time of 0, which is no error.
-        Err(_) => 0,
-    };
-    line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl });
-}
-
 /// Renews a lease for another member, as the leader.
 pub(crate) fn renew_here(shared: &Arc<Shared>, id: i64, then: forward::Renewed) {
-    let renew = move |driver: &mut ApplyDriver, applied: Result<(), Error>| {
-        if let Err(error) = applied {
-            return then(Err(error));
-        }
-        driver.follow_leadership();
-        let shared = Arc::clone(&driver.shared);
-        let now_ms = shared.now_ms();
-        let lessor = &mut driver.machine().lessor;
-        if !lessor.is_primary() {
-            return then(Err(Error::NotPrimary));
-        }
-        match lessor.renew(id, now_ms) {
-            Ok(Renewal::Done { ttl_s }) => {
-                shared.metrics.leases.renewed.inc();
-                then(Ok(ttl_s));
-            }
-            Ok(Renewal::AfterCheckpoint) => {
-                let later = Arc::clone(&shared);
-                propose_cleared_checkpoint(&shared, id, move |result| match result {
-                    Ok(_) => renew_here(&later, id, then),
-                    Err(error) => then(Err(error)),
-                });
-            }
-            Err(_) => then(Ok(0)),
-        }
+    let told = |renewed: Result<Renewed, Failure>| {
+        then(renewed.map(|renewed| renewed.ttl_s).map_err(Error::from));
     };
-    shared.on_apply(|driver| driver.when_applied(renew));
-}
-
-fn propose_cleared_checkpoint(
-    shared: &Arc<Shared>,
-    id: i64,
-    then: impl FnOnce(Result<apply::Reply, Error>) + Send + 'static,
-) {
-    let checkpoint = pb::LeaseCheckpoint { id, remaining_ttl: 0 };
-    let request = pb::LeaseCheckpointRequest { checkpoints: vec![checkpoint] };
-    let waiter = Waiter::Own(Box::new(then));
-    shared.propose(Kind::LeaseCheckpoint, &request.encode_to_vec(), waiter);
-}
-
-/// Tells all members that the lease has its full time, then renews it again.
-fn clear_checkpoint(shared: &Arc<Shared>, line: Arc<Line>, id: i64) {
-    let checkpoint = pb::LeaseCheckpoint { id, remaining_ttl: 0 };
-    let request = pb::LeaseCheckpointRequest { checkpoints: vec![checkpoint] };
-    let later = Arc::clone(shared);
-    let waiter = Waiter::Own(Box::new(move |result| match result {
-        Ok(_) => later.on_apply(move |driver| renew(driver, line, id)),
-        Err(error) => line.end(error),
-    }));
-    shared.propose(Kind::LeaseCheckpoint, &request.encode_to_vec(), waiter);
+    shared.ask(Ask::Renew(Renewal { id, is_for_member: true, ticket: ticket(told) }));
 }
 
 #[cfg(test)]

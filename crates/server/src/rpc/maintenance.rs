@@ -2,19 +2,19 @@
 
 use super::pump::{Producer, Pump, Ready};
 use super::{Error, Refused, decode};
-use crate::drive::Waiter;
+use crate::drive::{Waiter, ticket};
 use crate::lines;
 use crate::shared::Shared;
 use apply::backend::Snapshot;
 use apply::envelope::Kind;
 use bytes::Bytes;
-use net::rpc::{Responder, StreamHandler, StreamSender};
+use net::rpc::{Code, Responder, Status, StreamHandler, StreamSender};
 use prost::Message;
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::alarm_request::AlarmAction;
+use replica::turn::{Ask, StatusReport};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Bytes of the database in one message of a snapshot.
@@ -32,39 +32,38 @@ pub(super) fn alarm(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Res
 
 /// `Maintenance.Status`.
 pub(super) fn status(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused> {
-    shared.on_apply(move |driver| {
-        let shared = Arc::clone(&driver.shared);
-        driver.publish_sizes();
-        let gauges = &shared.gauges;
-        let machine = driver.machine();
-        let members = &machine.members;
-        let mut errors = Vec::new();
-        if gauges.leader.load(Ordering::Relaxed) == 0 {
-            errors.push(Error::NoLeader.code_and_text().1.to_owned());
-        }
-        errors.extend(machine.alarms().list(0).iter().map(alarm_text));
-        let downgrade = members.downgrade();
-        let response = pb::StatusResponse {
-            header: Some(shared.header_message(shared.reader.revision())),
-            version: crate::VERSION.into(),
-            db_size: gauges.db_size.load(Ordering::Relaxed) as i64,
-            leader: gauges.leader.load(Ordering::Relaxed),
-            raft_index: gauges.committed.load(Ordering::Relaxed),
-            raft_term: gauges.applied_term.load(Ordering::Relaxed),
-            raft_applied_index: gauges.applied.load(Ordering::Relaxed),
-            errors,
-            db_size_in_use: gauges.db_size_in_use.load(Ordering::Relaxed) as i64,
-            is_learner: members.get(shared.member_id).is_some_and(|member| member.is_learner),
-            storage_version: machine.storage_version().map(|v| v.to_string()).unwrap_or_default(),
-            db_size_quota: shared.quota.shown_bytes(),
-            downgrade_info: Some(pb::DowngradeInfo {
-                enabled: downgrade.enabled,
-                target_version: downgrade.target_version.clone(),
-            }),
-        };
-        reply.reply(response.encode_to_vec().into());
-    });
+    let inner = Arc::clone(shared);
+    shared.ask(Ask::Status(ticket(move |report| {
+        reply.reply(status_response(&inner, report).encode_to_vec().into());
+    })));
     Ok(())
+}
+
+fn status_response(shared: &Shared, report: StatusReport) -> pb::StatusResponse {
+    let figures = shared.figures();
+    let mut errors = Vec::new();
+    if figures.leader() == 0 {
+        errors.push(Error::NoLeader.code_and_text().1.to_owned());
+    }
+    errors.extend(report.alarms.iter().map(alarm_text));
+    pb::StatusResponse {
+        header: Some(shared.header_message(shared.reader.revision())),
+        version: crate::VERSION.into(),
+        db_size: report.sizes.total as i64,
+        leader: figures.leader(),
+        raft_index: figures.committed(),
+        raft_term: figures.applied_term(),
+        raft_applied_index: figures.applied(),
+        errors,
+        db_size_in_use: report.sizes.in_use as i64,
+        is_learner: report.is_learner,
+        storage_version: report.storage_version.map(|v| v.to_string()).unwrap_or_default(),
+        db_size_quota: shared.quota.shown_bytes(),
+        downgrade_info: Some(pb::DowngradeInfo {
+            enabled: report.downgrade_target.is_some(),
+            target_version: report.downgrade_target.unwrap_or_default(),
+        }),
+    }
 }
 
 /// An alarm as Go prints its message.
@@ -78,29 +77,32 @@ fn alarm_text(alarm: &pb::AlarmMember) -> String {
 
 /// `Maintenance.Defragment`: reads and writes go on meanwhile.
 pub(super) fn defragment(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused> {
-    shared.on_apply(move |driver| driver.defragment(reply));
+    let answer = move |done: Result<(), String>| match done {
+        Ok(()) => reply.reply(Bytes::new()),
+        Err(why) => reply.fail(Status::new(Code::Unknown, why)),
+    };
+    shared.ask(Ask::Defragment(ticket(answer)));
     Ok(())
 }
 
 /// `Maintenance.Hash`: of everything applied so far.
 pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused> {
-    shared.on_apply(move |driver| {
-        driver.after_commit(move |shared| {
-            let inner = Arc::clone(shared);
-            // Here, where no snapshot of a leader comes in between: both are of one database, which
-            // stays readable when another one takes its place.
-            let (snapshot, revision) = (inner.backend().snapshot(), inner.reader.revision());
-            shared.in_hashes(move |room| {
-                if let Err(error) = room {
-                    return reply.fail(error);
-                }
-                let begun = Instant::now();
-                let hash = snapshot.hash();
-                inner.metrics.keys.hash.observe(begun.elapsed().as_secs_f64());
-                let header = Some(inner.header_message(revision));
-                let response = pb::HashResponse { header, hash };
-                reply.reply(response.encode_to_vec().into());
-            });
+    let inner = Arc::clone(shared);
+    shared.when_durable(move || {
+        let shared = Arc::clone(&inner);
+        // Here, where no snapshot of a leader comes in between: both are of one database, which
+        // stays readable when another one takes its place.
+        let (snapshot, revision) = (inner.backend().snapshot(), inner.reader.revision());
+        shared.in_hashes(move |room| {
+            if let Err(error) = room {
+                return reply.fail(error);
+            }
+            let begun = Instant::now();
+            let hash = snapshot.hash();
+            inner.metrics.keys.hash.observe(begun.elapsed().as_secs_f64());
+            let header = Some(inner.header_message(revision));
+            let response = pb::HashResponse { header, hash };
+            reply.reply(response.encode_to_vec().into());
         });
     });
     Ok(())
@@ -150,24 +152,16 @@ struct SnapshotPieces {
 impl SnapshotPieces {
     /// Begins when everything applied is in the file.
     fn begin(shared: &Arc<Shared>, ready: Ready<SnapshotPieces>) {
-        let begun = Instant::now();
-        shared.on_apply(move |driver| {
-            let view = driver.machine().backend.reader().view();
-            let version = apply::membership::written_storage_version(&view);
+        let (begun, shared) = (Instant::now(), Arc::clone(shared));
+        Arc::clone(&shared).when_durable(move || {
+            let database = shared.backend();
+            let version = apply::membership::written_storage_version(&database.view());
             let version = version.map(|version| version.to_string()).unwrap_or_default();
-            driver.after_commit(move |shared| {
-                let (snapshot, shared) = (shared.backend().snapshot(), Arc::clone(shared));
-                lines::snapshot_to_client(snapshot.size(), &version);
-                let sum = Some(Sha256::new());
-                ready.start(Ok(SnapshotPieces {
-                    snapshot,
-                    offset: 0,
-                    sum,
-                    version,
-                    shared,
-                    begun,
-                }));
-            });
+            let snapshot = database.snapshot();
+            lines::snapshot_to_client(snapshot.size(), &version);
+            let sum = Some(Sha256::new());
+            let offset = 0;
+            ready.start(Ok(SnapshotPieces { snapshot, offset, sum, version, shared, begun }));
         });
     }
 }

@@ -182,9 +182,7 @@ impl Service {
         if !for_learners && self.shared.roster.is_learner() {
             return Err(Error::NotForLearners);
         }
-        if requires_leader(head)
-            && self.shared.gauges.leader.load(std::sync::atomic::Ordering::Relaxed) == 0
-        {
+        if requires_leader(head) && self.shared.figures().leader() == 0 {
             return Err(Error::NoLeader);
         }
         Ok(())

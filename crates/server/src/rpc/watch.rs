@@ -7,7 +7,8 @@ use net::rpc::{StreamHandler, StreamSender};
 use prost::Message;
 use proto::etcdserverpb::WatchRequest;
 use proto::etcdserverpb::watch_request::RequestUnion;
-use replica::watch::{Hub, Sink};
+use replica::turn::WatchEvent;
+use replica::watch::Sink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -28,9 +29,11 @@ const REQUEST_BYTES: usize = 256;
 pub(super) fn open(shared: Arc<Shared>, out: StreamSender) -> Box<dyn StreamHandler> {
     let id = shared.next_stream.fetch_add(1, Ordering::Relaxed);
     let line = Arc::new(Line { out, is_over: AtomicBool::new(false) });
-    let sink = WatchSink { line: Arc::clone(&line), long: Arc::clone(&shared.long_responses) };
-    shared.hub.on_hub(move |hub| hub.open(id, Box::new(sink)));
-    Box::new(WatchStream { shared, id, line, waiting: Arc::default() })
+    let waiting = Arc::default();
+    let long = Arc::clone(&shared.long_responses);
+    let sink = WatchSink { line: Arc::clone(&line), long, waiting: Arc::clone(&waiting) };
+    shared.hub.send(WatchEvent::Open(id, Box::new(sink)));
+    Box::new(WatchStream { shared, id, line, waiting })
 }
 
 /// The way back to the client.
@@ -57,23 +60,18 @@ struct WatchStream {
 }
 
 impl WatchStream {
-    /// Has the hub act on a request of this many bytes.
-    fn request(&self, bytes: usize, act: impl FnOnce(&mut Hub) + Send + 'static) {
+    /// Hands the hub a request whose message had so many bytes.
+    fn request(&self, request: RequestUnion, bytes: usize) {
         let bytes = bytes + REQUEST_BYTES;
-        let waiting = Arc::clone(&self.waiting);
-        if waiting.fetch_add(bytes, Ordering::Relaxed) > REQUEST_BYTES_MAX {
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) > REQUEST_BYTES_MAX {
             self.line.end(Error::TooManyRequests);
-            return self.closed_by_us();
+            return self.close();
         }
-        self.shared.hub.on_hub(move |hub| {
-            act(hub);
-            waiting.fetch_sub(bytes, Ordering::Relaxed);
-        });
+        self.shared.hub.send(WatchEvent::Request(self.id, request, bytes));
     }
 
-    fn closed_by_us(&self) {
-        let id = self.id;
-        self.shared.hub.on_hub(move |hub| hub.close(id));
+    fn close(&self) {
+        self.shared.hub.send(WatchEvent::Close(self.id));
     }
 }
 
@@ -82,22 +80,13 @@ impl StreamHandler for WatchStream {
         if self.line.is_over.load(Ordering::Relaxed) {
             return;
         }
-        let (id, bytes) = (self.id, body.len());
+        let bytes = body.len();
         let Ok(request) = WatchRequest::decode(body) else {
             self.shared.metrics.calls.stream_failed("receive", "watch");
             return self.line.end(Error::Malformed);
         };
-        match request.request_union {
-            Some(RequestUnion::CreateRequest(create)) => {
-                self.request(bytes, move |hub| hub.create(id, &create));
-            }
-            Some(RequestUnion::CancelRequest(cancel)) => {
-                self.request(bytes, move |hub| hub.cancel(id, cancel.watch_id));
-            }
-            Some(RequestUnion::ProgressRequest(_)) => {
-                self.request(bytes, move |hub| hub.request_progress(id));
-            }
-            None => {}
+        if let Some(request) = request.request_union {
+            self.request(request, bytes);
         }
     }
 
@@ -105,17 +94,18 @@ impl StreamHandler for WatchStream {
     fn half_close(&mut self) {}
 
     fn writable(&mut self) {
-        let id = self.id;
-        self.shared.hub.on_hub(move |hub| hub.writable(id));
+        self.shared.hub.send(WatchEvent::Writable(self.id));
     }
 
     fn closed(&mut self) {
-        self.closed_by_us();
+        self.close();
     }
 }
 
 struct WatchSink {
     line: Arc<Line>,
+    /// As the stream's.
+    waiting: Arc<AtomicUsize>,
     /// Bytes of long responses, on all streams, that are not on the wire.
     long: Arc<AtomicUsize>,
 }
@@ -161,6 +151,10 @@ impl Sink for WatchSink {
         if is_much { LONG_RESPONSE_BYTES } else { RESPONSE_BYTES_MAX }
     }
 
+    fn taken(&mut self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn cut(&mut self) {
         self.line.end(Error::TooManyRequests);
     }
@@ -200,7 +194,7 @@ mod tests {
         let sent: Arc<dyn net::rpc::ReplySink> = client.sink.clone();
         let line =
             Arc::new(Line { out: StreamSender::new(sent, 0), is_over: AtomicBool::new(false) });
-        let mut sink = WatchSink { line, long: Arc::clone(&long) };
+        let mut sink = WatchSink { line, long: Arc::clone(&long), waiting: Arc::default() };
         assert_eq!(sink.response_bytes_max(), RESPONSE_BYTES_MAX);
         let end = LongEnd {
             piece: Bytes::new(),

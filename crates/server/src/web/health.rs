@@ -8,7 +8,6 @@ use crate::shared::Shared;
 use apply::mvcc::RangeOptions;
 use net::http::{HttpResponder, HttpResponse};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// How a check is made.
@@ -73,12 +72,12 @@ fn known_reason(
     asks: impl Fn(&str) -> bool,
 ) -> Option<&'static str> {
     let excludes = |alarm: &str| asks(&format!("exclude={alarm}"));
-    let gauges = &shared.gauges;
-    if gauges.no_space.load(Ordering::Relaxed) && !excludes("NOSPACE") {
+    let figures = shared.figures();
+    if figures.no_space() && !excludes("NOSPACE") {
         Some("ALARM NOSPACE")
-    } else if gauges.corrupt.load(Ordering::Relaxed) && !excludes("CORRUPT") {
+    } else if figures.corrupt() && !excludes("CORRUPT") {
         Some("ALARM CORRUPT")
-    } else if !is_serializable && gauges.leader.load(Ordering::Relaxed) == 0 {
+    } else if !is_serializable && figures.leader() == 0 {
         Some("RAFT NO LEADER")
     } else {
         None
@@ -191,7 +190,7 @@ fn serializable_read(shared: &Shared) -> Result<(), String> {
 }
 
 fn data_corruption(shared: &Shared) -> Result<(), String> {
-    if shared.gauges.corrupt.load(Ordering::Relaxed) {
+    if shared.figures().corrupt() {
         return Err("alarm activated: CORRUPT".into());
     }
     Ok(())

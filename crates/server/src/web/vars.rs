@@ -22,8 +22,8 @@ pub(super) fn answer(shared: &Arc<Shared>, reply: HttpResponder) {
     let Some(place) = shared.pages.enter() else {
         return reply.reply(response(503, super::PLAIN, "etcdserver: too many requests\n"));
     };
-    shared.on_core(move |core| {
-        let status = raft_status(&core.raft_status());
+    shared.raft_status(move |status| {
+        let status = raft_status(&status);
         drop(place);
         reply.reply(page(&status));
     });

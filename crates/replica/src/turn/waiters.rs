@@ -1,33 +1,35 @@
 //! Who waits for which applied entry.
 
+use super::Time;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::time::Instant;
 
 /// At most this many requests may be on their way through the log at once.
-pub(crate) const WAITERS_MAX: usize = 100_000;
+pub const WAITERS_MAX: usize = 100_000;
 
 struct Table<W> {
     waiting: HashMap<u64, W>,
     /// Every timeout is the same, so the queue is in the order of the deadlines.
-    deadlines: VecDeque<(Instant, u64)>,
+    deadlines: VecDeque<(Time, u64)>,
 }
 
 /// The table of waiters, by request id. `W` is what waits.
-pub(crate) struct Waiters<W> {
+pub struct Waiters<W> {
     table: Mutex<Table<W>>,
 }
 
-impl<W> Waiters<W> {
-    /// Nobody waits.
-    pub(crate) fn new() -> Waiters<W> {
+/// Nobody waits.
+impl<W> Default for Waiters<W> {
+    fn default() -> Waiters<W> {
         let table = Table { waiting: HashMap::new(), deadlines: VecDeque::new() };
         Waiters { table: Mutex::new(table) }
     }
+}
 
+impl<W> Waiters<W> {
     /// Registers a waiter; hands it back where too many wait already.
-    pub(crate) fn insert(&self, id: u64, deadline: Instant, waiter: W) -> Result<(), W> {
+    pub fn insert(&self, id: u64, deadline: Time, waiter: W) -> Result<(), W> {
         let mut table = self.table.lock();
         if table.waiting.len() >= WAITERS_MAX {
             return Err(waiter);
@@ -38,12 +40,12 @@ impl<W> Waiters<W> {
     }
 
     /// Whether somebody waits for this id.
-    pub(crate) fn contains(&self, id: u64) -> bool {
+    pub fn contains(&self, id: u64) -> bool {
         id != 0 && self.table.lock().waiting.contains_key(&id)
     }
 
     /// Takes the waiter of an id.
-    pub(crate) fn take(&self, id: u64) -> Option<W> {
+    pub fn take(&self, id: u64) -> Option<W> {
         let mut table = self.table.lock();
         let waiter = table.waiting.remove(&id);
         // Deadlines of those answered are dropped as they reach the front.
@@ -54,7 +56,7 @@ impl<W> Waiters<W> {
     }
 
     /// Takes everyone whose time is over, with their ids.
-    pub(crate) fn expired(&self, now: Instant) -> Vec<(u64, W)> {
+    pub fn expired(&self, now: Time) -> Vec<(u64, W)> {
         let mut table = self.table.lock();
         let mut expired = Vec::new();
         while table.deadlines.front().is_some_and(|(deadline, _)| *deadline <= now) {
@@ -65,7 +67,7 @@ impl<W> Waiters<W> {
     }
 
     /// Takes those of whom `answer` makes something, with what it makes.
-    pub(crate) fn take_those<A>(&self, mut answer: impl FnMut(&W) -> Option<A>) -> Vec<(W, A)> {
+    pub fn take_those<A>(&self, mut answer: impl FnMut(&W) -> Option<A>) -> Vec<(W, A)> {
         let mut table = self.table.lock();
         let found = table.waiting.iter().filter_map(|(id, waiter)| Some((*id, answer(waiter)?)));
         let found: Vec<(u64, A)> = found.collect();
@@ -74,14 +76,19 @@ impl<W> Waiters<W> {
     }
 
     /// Takes everyone.
-    pub(crate) fn take_all(&self) -> Vec<W> {
+    pub fn take_all(&self) -> Vec<W> {
         let mut table = self.table.lock();
         table.deadlines.clear();
         table.waiting.drain().map(|(_, waiter)| waiter).collect()
     }
 
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many wait.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.table.lock().waiting.len()
     }
 }
@@ -89,13 +96,12 @@ impl<W> Waiters<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn waiters_are_taken_once_or_expire() {
-        let waiters = Waiters::new();
-        let now = Instant::now();
-        let later = now + Duration::from_secs(1);
+        let waiters = Waiters::default();
+        let now = Time::from_secs(7);
+        let later = now + Time::from_secs(1);
         waiters.insert(1, now, "one").unwrap();
         waiters.insert(2, later, "two").unwrap();
         assert!(waiters.contains(1) && !waiters.contains(3) && !waiters.contains(0));

@@ -13,7 +13,7 @@ use proto::membershippb as mpb;
 use proto::raftpb::{ConfChange, ConfChangeType};
 
 /// A proposal whose effect can be seen in the state.
-pub(crate) enum Visible {
+pub enum Visible {
     /// A change of the membership.
     Change(ConfChange),
     /// A request of this kind.
@@ -34,7 +34,7 @@ impl Visible {
     }
 
     /// The answer, if the state shows what was asked for.
-    pub(super) fn reply(&self, machine: &Machine) -> Option<Reply> {
+    pub(crate) fn reply(&self, machine: &Machine) -> Option<Reply> {
         match self {
             Visible::Change(change) => is_changed(machine, change).then_some(Reply::Done),
             Visible::Request(kind, request) => request_reply(machine, *kind, request),

@@ -14,9 +14,8 @@
 //! it (etcd #20418). A late answer does confirm its own round and those before it: where a round
 //! takes longer than the time until the next one, there are only late ones.
 
-use crate::rpc::Error;
+use super::Time;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 /// Reads that may wait at once.
 const READS_MAX: usize = 100_000;
@@ -24,42 +23,69 @@ const READS_MAX: usize = 100_000;
 /// again come on top, as many as fit into the time that a read may wait.
 const ROUNDS_MAX: usize = 4;
 /// How long after the last round another asks for all that are unanswered.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Time = Time::from_millis(500);
 
-/// What is done once everything acknowledged before is applied here, or why it is not done.
-pub(crate) type Read = Box<dyn FnOnce(Result<(), Error>) + Send>;
-
-struct Waiting {
-    deadline: Instant,
-    read: Read,
+struct Waiting<R> {
+    deadline: Time,
+    read: R,
 }
 
-struct Round {
+struct Round<R> {
     id: u64,
-    asked_at: Instant,
-    reads: Vec<Waiting>,
+    asked_at: Time,
+    reads: Vec<Waiting<R>>,
 }
 
-/// All reads that wait.
-#[derive(Default)]
-pub(crate) struct Reads {
-    fresh: Vec<Waiting>,
+/// All reads that wait. `R` is what is kept of each.
+///
+/// Invariants: `count` is the number of reads in all three stages; rounds are in the order in which they
+/// were asked, their ids differ, and there are reads in the first.
+pub(crate) struct ReadRounds<R> {
+    fresh: Vec<Waiting<R>>,
     /// In the order in which they were asked; there are reads in the first.
-    rounds: VecDeque<Round>,
+    rounds: VecDeque<Round<R>>,
     /// The last round was asked long ago.
     is_late: bool,
-    confirmed: VecDeque<(u64, Vec<Waiting>)>,
+    confirmed: VecDeque<(u64, Vec<Waiting<R>>)>,
     count: usize,
 }
 
-impl Reads {
-    /// A read came.
-    pub(crate) fn push(&mut self, read: Read, deadline: Instant) {
+impl<R> Default for ReadRounds<R> {
+    fn default() -> ReadRounds<R> {
+        ReadRounds {
+            fresh: Vec::new(),
+            rounds: VecDeque::new(),
+            is_late: false,
+            confirmed: VecDeque::new(),
+            count: 0,
+        }
+    }
+}
+
+impl<R> ReadRounds<R> {
+    /// A read came; handed back where too many wait.
+    pub(crate) fn push(&mut self, read: R, deadline: Time) -> Result<(), R> {
         if self.count >= READS_MAX {
-            return read(Err(Error::TooManyRequests));
+            return Err(read);
         }
         self.count += 1;
         self.fresh.push(Waiting { deadline, read });
+        Ok(())
+    }
+
+    /// Asserts the invariants.
+    pub(crate) fn check(&self) {
+        let in_rounds: usize = self.rounds.iter().map(|round| round.reads.len()).sum();
+        let confirmed: usize = self.confirmed.iter().map(|(_, reads)| reads.len()).sum();
+        assert_eq!(self.count, self.fresh.len() + in_rounds + confirmed, "every read is counted");
+        assert!(self.count <= READS_MAX, "{} reads wait, more than may", self.count);
+        let first = self.rounds.front();
+        assert!(first.is_none_or(|round| !round.reads.is_empty()), "a round for nobody is kept");
+        let mut pairs = self.rounds.iter().zip(self.rounds.iter().skip(1));
+        assert!(
+            pairs.all(|(one, next)| one.asked_at <= next.asked_at && one.id != next.id),
+            "rounds are in the order in which they were asked, and no id is used twice"
+        );
     }
 
     /// Whether a round should be asked now. Without a leader there is one at most, for nobody hears it.
@@ -69,7 +95,7 @@ impl Reads {
     }
 
     /// All that came since the last round are in one of this id now.
-    pub(crate) fn begin_round(&mut self, id: u64, now: Instant) {
+    pub(crate) fn begin_round(&mut self, id: u64, now: Time) {
         self.is_late = false;
         let reads = std::mem::take(&mut self.fresh);
         self.rounds.push_back(Round { id, asked_at: now, reads });
@@ -90,7 +116,7 @@ impl Reads {
     }
 
     /// Takes what may be served with this applied.
-    pub(crate) fn served_by(&mut self, applied: u64) -> Vec<Read> {
+    pub(crate) fn served_by(&mut self, applied: u64) -> Vec<R> {
         let mut served = Vec::new();
         self.confirmed.retain_mut(|(index, reads)| {
             if *index > applied {
@@ -105,13 +131,13 @@ impl Reads {
 
     /// Lets time pass: those whose time is over come back, and another round is wanted if those
     /// under way are not answered.
-    pub(crate) fn tick(&mut self, now: Instant) -> Vec<Read> {
+    pub(crate) fn tick(&mut self, now: Time) -> Vec<R> {
         let mut expired = Vec::new();
         let groups = std::iter::once(&mut self.fresh)
             .chain(self.rounds.iter_mut().map(|round| &mut round.reads))
             .chain(self.confirmed.iter_mut().map(|(_, reads)| reads));
         for group in groups {
-            let over = |waiting: &mut Waiting| waiting.deadline <= now;
+            let over = |waiting: &mut Waiting<R>| waiting.deadline <= now;
             expired.extend(group.extract_if(.., over).map(|waiting| waiting.read));
         }
         self.count -= expired.len();
@@ -127,10 +153,10 @@ impl Reads {
     }
 
     /// Another member leads: gives the reads of all rounds that are not confirmed.
-    pub(crate) fn leader_changed(&mut self) -> Vec<Read> {
+    pub(crate) fn leader_changed(&mut self) -> Vec<R> {
         self.is_late = false;
         let over = self.rounds.drain(..).flat_map(|round| round.reads);
-        let failed: Vec<Read> = over.map(|waiting| waiting.read).collect();
+        let failed: Vec<R> = over.map(|waiting| waiting.read).collect();
         self.count -= failed.len();
         failed
     }
@@ -139,39 +165,29 @@ impl Reads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
-
-    fn read(sent: &mpsc::Sender<(u8, Result<(), Error>)>, name: u8) -> Read {
-        let sent = sent.clone();
-        Box::new(move |result| sent.send((name, result)).expect("the test listens"))
-    }
-
     #[test]
     fn reads_share_rounds_and_are_served_when_applied() {
-        let (sent, served) = mpsc::channel();
-        let (mut reads, now) = (Reads::default(), Instant::now());
-        let later = now + Duration::from_secs(9);
-        reads.push(read(&sent, 1), later);
-        reads.push(read(&sent, 2), later);
+        let (mut reads, now) = (ReadRounds::default(), Time::from_secs(1));
+        let later = now + Time::from_secs(9);
+        reads.push(1, later).unwrap();
+        reads.push(2, later).unwrap();
         assert!(reads.wants_round(true));
         reads.begin_round(7, now);
-        reads.push(read(&sent, 3), later);
+        reads.push(3, later).unwrap();
         reads.begin_round(8, now);
         reads.confirm(6, 1);
         assert!(reads.served_by(99).is_empty(), "no round has this id");
         reads.confirm(7, 5);
         assert!(reads.served_by(4).is_empty());
-        reads.served_by(5).into_iter().for_each(|read| read(Ok(())));
-        assert_eq!(served.try_iter().collect::<Vec<_>>(), [(1, Ok(())), (2, Ok(()))]);
+        assert_eq!(reads.served_by(5), [1, 2]);
         reads.confirm(8, 5);
         assert_eq!((reads.served_by(5).len(), reads.count), (1, 0));
     }
 
     #[test]
     fn a_round_without_an_answer_is_asked_again_under_another_id() {
-        let (sent, _served) = mpsc::channel();
-        let (mut reads, now) = (Reads::default(), Instant::now());
-        reads.push(read(&sent, 1), now + Duration::from_secs(9));
+        let (mut reads, now) = (ReadRounds::default(), Time::from_secs(1));
+        reads.push(1, now + Time::from_secs(9)).unwrap();
         reads.begin_round(7, now);
         assert!(reads.tick(now + RETRY).is_empty() && reads.wants_round(true));
         reads.begin_round(8, now + RETRY);
@@ -183,21 +199,16 @@ mod tests {
 
     #[test]
     fn a_read_that_waits_over_a_change_of_the_leader_is_told() {
-        let (sent, served) = mpsc::channel();
-        let (mut reads, now) = (Reads::default(), Instant::now());
-        let later = now + Duration::from_secs(9);
-        let fail = |failed: Vec<Read>| {
-            failed.into_iter().for_each(|read| read(Err(Error::LeaderChanged)));
-        };
+        let (mut reads, now) = (ReadRounds::default(), Time::from_secs(1));
+        let later = now + Time::from_secs(9);
         // One is confirmed, one asked, one has come since.
-        reads.push(read(&sent, 1), later);
+        reads.push(1, later).unwrap();
         reads.begin_round(1, now);
         reads.confirm(1, 5);
-        reads.push(read(&sent, 2), later);
+        reads.push(2, later).unwrap();
         reads.begin_round(2, now);
-        reads.push(read(&sent, 3), later);
-        fail(reads.leader_changed());
-        assert_eq!(served.try_iter().collect::<Vec<_>>(), [(2, Err(Error::LeaderChanged))]);
+        reads.push(3, later).unwrap();
+        assert_eq!(reads.leader_changed(), [2]);
         reads.confirm(2, 1);
         assert_eq!(reads.served_by(5).len(), 1, "a round of another leader confirms nothing");
         assert!(reads.wants_round(true));
@@ -205,30 +216,28 @@ mod tests {
         reads.confirm(3, 1);
         assert_eq!((reads.served_by(5).len(), reads.count), (1, 0));
         // Without a leader, the first that comes waits for the next one; the others are asked then.
-        reads.push(read(&sent, 4), later);
+        reads.push(4, later).unwrap();
         assert!(reads.wants_round(false));
         reads.begin_round(4, now);
-        reads.push(read(&sent, 5), later);
+        reads.push(5, later).unwrap();
         reads.tick(now + RETRY);
         assert!(!reads.wants_round(false));
-        fail(reads.leader_changed());
-        assert_eq!(served.try_iter().collect::<Vec<_>>(), [(4, Err(Error::LeaderChanged))]);
+        assert_eq!(reads.leader_changed(), [4]);
         assert!(reads.wants_round(true));
         assert_eq!((reads.tick(later).len(), reads.count), (1, 0));
     }
 
     #[test]
     fn answers_that_take_longer_than_a_retry_confirm() {
-        let (sent, _served) = mpsc::channel();
-        let (mut reads, now) = (Reads::default(), Instant::now());
-        let later = now + Duration::from_secs(9);
-        reads.push(read(&sent, 1), later);
+        let (mut reads, now) = (ReadRounds::default(), Time::from_secs(1));
+        let later = now + Time::from_secs(9);
+        reads.push(1, later).unwrap();
         reads.begin_round(1, now);
         let mut served = 0;
         // A read comes with each round, and each answer three rounds late.
         for id in 2..20 {
             let now = now + u32::try_from(id).expect("small") * RETRY;
-            reads.push(read(&sent, 2), later + 20 * RETRY);
+            reads.push(2, later + 20 * RETRY).unwrap();
             reads.tick(now);
             assert!(reads.wants_round(true));
             reads.begin_round(id, now);
@@ -241,11 +250,10 @@ mod tests {
 
     #[test]
     fn rounds_that_are_never_answered_do_not_pile_up() {
-        let (sent, _served) = mpsc::channel();
-        let (mut reads, now) = (Reads::default(), Instant::now());
+        let (mut reads, now) = (ReadRounds::default(), Time::from_secs(1));
         for id in 0..100 {
             let now = now + u32::try_from(id).expect("small") * RETRY;
-            reads.push(read(&sent, 1), now + 7 * RETRY);
+            reads.push(1, now + 7 * RETRY).unwrap();
             reads.tick(now);
             assert!(reads.wants_round(true));
             reads.begin_round(id, now);

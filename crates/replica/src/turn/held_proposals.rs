@@ -10,11 +10,16 @@ const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What may be proposed.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Proposal {
+pub enum Proposal {
     /// An entry's data.
     Data(Bytes),
     /// The same, if this member leads in this term: it must not go to another leader.
-    AsLeader { term: u64, data: Bytes },
+    AsLeader {
+        /// The term.
+        term: u64,
+        /// The entry's data.
+        data: Bytes,
+    },
     /// A change of the membership.
     Change(ConfChange),
 }
@@ -31,12 +36,12 @@ impl Proposal {
 /// Proposals that came while there was no leader, in their order. Each has a waiter with a time
 /// limit; when that is over, the proposal is not made any more.
 #[derive(Default)]
-pub(crate) struct Held {
+pub(crate) struct HeldProposals {
     proposals: VecDeque<(u64, Proposal)>,
     bytes: usize,
 }
 
-impl Held {
+impl HeldProposals {
     /// Keeps a proposal; not where too many wait.
     pub(crate) fn push(&mut self, id: u64, proposal: Proposal) -> bool {
         if self.bytes + proposal.len() > HELD_BYTES_MAX {
@@ -64,6 +69,13 @@ impl Held {
         forgotten.into_iter().map(|(id, _)| id).collect()
     }
 
+    /// Asserts that what waits is counted, and is not more than may.
+    pub(crate) fn check(&self) {
+        let bytes: usize = self.proposals.iter().map(|(_, proposal)| proposal.len()).sum();
+        assert_eq!(bytes, self.bytes, "bytes of {} proposals that wait", self.proposals.len());
+        assert!(bytes <= HELD_BYTES_MAX, "{bytes} bytes of proposals wait, more than may");
+    }
+
     /// Whether none waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.proposals.is_empty()
@@ -76,7 +88,7 @@ mod tests {
 
     #[test]
     fn proposals_keep_their_order_and_have_a_limit() {
-        let mut held = Held::default();
+        let mut held = HeldProposals::default();
         let change = Proposal::Change(ConfChange::default());
         assert!(
             held.push(1, Proposal::Data(Bytes::from_static(b"a"))) && held.push(2, change.clone())

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 /// The low 48 bits count on from the start time, so ids differ across restarts too.
 #[derive(Debug)]
-pub(crate) struct RequestIds {
+pub struct RequestIds {
     prefix: u64,
     suffix: AtomicU64,
 }
@@ -19,20 +19,20 @@ const COUNTER_BITS: u32 = 8;
 
 impl RequestIds {
     /// For a member, started at this wall-clock time in milliseconds.
-    pub(crate) fn new(member_id: u64, unix_ms: u64) -> RequestIds {
+    pub fn new(member_id: u64, unix_ms: u64) -> RequestIds {
         let prefix = member_id << SUFFIX_BITS;
         let suffix = AtomicU64::new((unix_ms & ((1 << 40) - 1)) << COUNTER_BITS);
         RequestIds { prefix, suffix }
     }
 
     /// The next id, never 0.
-    pub(crate) fn next(&self) -> u64 {
+    pub fn next(&self) -> u64 {
         let suffix = self.suffix.fetch_add(1, Ordering::Relaxed) + 1;
         self.prefix | (suffix & ((1 << SUFFIX_BITS) - 1))
     }
 
     /// The next lease id: positive as an `i64`.
-    pub(crate) fn next_lease(&self) -> i64 {
+    pub fn next_lease(&self) -> i64 {
         loop {
             let id = (self.next() & (u64::MAX >> 1)) as i64;
             if id != 0 {
