@@ -25,7 +25,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("apply", &["backend", "lease", "membership", "mvcc", "proto"]),
     ("watch", &["mvcc", "proto"]),
     ("replica", &["apply", "disk", "proto", "raft", "wal", "watch"]),
-    ("server", &["address", "apply", "mvcc", "net", "peer", "proto", "replica", "tls"]),
+    ("metrics", &["apply", "disk", "net", "peer", "proto", "replica"]),
+    ("services", &["address", "apply", "metrics", "net", "proto", "replica"]),
+    (
+        "server",
+        &["address", "apply", "metrics", "net", "peer", "proto", "replica", "services", "tls"],
+    ),
     ("peer", &["address", "net", "proto", "tls"]),
     ("client", &["address", "proto", "tls"]),
     ("etcd", &["address", "cli", "client", "proto", "server"]),

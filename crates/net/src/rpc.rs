@@ -191,6 +191,11 @@ pub trait ReplySink: Send + Sync {
     fn finish(&self, id: u64, status: Status);
     /// Bytes of a stream that are not on the wire yet.
     fn queued(&self, id: u64) -> usize;
+    /// Whether nobody waits for the reply to a unary call any more, as far as it is known.
+    fn is_gone(&self, id: u64) -> bool {
+        let _ = id;
+        false
+    }
 }
 
 /// Hears how unary calls end.
@@ -224,6 +229,12 @@ impl Responder {
         let mut this = self;
         this.metered = Some(Metered { meter, number, begun });
         this
+    }
+
+    /// Whether nobody waits for the answer any more: the client has reset the call, or its connection is
+    /// gone. What was not begun need not be.
+    pub fn is_gone(&self) -> bool {
+        self.sink.as_ref().is_none_or(|sink| sink.is_gone(self.id))
     }
 
     /// Answers with a message.

@@ -5,15 +5,15 @@
 //! the first is a period old it is compacted at, and from then on one that is little older than that, every
 //! period or every hour.
 
-use crate::drive::Waiter;
 use crate::mailbox::{Mailbox, Woken};
-use crate::rpc::Error;
 use crate::shared::Shared;
 use crate::web::Promise;
 use apply::envelope::Kind;
 use prost::Message;
 use proto::etcdserverpb::CompactionRequest;
 use replica::turn::WakePolicy;
+use services::Error;
+use services::{Call, Waiter};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,7 +108,7 @@ impl Compactor {
 /// Runs until the mailbox is closed.
 pub(crate) fn run(shared: &Shared, rule: AutoCompaction, stop: &Mailbox<()>) {
     let begun = Instant::now();
-    let mut compactor = Compactor::new(rule, Duration::ZERO, shared.reader.revision());
+    let mut compactor = Compactor::new(rule, Duration::ZERO, shared.common().reader.revision());
     let done = Promise::new();
     let mut nothing = Vec::new();
     while stop.drain(&mut nothing, Some(Instant::now() + rule.interval()), WakePolicy::Every)
@@ -118,8 +118,8 @@ pub(crate) fn run(shared: &Shared, rule: AutoCompaction, stop: &Mailbox<()>) {
         if let Some((at, ended)) = done.wait(Duration::ZERO) {
             compactor.done(at, Instant::duration_since(&ended, begun));
         }
-        let revision = shared.reader.revision();
-        if shared.figures().leads()
+        let revision = shared.common().reader.revision();
+        if shared.common().figures.leads()
             && let Some(at) = compactor.due(begun.elapsed(), revision)
         {
             compact(shared, rule, at, &done);
@@ -151,7 +151,12 @@ fn compact(shared: &Shared, rule: AutoCompaction, at: i64, done: &Arc<Promise<(i
         }
     };
     let request = CompactionRequest { revision: at, physical: false }.encode_to_vec();
-    shared.propose(Kind::Compaction, &request, Waiter::Own(Box::new(then)));
+    shared.services.propose(
+        &Call::default(),
+        Kind::Compaction,
+        &request,
+        Waiter::Own(Box::new(then)),
+    );
 }
 
 #[cfg(test)]
@@ -223,10 +228,12 @@ mod tests {
         bench.until_it_leads();
         let deadline = Instant::now() + Duration::from_secs(30);
         let put = pb::PutRequest { key: "k".into(), ..pb::PutRequest::default() };
-        while bench.shared().reader.compacted() < 2 {
+        while bench.shared().common().reader.compacted() < 2 {
             assert!(Instant::now() < deadline, "nothing was compacted");
             let _: pb::PutResponse = bench.call("/etcdserverpb.KV/Put", &put);
         }
-        assert!(bench.shared().reader.compacted() <= bench.shared().reader.revision());
+        assert!(
+            bench.shared().common().reader.compacted() <= bench.shared().common().reader.revision()
+        );
     }
 }

@@ -12,7 +12,6 @@
 //! A proposal leaves a waiter behind, goes to the core thread, through the log thread, and comes
 //! back on the apply thread, which answers the waiter.
 
-mod answers;
 mod bootstrap;
 mod cluster;
 mod compactor;
@@ -20,9 +19,10 @@ mod drive;
 mod lines;
 mod mailbox;
 mod member;
-mod metrics;
+mod ports;
 mod publish;
-mod rpc;
+#[cfg(test)]
+mod service_tests;
 mod shared;
 #[cfg(test)]
 mod testing;

@@ -2,21 +2,18 @@
 
 use crate::Begun;
 use crate::VERSION;
-use crate::answers::{Answers, HELD_BYTES_MAX};
-use crate::cluster::{Inbound, Later, PeerHandler, PeerLog, Roster, hand_over, run_monitor};
+use crate::cluster::{PeerHandler, PeerLog, hand_over, run_monitor};
 use crate::compactor::{self, AutoCompaction};
-use crate::drive::{
-    ApplyDriver, Common, CoreDriver, Failed, HubQueue, Job, LogHandle, run_core, run_hub,
-};
+use crate::drive::{ApplyDriver, CoreDriver, Failed, LogHandle, run_core, run_hub};
 use crate::lines;
 use crate::mailbox::{Mailbox, Woken};
-use crate::metrics::{self, MeteredDisk, Metrics};
+use crate::ports::Ports;
 use crate::publish::{Stops, publish};
-use crate::rpc::Service;
-use crate::shared::{Limits, Shared, Ticks};
+use crate::shared::{Shared, Ticks};
 use crate::web::{NoCalls, PeerWeb, Probes, Promise, WaitingPages, Web};
 use apply::quota::Quota;
 use disk::Disk;
+use metrics::{MeteredDisk, Metrics};
 use net::http::HttpService;
 use net::rpc::GrpcService;
 use net::{Listener, Server as NetServer};
@@ -28,8 +25,8 @@ use replica::turn::{
 };
 use replica::watch::{self, Hub};
 use replica::{Fault, Intake, disk};
+use services::{Common, Front, Job, Limits, Member as _, MemberRows, Services};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error as ThisError;
@@ -133,7 +130,7 @@ pub struct Member {
     threads: Vec<JoinHandle<()>>,
     net: Vec<NetServer>,
     /// What clients call, once somebody is served.
-    service: Option<Arc<Service>>,
+    front: Option<Arc<Front>>,
     /// Where the core runs, and the streams of other members with it.
     streams: Option<Handle>,
     transport: Option<Arc<Transport>>,
@@ -157,7 +154,7 @@ impl Member {
         give_up: impl Fn() -> bool,
     ) -> Result<Member, StartError> {
         lines::request_limit(config.request_bytes_max);
-        let early = metrics::Early::new();
+        let early = metrics::Early::default();
         let disk = MeteredDisk::around(disk, Arc::clone(&early.disk));
         let intake = Intake::new(Arc::clone(&disk), &config.replica);
         let begun = Instant::now();
@@ -170,7 +167,7 @@ impl Member {
             shared,
             threads: Vec::new(),
             net: Vec::new(),
-            service: None,
+            front: None,
             streams: None,
             transport: None,
             compactor: Mailbox::new(),
@@ -201,15 +198,15 @@ impl Member {
             election_timeout: config.election_timeout,
         };
         let log = LogHandle::new(parts.log_writer, Arc::clone(&failed));
-        let (common, shared) = (Arc::clone(&self.shared.common), Arc::clone(&self.shared));
-        let turn = ApplyTurn::new(common, parts.applier, timing, shared.now());
+        let (common, shared) = (Arc::clone(&self.shared.ports.common), Arc::clone(&self.shared));
+        let turn = ApplyTurn::new(common, parts.applier, timing, shared.ports.now());
         let driver = ApplyDriver::new(turn, shared, Arc::clone(&log), failed);
         let pace = CorePace {
             election_ticks: config.replica.election_ticks,
             advances: config.advance_first_election,
         };
-        let (common, shared) = (Arc::clone(&self.shared.common), Arc::clone(&self.shared));
-        let turn = CoreTurn::new(common, parts.core, pace, shared.now());
+        let (common, shared) = (Arc::clone(&self.shared.ports.common), Arc::clone(&self.shared));
+        let turn = CoreTurn::new(common, parts.core, pace, shared.ports.now());
         let (core, tick) =
             (CoreDriver::new(turn, shared, Arc::clone(&log)), config.heartbeat_interval);
         let runtime = core_runtime()?;
@@ -224,19 +221,19 @@ impl Member {
         self.spawn("log", move || log.run(&shared))?;
         self.spawn("apply", move || driver.run())?;
         let shared = Arc::clone(&self.shared);
-        let turn = WatchTurn::new(hub, shared.now());
+        let turn = WatchTurn::new(hub, shared.ports.now());
         self.spawn("watch", move || run_hub(&shared, turn))
     }
 
     /// The threads that work for others.
     fn start_helpers(&mut self, compaction: Option<AutoCompaction>) -> Result<(), StartError> {
-        let jobs = self.shared.file_jobs.clone();
+        let jobs = self.shared.ports.file_jobs.clone();
         self.spawn("file", move || run_jobs(&jobs))?;
         let shared = Arc::clone(&self.shared);
         for (name, jobs, threads) in [
-            ("pool", &shared.pool, POOL_THREADS),
-            ("scan", &shared.scans, SCAN_THREADS),
-            ("hash", &shared.hashes, hash_threads()),
+            ("pool", &shared.ports.pool, POOL_THREADS),
+            ("scan", &shared.ports.scans, SCAN_THREADS),
+            ("hash", &shared.ports.hashes, hash_threads()),
         ] {
             for _ in 0..threads {
                 let jobs = jobs.clone();
@@ -274,19 +271,19 @@ impl Member {
         };
         let stops = Stops { failure: &self.failure, give_up: &give_up };
         publish(&self.shared, &attributes, &stops)?;
-        let timeout = self.shared.limits.request_timeout;
+        let timeout = self.shared.services.limits.request_timeout;
         lines::published(self.ids(), &config.replica.name, &config.advertise_client_urls, timeout);
         Ok(())
     }
 
     /// Whether this member was removed from the cluster; it should be stopped.
     pub fn is_removed(&self) -> bool {
-        self.shared.roster.is_removed()
+        self.shared.ports.roster.is_removed()
     }
 
     /// The cluster's version, once it is set.
     pub fn cluster_version(&self) -> Option<String> {
-        self.shared.roster.members().cluster_version().map(str::to_owned)
+        self.shared.ports.roster.members().cluster_version().map(str::to_owned)
     }
 
     /// Serves clients on these sockets.
@@ -295,9 +292,9 @@ impl Member {
     /// Those of the sockets, and too few file descriptors.
     pub fn serve(&mut self, listeners: Vec<Listener>, config: &Config) -> Result<(), StartError> {
         let net = net_config(listeners, config.net_threads, config)?;
-        let service = Arc::clone(self.service(config));
-        let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
-        self.serve_with(net, service, Arc::new(web))
+        let front = Arc::clone(self.front(config));
+        let web = Web { shared: Arc::clone(&self.shared), front: Arc::clone(&front) };
+        self.serve_with(net, front, Arc::new(web))
     }
 
     /// Serves metrics and health on these sockets, also before the member has a leader.
@@ -310,14 +307,17 @@ impl Member {
         config: &Config,
     ) -> Result<(), StartError> {
         let net = net_config(listeners, 1, config)?;
-        let meter = Arc::clone(&self.service(config).meter);
-        let web = Web { shared: Arc::clone(&self.shared), meter };
+        let front = Arc::clone(self.front(config));
+        let web = Web { shared: Arc::clone(&self.shared), front };
         self.serve_with(net, Arc::new(NoCalls), Arc::new(Probes(web)))
     }
 
-    fn service(&mut self, config: &Config) -> &Arc<Service> {
-        self.service.get_or_insert_with(|| {
-            Arc::new(Service::new(Arc::clone(&self.shared), config.extensive_metrics))
+    fn front(&mut self, config: &Config) -> &Arc<Front> {
+        let shared = &self.shared;
+        self.front.get_or_insert_with(|| {
+            let rows = Arc::new(MemberRows(Arc::clone(&shared.services)));
+            let metrics = Arc::clone(&shared.metrics);
+            Arc::new(Front::new(rows, metrics, config.extensive_metrics))
         })
     }
 
@@ -357,7 +357,7 @@ impl Member {
             // Whom it cannot answer, it cannot join through; others may do.
             let _ = transport.add_remote(*id, urls);
         }
-        shared.roster.connect(Arc::clone(&transport) as _);
+        shared.ports.roster.connect(Arc::clone(&transport) as _);
         self.transport = Some(transport);
         Ok(())
     }
@@ -386,7 +386,7 @@ impl Member {
 
     /// Has the core thread call `answer`: a sign that it lives.
     pub fn ask(&self, answer: impl FnOnce() + Send + 'static) {
-        self.shared.raft_status(move |_| answer());
+        self.shared.services.raft_status(move |_| answer());
     }
 
     /// The member's id and the cluster's.
@@ -407,19 +407,12 @@ impl Member {
             net.stop(grace);
         }
         let shared = &self.shared;
-        shared.fail_waiters();
+        shared.services.fail_waiters();
         if let Some(transport) = self.transport.take() {
             transport.stop();
         }
-        shared.monitor.close();
         self.compactor.close();
-        shared.core.close();
-        shared.apply.close();
-        shared.hub.close();
-        shared.file_jobs.close();
-        shared.pool.close();
-        shared.scans.close();
-        shared.hashes.close();
+        shared.ports.close();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so.
             let _ = thread.join();
@@ -497,7 +490,6 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
     let identity = parts.identity;
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let timeout = Duration::from_secs(5) + 2 * config.election_timeout;
-    let scans = Mailbox::new();
     let limits = RequestLimits {
         entry_bytes_max: config.request_bytes_max,
         request_timeout: timeout,
@@ -507,45 +499,30 @@ fn shared(parts: &replica::Parts, config: &Config, early: metrics::Early) -> Sha
     let ids = RequestIds::new(identity.member_id, unix_ms as u64);
     let whose = (identity.cluster_id, identity.member_id);
     let common = Arc::new(Common::new(whose, limits, ids, parts.reader.clone(), members));
+    let ports = Arc::new(Ports::new(common, parts.backend_reader.clone()));
+    let metrics = Arc::new(Metrics::new(early, identity.member_id));
+    let limits = Limits {
+        txn_ops_max: config.txn_ops_max,
+        request_bytes_max: config.request_bytes_max,
+        request_timeout: timeout,
+        strict_changes: config.strict_changes,
+    };
+    let quota = Quota::from_flag(config.replica.apply.quota_bytes);
+    let member = Arc::clone(&ports) as Arc<dyn services::Member>;
     Shared {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
-        roster: Roster::new(Arc::clone(&common)),
-        common,
+        services: Services::new(member, Arc::clone(&metrics), limits, quota),
+        ports,
+        metrics,
         ticks: Ticks {
             tick: config.heartbeat_interval,
             election_ticks: config.replica.election_ticks,
         },
         database: parts.applier.database(),
-        limits: Limits {
-            txn_ops_max: config.txn_ops_max,
-            request_bytes_max: config.request_bytes_max,
-            request_timeout: timeout,
-            strict_changes: config.strict_changes,
-        },
-        later: Later::default(),
-        led_streams: Arc::default(),
-        quota: Quota::from_flag(config.replica.apply.quota_bytes),
-        reader: parts.reader.clone(),
-        backend: RwLock::new(parts.backend_reader.clone()),
-        inbound: Inbound::default(),
-        core: Mailbox::new(),
-        apply: Mailbox::new(),
-        hub: HubQueue::new(),
-        answers: Answers::new(HELD_BYTES_MAX, timeout, scans.clone()),
-        pool: Mailbox::new(),
-        scans,
-        hashes: Mailbox::new(),
-        hashes_waiting: AtomicUsize::new(0),
         pages: WaitingPages::for_clients(),
         peer_pages: WaitingPages::for_peers(),
         storage_version: RwLock::new(None),
-        file_jobs: Mailbox::new(),
-        monitor: Mailbox::new(),
-        metrics: Metrics::new(early, identity.member_id),
-        started: Instant::now(),
-        next_stream: AtomicU64::new(1),
-        long_responses: Arc::default(),
     }
 }
 

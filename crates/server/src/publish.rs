@@ -1,7 +1,6 @@
 //! A member tells its cluster its name and where clients reach it; then it may serve.
 
 use crate::cluster::own_version;
-use crate::drive::Waiter;
 use crate::member::StartError;
 use crate::shared::Shared;
 use crate::web::Promise;
@@ -9,6 +8,7 @@ use apply::Kind;
 use prost::Message;
 use proto::membershippb::ClusterMemberAttrSetRequest;
 use replica::Fault;
+use services::{Call, Waiter};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ impl Stops<'_> {
         if self.failure.is_given() {
             return Err(StartError::Publish("its data or disk failed"));
         }
-        if (self.give_up)() || shared.roster.is_removed() {
+        if (self.give_up)() || shared.ports.roster.is_removed() {
             return Err(StartError::Publish("it was stopped"));
         }
         Ok(())
@@ -61,7 +61,8 @@ pub(crate) fn publish(
         std::thread::sleep(LOOK);
     }
     let decided_by = Instant::now() + DECIDE_LIMIT;
-    let is_undecided = || shared.may_read() && own_version(&shared.roster.members()).is_some();
+    let is_undecided =
+        || shared.services.may_read() && own_version(&shared.ports.roster.members()).is_some();
     while is_undecided() && Instant::now() < decided_by {
         stops.check(shared)?;
         std::thread::sleep(LOOK);
@@ -71,8 +72,8 @@ pub(crate) fn publish(
 
 /// Whether there is somebody to propose to.
 fn is_in_touch(shared: &Shared) -> bool {
-    let has_leader = shared.figures().leader() != 0;
-    shared.may_read() || has_leader && shared.roster.network().is_some()
+    let has_leader = shared.common().figures.leader() != 0;
+    shared.services.may_read() || has_leader && shared.ports.roster.network().is_some()
 }
 
 /// Gives whether it was applied, as soon as that is known.
@@ -80,6 +81,6 @@ fn propose(shared: &Shared, request: &[u8]) -> Arc<Promise<bool>> {
     let promise = Promise::new();
     let promised = Arc::clone(&promise);
     let waiter = Waiter::Own(Box::new(move |result| promised.give(result.is_ok())));
-    shared.propose(Kind::ClusterMemberAttrSet, request, waiter);
+    shared.services.propose(&Call::default(), Kind::ClusterMemberAttrSet, request, waiter);
     promise
 }

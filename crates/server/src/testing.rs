@@ -1,7 +1,6 @@
 //! A member on a simulated disk, and calls to it without a transport.
 
 use crate::member::{Config, Member};
-use crate::rpc::Service;
 use crate::shared::Shared;
 use crate::web::Web;
 use apply::membership::InitialCluster;
@@ -11,6 +10,7 @@ use net::rpc::{CallHead, GrpcService, ReplySink, Responder, Status, StreamHandle
 use parking_lot::Mutex;
 use prost::Message;
 use replica::disk::sim::SimDisk;
+use services::{Front, MemberRows};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running member.
 pub(crate) struct Bench {
     member: Option<Member>,
-    service: Service,
+    front: Arc<Front>,
 }
 
 /// What a call was answered.
@@ -143,8 +143,10 @@ impl Bench {
         let mut config = config();
         change(&mut config);
         let member = Member::start(SimDisk::new(1).disk(), &config, || false).expect("it starts");
-        let service = Service::new(Arc::clone(member.shared()), false);
-        Bench { member: Some(member), service }
+        let (shared, rows) = (member.shared(), MemberRows(Arc::clone(&member.shared().services)));
+        let front = Front::new(Arc::new(rows), Arc::clone(&shared.metrics), false);
+        let front = Arc::new(front);
+        Bench { member: Some(member), front }
     }
 
     /// What handlers see of the member.
@@ -154,15 +156,15 @@ impl Bench {
 
     /// Waits until the member serves.
     pub(crate) fn until_it_leads(&self) {
-        while !self.shared().may_read() {
+        while !self.shared().services.may_read() {
             std::thread::yield_now();
         }
     }
 
     /// Asks for a page of the client port; its status and text, once there is an answer.
     pub(crate) fn page(&self, path: &str) -> Receiver<(u16, String)> {
-        let meter = Arc::clone(&self.service.meter);
-        let web = Web { shared: Arc::clone(self.shared()), meter };
+        let front = Arc::clone(&self.front);
+        let web = Web { shared: Arc::clone(self.shared()), front };
         let (tell, told) = channel();
         let reply = HttpResponder::new(move |answer| {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -185,9 +187,9 @@ impl Bench {
     pub(crate) fn stream(&self, path: &str) -> Stream {
         let client = Client::new();
         let sink: Arc<dyn ReplySink> = client.sink.clone();
-        let method = self.service.lookup(path).expect("there is such a method");
+        let method = self.front.lookup(path).expect("there is such a method");
         let out = StreamSender::new(sink, 0);
-        let handler = self.service.stream(method.id, &head(), out).expect("it begins");
+        let handler = self.front.stream(method.id, &head(), out).expect("it begins");
         Stream { client, handler }
     }
 
@@ -195,9 +197,9 @@ impl Bench {
     pub(crate) fn call<M: Message + Default>(&self, path: &str, request: &impl Message) -> M {
         let client = Client::new();
         let sink: Arc<dyn ReplySink> = client.sink.clone();
-        let method = self.service.lookup(path).expect("there is such a method");
+        let method = self.front.lookup(path).expect("there is such a method");
         let body = request.encode_to_vec().into();
-        self.service.unary(method.id, &head(), body, Responder::new(sink, 0));
+        self.front.unary(method.id, &head(), body, Responder::new(sink, 0));
         client.message()
     }
 }

@@ -65,7 +65,7 @@ pub(crate) enum Event {
     /// Little of what the handler sent is left.
     Writable { slot: u32 },
     /// A stream with a handler is over, or a call was given up.
-    Closed { slot: u32 },
+    Closed { stream: u32, slot: u32 },
     /// A plain request came whole.
     Plain { stream: u32, head: Arc<Head>, body: Bytes },
 }
@@ -369,7 +369,7 @@ impl Connection {
         self.held_bytes -= stream.held();
         stream.unqueue(stream.pending_bytes);
         if given_up || stream.queued.is_some() {
-            self.events.push(Event::Closed { slot });
+            self.events.push(Event::Closed { stream: stream.id, slot });
         }
     }
 

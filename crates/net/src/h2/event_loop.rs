@@ -235,7 +235,7 @@ impl EventLoop {
         if state.draining || socket.register(self.poll.registry(), token).is_err() {
             return state.peers.release(address);
         }
-        let session = Session::new(ConnectionSink { inbox: Arc::clone(&self.inbox), address });
+        let session = Session::new(ConnectionSink::new(Arc::clone(&self.inbox), address));
         let mut connection = Connection::new(Arc::clone(&self.limits), Some(addr), state.now_ms);
         let shakes = socket.is_shaking();
         connection.is_secure = shakes;
@@ -363,8 +363,9 @@ impl EventLoop {
     fn take_note(&mut self, note: Note) {
         match note {
             Note::Reply(to, stream, result) => {
-                if let Some(connection) = self.state.peers.find(to) {
-                    connection.reply(stream, result);
+                if let Some(peer) = self.state.peers.find_peer(to) {
+                    peer.session.settle(stream);
+                    peer.connection.reply(stream, result);
                 }
             }
             Note::Message(to, stream, pieces) => {
@@ -373,8 +374,9 @@ impl EventLoop {
                 }
             }
             Note::Finish(to, stream, status) => {
-                if let Some(connection) = self.state.peers.find(to) {
-                    connection.finish(stream, &status);
+                if let Some(peer) = self.state.peers.find_peer(to) {
+                    peer.session.settle(stream);
+                    peer.connection.finish(stream, &status);
                 }
             }
             Note::Respond(to, stream, response, is_head) => {

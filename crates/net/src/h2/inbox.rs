@@ -12,6 +12,7 @@ use bytes::Bytes;
 use mio::Waker;
 use parking_lot::Mutex;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -146,11 +147,43 @@ impl Inbox {
 
 /// Takes the unary replies and the plain answers of one connection.
 pub(crate) struct ConnectionSink {
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) address: Address,
+    inbox: Arc<Inbox>,
+    address: Address,
+    /// Unary calls that were given up and not answered: no more than a connection may have open and reset.
+    gone: Mutex<HashSet<u32>>,
+    /// How many those are, for those who only look.
+    gone_count: AtomicUsize,
 }
 
 impl ConnectionSink {
+    /// For a connection of this loop.
+    pub(crate) fn new(inbox: Arc<Inbox>, address: Address) -> ConnectionSink {
+        ConnectionSink { inbox, address, gone: Mutex::default(), gone_count: AtomicUsize::new(0) }
+    }
+
+    /// The loop's inbox, and the connection's place there.
+    pub(crate) fn way_back(&self) -> (Arc<Inbox>, Address) {
+        (Arc::clone(&self.inbox), self.address)
+    }
+
+    /// Nobody waits any more for the answer to a unary call that is not given yet.
+    pub(crate) fn give_up(&self, stream: u32) {
+        let mut gone = self.gone.lock();
+        gone.insert(stream);
+        self.gone_count.store(gone.len(), Ordering::Relaxed);
+    }
+
+    /// Whether a call was given up; it is answered now.
+    pub(crate) fn settle(&self, id: u64) -> bool {
+        if self.gone_count.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut gone = self.gone.lock();
+        let was_gone = gone.remove(&(id as u32));
+        self.gone_count.store(gone.len(), Ordering::Relaxed);
+        was_gone
+    }
+
     /// The answer to a plain request.
     pub(crate) fn respond(&self, stream: u32, response: HttpResponse, is_head: bool) {
         self.inbox.send(Note::Respond(self.address, stream, response, is_head));
@@ -159,12 +192,22 @@ impl ConnectionSink {
 
 impl ReplySink for ConnectionSink {
     fn reply(&self, id: u64, result: Result<Bytes, Status>) {
+        if self.settle(id) {
+            return;
+        }
         self.inbox.reply(Note::Reply(self.address, id as u32, result));
     }
 
     fn reply_pieces(&self, id: u64, pieces: Vec<Bytes>) {
+        if self.settle(id) {
+            return;
+        }
         self.inbox.send(Note::Message(self.address, id as u32, pieces));
         self.inbox.send(Note::Finish(self.address, id as u32, Status::OK));
+    }
+
+    fn is_gone(&self, id: u64) -> bool {
+        self.gone_count.load(Ordering::Relaxed) > 0 && self.gone.lock().contains(&(id as u32))
     }
 
     fn message(&self, _id: u64, _pieces: Vec<Bytes>) {}
@@ -242,7 +285,7 @@ mod tests {
     #[test]
     fn replies_on_the_loops_thread_take_no_lock() {
         let (_poll, inbox) = inbox();
-        let sink = Arc::new(ConnectionSink { inbox: Arc::clone(&inbox), address: ADDRESS });
+        let sink = Arc::new(ConnectionSink::new(Arc::clone(&inbox), ADDRESS));
         let give = |sink: &Arc<ConnectionSink>| {
             let sink: Arc<dyn ReplySink> = Arc::<ConnectionSink>::clone(sink);
             Responder::new(sink, 1).reply(Bytes::new());
@@ -259,5 +302,25 @@ mod tests {
         others.clear();
         inbox.take(&mut others);
         assert!(others.is_empty());
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_is_gone_until_it_is_answered() {
+        let (_poll, inbox) = inbox();
+        let sink = Arc::new(ConnectionSink::new(Arc::clone(&inbox), ADDRESS));
+        let responder = |id| {
+            let sink: Arc<dyn ReplySink> = Arc::<ConnectionSink>::clone(&sink);
+            Responder::new(sink, id)
+        };
+        let (one, other) = (responder(1), responder(3));
+        assert!(!one.is_gone());
+        sink.give_up(1);
+        assert!(one.is_gone() && !other.is_gone());
+        one.reply(Bytes::new());
+        other.reply(Bytes::new());
+        let mut notes = Vec::new();
+        inbox.take(&mut notes);
+        assert_eq!(notes.len(), 1, "nobody hears the answer to what was given up");
+        assert!(sink.gone.lock().is_empty());
     }
 }

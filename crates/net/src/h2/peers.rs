@@ -136,6 +136,11 @@ impl Peers {
 
     /// The connection at an address, which is then settled; `None` if it is gone.
     pub(super) fn find(&mut self, to: Address) -> Option<&mut Connection> {
+        Some(&mut self.find_peer(to)?.connection)
+    }
+
+    /// As [`Peers::find`], with all that belongs to the client.
+    pub(super) fn find_peer(&mut self, to: Address) -> Option<&mut Peer> {
         let peer = self.slots.get_mut(to.slot as usize)?.as_mut()?;
         if peer.serial != to.serial {
             return None;
@@ -143,7 +148,7 @@ impl Peers {
         if !std::mem::replace(&mut peer.touched, true) {
             self.touched.push_back(to.slot);
         }
-        Some(&mut peer.connection)
+        Some(peer)
     }
 
     /// Whether the client at an address is there, and its handshake under way.

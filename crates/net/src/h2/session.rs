@@ -25,6 +25,8 @@ enum Call {
     Idle,
     /// A unary call that waits for its message.
     Unary(u16, Arc<Head>),
+    /// A unary call whose handler has its message, on this stream.
+    Asked(u32),
     /// A stream.
     Stream(Box<dyn StreamHandler>),
 }
@@ -62,13 +64,18 @@ impl Session {
                     handler.writable();
                 }
             }
-            Event::Closed { slot } => {
-                if let Call::Stream(mut handler) = std::mem::replace(self.at(slot), Call::Idle) {
-                    handler.closed();
-                }
-            }
+            Event::Closed { stream, slot } => match std::mem::replace(self.at(slot), Call::Idle) {
+                Call::Stream(mut handler) => handler.closed(),
+                Call::Asked(asked) if asked == stream => self.sink.give_up(stream),
+                Call::Idle | Call::Asked(_) | Call::Unary(..) => {}
+            },
             Event::Plain { stream, head, body } => self.plain(stream, &head, body, to),
         }
+    }
+
+    /// An answer came to a call that was given up while it was on its way here.
+    pub(crate) fn settle(&self, stream: u32) {
+        self.sink.settle(u64::from(stream));
     }
 
     fn at(&mut self, slot: u32) -> &mut Call {
@@ -97,7 +104,7 @@ impl Session {
             Ok(method) => {
                 let queued = Arc::new(AtomicUsize::new(0));
                 connection.attach(stream, Arc::clone(&queued));
-                let (inbox, address) = (Arc::clone(&self.sink.inbox), self.sink.address);
+                let (inbox, address) = self.sink.way_back();
                 let sink = Arc::new(StreamSink { inbox, address, queued });
                 let out = StreamSender::new(sink, u64::from(stream));
                 match to.grpc.stream(method.id, &head.call, out) {
@@ -120,7 +127,9 @@ impl Session {
         if let Call::Stream(handler) = call {
             return handler.message(body);
         }
-        if let Call::Unary(method, head) = std::mem::replace(call, Call::Idle) {
+        if matches!(call, Call::Unary(..))
+            && let Call::Unary(method, head) = std::mem::replace(call, Call::Asked(stream))
+        {
             let sink: Arc<dyn ReplySink> = Arc::<ConnectionSink>::clone(&self.sink);
             let reply = Responder::new(sink, u64::from(stream));
             to.grpc.unary(method, &head.call, body, reply);
@@ -143,7 +152,7 @@ impl Session {
                 let text = "grpc: the call ended without a whole message";
                 connection.finish(stream, &Status::new(Code::Internal, text));
             }
-            Call::Idle => {}
+            Call::Asked(_) | Call::Idle => {}
         }
     }
 

@@ -11,6 +11,12 @@ pub trait Caller: 'static {
     type Write: Send;
     /// Who waits for an answer of type `A`.
     type Ticket<A: Send + 'static>: Send;
+
+    /// Whether nobody waits any more, as far as it can be seen: then the request need not be proposed.
+    fn is_gone(write: &Self::Write) -> bool {
+        let _ = write;
+        false
+    }
 }
 
 /// Why a request came to nothing.

@@ -31,13 +31,16 @@ pub struct RequestLimits {
     pub election_timeout: Time,
 }
 
-/// Who asks for a write, as the log remembers it (reference: `RequestHeader` in `raft_internal.proto`).
+/// Who asks for a write, as the log remembers it (reference: `RequestHeader` in `raft_internal.proto`), and
+/// until when the request may be proposed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Author {
     /// The user, empty for none.
     pub username: String,
     /// The revision of the permissions that the request was checked with.
     pub auth_revision: u64,
+    /// When nobody waits for the answer any more.
+    pub deadline: Option<Time>,
 }
 
 /// Who waits for an entry to be applied.
@@ -64,6 +67,19 @@ pub struct Waiting<C: Caller> {
     pub begun: Time,
     /// What a snapshot may show to be done.
     pub visible: Option<Visible>,
+    /// When the caller waits no longer; after that it is not proposed.
+    pub deadline: Option<Time>,
+}
+
+impl<C: Caller> Waiting<C> {
+    /// Whether somebody still waits.
+    pub fn is_wanted(&self, now: Time) -> bool {
+        let is_gone = match &self.waiter {
+            Waiter::Caller(write) | Waiter::InFile(write) => C::is_gone(write),
+            Waiter::Renewal(_) | Waiter::NoSpaceAlarm | Waiter::Nobody => false,
+        };
+        !is_gone && self.deadline.is_none_or(|deadline| now < deadline)
+    }
 }
 
 /// A request that was not taken, and why.
@@ -209,7 +225,11 @@ impl<C: Caller> Common<C> {
             return Err(NotTaken { waiter, failure: Failure::RequestTooLarge });
         }
         let visible = Visible::of(kind, request);
-        self.wait(id, Waiting { waiter, kind, begun: now, visible }, now)?;
+        self.wait(
+            id,
+            Waiting { waiter, kind, begun: now, visible, deadline: author.deadline },
+            now,
+        )?;
         let proposal = match as_leader_in {
             Some(term) => Proposal::AsLeader { term, data },
             None => Proposal::Data(data),
@@ -224,6 +244,7 @@ impl<C: Caller> Common<C> {
     pub fn propose_conf_change(
         &self,
         mut change: ConfChange,
+        author: &Author,
         waiter: Waiter<C>,
         now: Time,
     ) -> Result<CoreEvent<C>, NotTaken<C>> {
@@ -232,7 +253,11 @@ impl<C: Caller> Common<C> {
         let visible = Some(Visible::Change(change.clone()));
         // The kind under which the reference counts it.
         let kind = Kind::ClusterMemberAttrSet;
-        self.wait(id, Waiting { waiter, kind, begun: now, visible }, now)?;
+        self.wait(
+            id,
+            Waiting { waiter, kind, begun: now, visible, deadline: author.deadline },
+            now,
+        )?;
         Ok(CoreEvent::Propose { id, proposal: Proposal::Change(change) })
     }
 

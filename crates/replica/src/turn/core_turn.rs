@@ -311,8 +311,7 @@ impl<C: Caller> CoreTurn<C> {
     // ---- proposals -------------------------------------------------------------------------
 
     fn propose(&mut self, id: u64, proposal: Proposal, at: At<'_, '_, C>) {
-        // Whoever asked may have gone, or may have been told that the time is over.
-        if !self.common.waiters.contains(id) {
+        if !self.is_wanted(id, at) {
             return;
         }
         if let Proposal::AsLeader { .. } = proposal {
@@ -331,6 +330,20 @@ impl<C: Caller> CoreTurn<C> {
                 self.propose_batch(at);
                 self.propose_one(id, proposal, at);
             }
+        }
+    }
+
+    /// Whoever asked may have gone, or may have been told that the time is over: then it is not proposed.
+    fn is_wanted(&self, id: u64, at: At<'_, '_, C>) -> bool {
+        match self.common.waiters.look(id, |waiting| waiting.is_wanted(at.now)) {
+            Some(true) => true,
+            Some(false) => {
+                if let Some(waiting) = self.common.waiters.take(id) {
+                    fail(waiting, Failure::NotProposed, at);
+                }
+                false
+            }
+            None => false,
         }
     }
 
@@ -393,7 +406,7 @@ impl<C: Caller> CoreTurn<C> {
         while self.leader != 0
             && let Some((id, proposal)) = self.held.pop()
         {
-            if self.common.waiters.contains(id)
+            if self.is_wanted(id, at)
                 && let Err(dropped) = self.give(proposal)
             {
                 self.drop_proposal(id, dropped, at);

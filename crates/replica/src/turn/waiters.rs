@@ -44,6 +44,11 @@ impl<W> Waiters<W> {
         id != 0 && self.table.lock().waiting.contains_key(&id)
     }
 
+    /// What `look` sees of the waiter of an id; `None` where nobody waits.
+    pub fn look<A>(&self, id: u64, look: impl FnOnce(&W) -> A) -> Option<A> {
+        self.table.lock().waiting.get(&id).map(look)
+    }
+
     /// Takes the waiter of an id.
     pub fn take(&self, id: u64) -> Option<W> {
         let mut table = self.table.lock();

@@ -1,8 +1,8 @@
 //! A leader on its way out gives the leadership to another member first
 //! (reference: `EtcdServer.TryTransferLeadershipOnShutdown`).
 
-use crate::rpc::Error;
 use crate::shared::Shared;
+use services::{CoreEvent, Error};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) fn hand_over(shared: &Arc<Shared>) {
     let own_id = shared.member_id;
     let id = |id: u64| format!("{id:x}");
-    let leader = shared.figures().leader();
+    let leader = shared.common().figures.leader();
     if leader != own_id {
         tracing::info!(
             local_member_id = %id(own_id),
@@ -23,7 +23,7 @@ pub(crate) fn hand_over(shared: &Arc<Shared>) {
         );
         return;
     }
-    let voters = shared.roster.members().list().filter(|member| !member.is_learner).count();
+    let voters = shared.ports.roster.members().list().filter(|member| !member.is_learner).count();
     if voters < 2 {
         tracing::info!(
             local_member_id = %id(own_id),
@@ -49,9 +49,9 @@ fn hand_over_to_longest(shared: &Arc<Shared>) -> Result<(), Error> {
         "leadership transfer starting"
     );
     let begun = Instant::now();
-    shared.transfer(to);
-    while shared.figures().leader() != to {
-        if begun.elapsed() > shared.limits.request_timeout {
+    shared.ports.core.send(CoreEvent::Transfer { to, ticket: None });
+    while shared.common().figures.leader() != to {
+        if begun.elapsed() > shared.services.limits.request_timeout {
             return Err(Error::TransferTimeout);
         }
         std::thread::sleep(LOOK);
@@ -68,8 +68,8 @@ fn hand_over_to_longest(shared: &Arc<Shared>) -> Result<(), Error> {
 
 /// The voter that has been connected without a break for longest.
 fn longest_connected(shared: &Shared) -> Option<u64> {
-    let network = shared.roster.network()?;
-    let members = shared.roster.members();
+    let network = shared.ports.roster.network()?;
+    let members = shared.ports.roster.members();
     let voters = members.list().filter(|member| !member.is_learner);
     let since = voters.filter_map(|member| Some((network.active_since(member.id)?, member.id)));
     since.min().map(|(_, id)| id)

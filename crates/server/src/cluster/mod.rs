@@ -1,25 +1,17 @@
 //! A member among others: who they are, the way to them, and what needs their consent.
 
-mod checks;
 mod hand_over;
-mod later;
-mod led_streams;
 mod monitor;
 mod network;
 mod peer_log;
 mod repeats;
 mod roster;
-mod versions;
 
-pub(crate) use checks::{READY_SHARE, may_add, may_promote, may_remove};
 pub(crate) use hand_over::hand_over;
-pub(crate) use later::Later;
-pub(crate) use led_streams::LedStreams;
 pub(crate) use monitor::{own_version, run as run_monitor};
 pub(crate) use network::{Inbound, PeerHandler};
 pub(crate) use peer_log::PeerLog;
 pub(crate) use roster::Roster;
-pub(crate) use versions::{downgrade_target, is_version, minor_of};
 
 use apply::backend::Snapshot;
 use bytes::Bytes;

@@ -1,11 +1,8 @@
 //! The leader looks after the cluster's version.
 
-use super::versions::{self, decide};
 use crate::VERSION;
-use crate::drive::Waiter;
 use crate::lines;
 use crate::mailbox::Woken;
-use crate::rpc::Error;
 use crate::shared::Shared;
 use crate::web::Promise;
 use apply::membership::Members;
@@ -13,6 +10,9 @@ use apply::{Kind, Reply};
 use prost::Message;
 use proto::membershippb::{ClusterVersionSetRequest, DowngradeInfoSetRequest};
 use replica::turn::WakePolicy;
+use services::Error;
+use services::versions::{self, decide};
+use services::{Call, Waiter};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,16 +25,16 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) fn run(shared: &Arc<Shared>) {
     let mut wakes = Vec::new();
     let next = || Some(Instant::now() + INTERVAL);
-    while shared.monitor.drain(&mut wakes, next(), WakePolicy::Every) != Woken::Closed {
+    while shared.ports.monitor.drain(&mut wakes, next(), WakePolicy::Every) != Woken::Closed {
         wakes.clear();
-        if shared.figures().leads() {
+        if shared.common().figures.leads() {
             look(shared);
         }
     }
 }
 
 fn look(shared: &Arc<Shared>) {
-    let members = shared.roster.members();
+    let members = shared.ports.roster.members();
     let versions = gather(shared);
     let downgrade = members.downgrade();
     let target = downgrade.enabled.then_some(downgrade.target_version.as_str());
@@ -45,7 +45,12 @@ fn look(shared: &Arc<Shared>) {
         tracing::info!(cluster_version = %target, "the cluster has been downgraded");
         let request = DowngradeInfoSetRequest { enabled: false, ver: String::new() };
         let waiter = Waiter::nobody();
-        shared.propose(Kind::DowngradeInfoSet, &request.encode_to_vec(), waiter);
+        shared.services.propose(
+            &Call::default(),
+            Kind::DowngradeInfoSet,
+            &request.encode_to_vec(),
+            waiter,
+        );
     }
 }
 
@@ -58,7 +63,7 @@ pub(crate) fn own_version(members: &Members) -> Option<String> {
 }
 
 fn set_version(shared: &Arc<Shared>, ver: String) {
-    lines::sets_version(shared.roster.members().cluster_version(), &ver);
+    lines::sets_version(shared.ports.roster.members().cluster_version(), &ver);
     let request = ClusterVersionSetRequest { ver: ver.clone() }.encode_to_vec();
     // If it does not come through, it is decided again.
     let then = move |result: Result<Reply, Error>| {
@@ -66,18 +71,23 @@ fn set_version(shared: &Arc<Shared>, ver: String) {
             lines::version_set(&ver);
         }
     };
-    shared.propose(Kind::ClusterVersionSet, &request, Waiter::Own(Box::new(then)));
+    shared.services.propose(
+        &Call::default(),
+        Kind::ClusterVersionSet,
+        &request,
+        Waiter::Own(Box::new(then)),
+    );
 }
 
 /// What each member says; none where one does not answer.
 fn gather(shared: &Arc<Shared>) -> Vec<Option<String>> {
     let mut versions = vec![Some(VERSION.to_owned())];
     let mut promises = Vec::new();
-    let members = shared.roster.members();
+    let members = shared.ports.roster.members();
     for member in members.list().filter(|member| member.id != shared.member_id) {
         let promise = Promise::new();
         let promised = Arc::clone(&promise);
-        if let Some(network) = shared.roster.network() {
+        if let Some(network) = shared.ports.roster.network() {
             let then = Box::new(move |answer| promised.give(answer));
             let urls = member.peer_urls.clone();
             network.get(urls, "/version".to_owned(), ANSWER_LIMIT, then);

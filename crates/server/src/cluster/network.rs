@@ -2,16 +2,16 @@
 
 use super::peer_log::PeerLog;
 use super::{Answer, Network};
-use crate::drive::CoreEvent;
-use crate::metrics::DiskMetrics;
 use crate::shared::Shared;
 use crate::web::PeerWeb;
 use apply::backend::Snapshot;
 use bytes::Bytes;
+use metrics::DiskMetrics;
 use net::http::{HttpRequest, HttpResponder, HttpService};
 use peer::{Handler, Intake, Note, Overloaded, PeerStats, Question, Transport};
 use prost::Message as _;
 use proto::raftpb::Message;
+use services::CoreEvent;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,8 +74,8 @@ impl Intake for Database {
 
 impl PeerHandler {
     fn step(&self, message: Message) -> Result<(), Overloaded> {
-        self.shared.inbound.admit(&message)?;
-        self.shared.core.send(CoreEvent::Step(Box::new(message)));
+        self.shared.ports.inbound.admit(&message)?;
+        self.shared.ports.core.send(CoreEvent::Step(Box::new(message)));
         Ok(())
     }
 }
@@ -86,15 +86,15 @@ impl Handler for PeerHandler {
     }
 
     fn is_removed(&self, id: u64) -> bool {
-        self.shared.roster.members().is_removed(id)
+        self.shared.ports.roster.members().is_removed(id)
     }
 
     fn unreachable(&self, id: u64) {
-        self.shared.core.send(CoreEvent::Unreachable(id));
+        self.shared.ports.core.send(CoreEvent::Unreachable(id));
     }
 
     fn snapshot_done(&self, id: u64, ok: bool) {
-        self.shared.core.send(CoreEvent::SnapshotSent { to: id, delivered: ok });
+        self.shared.ports.core.send(CoreEvent::SnapshotSent { to: id, delivered: ok });
     }
 
     fn take_database(&self, message: &Message) -> io::Result<Box<dyn Intake>> {
@@ -114,7 +114,7 @@ impl Handler for PeerHandler {
     }
 
     fn expelled(&self, _by: u64) {
-        self.shared.roster.expel();
+        self.shared.ports.roster.expel();
     }
 
     fn note(&self, note: &Note<'_>) {

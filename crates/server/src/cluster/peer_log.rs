@@ -5,8 +5,8 @@
 //! [`REPEAT`], however often it happens.
 
 use super::repeats::Repeats;
-use crate::lines::{hex, size};
 use peer::{Ground, Note, Refused, Rejection, Route};
+use services::lines::{hex, size};
 use std::time::{Duration, Instant};
 
 /// A clock further off is told of.

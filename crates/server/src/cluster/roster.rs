@@ -1,9 +1,9 @@
 //! The members as of what is applied, for every thread.
 
 use super::Network;
-use crate::drive::Common;
 use crate::lines;
 use apply::membership::Members;
+use services::Common;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -90,10 +90,5 @@ impl Roster {
         let members = self.members();
         let others = members.list().filter(|member| member.id != self.common.member_id);
         others.map(|member| (member.id, member.peer_urls.clone())).collect()
-    }
-
-    /// Where a member is reached by others.
-    pub(crate) fn peer_urls(&self, id: u64) -> Vec<String> {
-        self.members().get(id).map(|member| member.peer_urls.clone()).unwrap_or_default()
     }
 }

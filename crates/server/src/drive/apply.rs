@@ -1,16 +1,16 @@
 //! The apply thread: gives the apply turn its events, and carries out what follows.
 
 use super::notes::Notes;
-use super::{ApplyEvent, Calls, CoreEvent, Failed, LogHandle};
+use super::{Failed, LogHandle};
 use crate::lines;
 use crate::mailbox::Woken;
-use crate::rpc::forward;
 use crate::shared::Shared;
 use apply::backend::{CommitJob, DefragJob};
 use apply::membership::Members;
 use proto::raftpb::Message;
 use replica::Fault;
 use replica::turn::{ApplyEffect, ApplyTurn, MembersChange, Moment, WakePolicy, WatchEvent};
+use services::{ApplyEvent, Calls, CoreEvent, Member, forward};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,9 +41,9 @@ impl ApplyDriver {
     /// Runs until the mailbox is closed; then commits what is left.
     pub(crate) fn run(mut self) {
         let mut events = Vec::new();
-        let mailbox = self.shared.apply.clone();
+        let mailbox = self.shared.ports.apply.clone();
         loop {
-            let deadline = self.shared.started + self.turn.deadline(self.shared.now());
+            let deadline = self.shared.ports.started + self.turn.deadline(self.shared.ports.now());
             let woken = mailbox.drain(&mut events, Some(deadline), WakePolicy::Every);
             let result = match woken {
                 Woken::Closed => {
@@ -72,7 +72,7 @@ impl ApplyDriver {
         act: impl FnOnce(&mut ApplyTurn<Calls>, &mut Moment<'_, ApplyEffect<Calls>>),
     ) {
         let mut effects = std::mem::take(&mut self.effects);
-        let (now, out) = (self.shared.now(), &mut effects);
+        let (now, out) = (self.shared.ports.now(), &mut effects);
         let mut at = Moment { now, out, observer: &mut self.notes };
         act(&mut self.turn, &mut at);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
@@ -83,31 +83,31 @@ impl ApplyDriver {
         let shared = &self.shared;
         match effect {
             ApplyEffect::Core(event, urgency) => {
-                shared.core.send_with(event, urgency);
+                shared.ports.core.send_with(event, urgency);
             }
             ApplyEffect::ShowMembers(members, change) => show_members(shared, *members, change),
-            ApplyEffect::ShowApplied(figures) => shared.figures().show_applied(figures),
-            ApplyEffect::ShowState(figures) => shared.figures().show_state(figures),
+            ApplyEffect::ShowApplied(figures) => shared.common().figures.show_applied(figures),
+            ApplyEffect::ShowState(figures) => shared.common().figures.show_state(figures),
             ApplyEffect::ShowSizes(figures, storage_version) => {
-                shared.figures().show_sizes(figures);
+                shared.common().figures.show_sizes(figures);
                 *shared.storage_version.write() = storage_version;
             }
-            ApplyEffect::ShowDatabase(reader) => shared.exchange_backend(reader),
+            ApplyEffect::ShowDatabase(reader) => shared.ports.exchange_database(reader),
             ApplyEffect::TermBegun => {
-                shared.monitor.send(());
+                shared.ports.monitor.send(());
             }
-            ApplyEffect::Publish(changes) => shared.hub.publish(changes),
+            ApplyEffect::Publish(changes) => shared.ports.hub.publish(changes),
             ApplyEffect::Restored(reader, revision) => {
-                shared.hub.send(WatchEvent::Restored { reader, revision });
+                shared.ports.hub.send(WatchEvent::Restored { reader, revision });
             }
-            ApplyEffect::Answer(answer) => answer.write.answer(answer.result, shared),
+            ApplyEffect::Answer(answer) => answer.write.answer(answer.result, shared.common()),
             ApplyEffect::Commit(job) => commit(shared, job),
             ApplyEffect::Defragment(job) => defragment(shared, job),
             ApplyEffect::Record(due) => self.log.save_snapshot(due),
             ApplyEffect::SendSnapshot(message) => send_snapshot(shared, *message),
             ApplyEffect::Renewed(ticket, result) => ticket(result),
             ApplyEffect::RenewElsewhere(renewal, revision) => {
-                forward::renew(shared, renewal, revision);
+                forward::renew(&shared.services, renewal, revision);
             }
             ApplyEffect::TimeToLive(ticket, found) => ticket(found),
             ApplyEffect::Leases(ticket, leases) => ticket(leases),
@@ -122,9 +122,9 @@ fn show_members(shared: &Shared, members: Members, change: MembersChange) {
     let state = members.conf_state();
     if change != MembersChange::Restored {
         let ids = (shared.member_id, shared.cluster_id);
-        lines::members_changed(ids, &shared.roster.members(), &members);
+        lines::members_changed(ids, &shared.ports.roster.members(), &members);
     }
-    shared.roster.publish(members);
+    shared.ports.roster.publish(members);
     if change == MembersChange::Configuration {
         lines::configuration(shared.member_id, &state);
     }
@@ -132,35 +132,35 @@ fn show_members(shared: &Shared, members: Members, change: MembersChange) {
 
 fn commit(shared: &Arc<Shared>, job: CommitJob) {
     let inner = Arc::clone(shared);
-    shared.on_file(move || {
+    shared.ports.on_file(move || {
         let (begun, disk) = (Instant::now(), &inner.metrics.disk);
         let busy = disk.database.total();
         let done = job.run();
         disk.committed(begun.elapsed(), disk.database.total() - busy);
-        inner.apply.send(ApplyEvent::Committed(done));
+        inner.ports.apply.send(ApplyEvent::Committed(done));
     });
 }
 
 fn defragment(shared: &Arc<Shared>, job: DefragJob) {
     let inner = Arc::clone(shared);
-    shared.on_file(move || {
+    shared.ports.on_file(move || {
         let begun = Instant::now();
         inner.metrics.disk.defragments.set(1);
         let done = job.run();
         inner.metrics.disk.defragments.set(0);
         inner.metrics.disk.defragment.observe(begun.elapsed().as_secs_f64());
-        inner.apply.send(ApplyEvent::Defragmented(done));
+        inner.ports.apply.send(ApplyEvent::Defragmented(done));
     });
 }
 
 /// Sends a snapshot with the database as it is in the file now.
 fn send_snapshot(shared: &Arc<Shared>, message: Message) {
     let to = message.to();
-    let Some(network) = shared.roster.network() else {
-        shared.core.send(CoreEvent::SnapshotSent { to, delivered: false });
+    let Some(network) = shared.ports.roster.network() else {
+        shared.ports.core.send(CoreEvent::SnapshotSent { to, delivered: false });
         return;
     };
-    let database = shared.backend().snapshot();
+    let database = shared.ports.database().snapshot();
     lines::sends_snapshot(shared.member_id, to, database.size());
     network.send_snapshot(message, database);
 }

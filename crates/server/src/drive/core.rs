@@ -3,14 +3,14 @@
 //! It is a task, on a thread that it shares with the streams of other members: what they send is handed
 //! over, and what they are sent is written, without waking another thread.
 
+use super::LogHandle;
 use super::notes::Notes;
-use super::{Calls, CoreEvent, LogHandle};
 use crate::mailbox::Woken;
-use crate::rpc::Error;
 use crate::shared::Shared;
 use proto::raftpb::Message;
 use replica::Persist;
-use replica::turn::{Company, CoreEffect, CoreTurn, Failed, Moment, Time};
+use replica::turn::{CoreEffect, CoreTurn, Moment};
+use services::{Calls, CoreEvent, Member};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -34,10 +34,11 @@ pub(crate) async fn run(mut driver: CoreDriver, tick: Duration) {
     let mut alarm = pin!(tokio::time::sleep_until(next_tick.into()));
     loop {
         let policy = driver.turn.wake_policy();
-        let next = poll_fn(|context| match shared.core.poll_drain(context, &mut events, policy) {
-            Poll::Pending => alarm.as_mut().poll(context).map(|()| Woken::Deadline),
-            ready => ready,
-        });
+        let next =
+            poll_fn(|context| match shared.ports.core.poll_drain(context, &mut events, policy) {
+                Poll::Pending => alarm.as_mut().poll(context).map(|()| Woken::Deadline),
+                ready => ready,
+            });
         if next.await == Woken::Closed {
             return;
         }
@@ -50,7 +51,7 @@ pub(crate) async fn run(mut driver: CoreDriver, tick: Duration) {
             driver.tick(now);
         }
         driver.work();
-        if !shared.core.is_empty() {
+        if !shared.ports.core.is_empty() {
             // What was just given to the streams goes first.
             tokio::task::yield_now().await;
         }
@@ -74,7 +75,7 @@ impl CoreDriver {
         act: impl FnOnce(&mut CoreTurn<Calls>, &mut Moment<'_, CoreEffect<Calls>>),
     ) -> bool {
         let mut effects = std::mem::take(&mut self.effects);
-        let (now, out) = (self.shared.now(), &mut effects);
+        let (now, out) = (self.shared.ports.now(), &mut effects);
         let mut at = Moment { now, out, observer: &mut self.notes };
         act(&mut self.turn, &mut at);
         let any = !effects.is_empty();
@@ -88,7 +89,7 @@ impl CoreDriver {
         self.with_turn(|turn, at| {
             for event in events.drain(..) {
                 if let CoreEvent::Step(message) = &event {
-                    shared.inbound.taken(message);
+                    shared.ports.inbound.taken(message);
                 }
                 turn.take(event, at);
             }
@@ -97,12 +98,8 @@ impl CoreDriver {
 
     fn tick(&mut self, now: Instant) {
         let shared = Arc::clone(&self.shared);
-        self.with_turn(|turn, at| turn.tick(&Peers(&shared), at));
-        shared.answers.expire(now);
-        let due = shared.later.take_due(now);
-        if !due.is_empty() {
-            shared.in_pool(move || due.into_iter().for_each(|due| due(Ok(()))));
-        }
+        self.with_turn(|turn, at| turn.tick(&*shared.ports, at));
+        shared.services.tick(now);
     }
 
     /// Everything that follows from the events so far.
@@ -114,36 +111,32 @@ impl CoreDriver {
     fn carry_out(&mut self, effect: CoreEffect<Calls>) {
         let shared = &self.shared;
         match effect {
-            CoreEffect::Show(figures) => shared.figures().show_core(&figures),
+            CoreEffect::Show(figures) => shared.common().figures.show_core(&figures),
             CoreEffect::Persist { persist, may_write_here } => {
                 self.persist(persist, may_write_here);
             }
             CoreEffect::Apply(event) => {
-                shared.apply.send(event);
+                shared.ports.apply.send(event);
             }
             CoreEffect::Send(messages) => self.send(messages),
             CoreEffect::Serve(reads) => {
-                shared.in_pool(move || reads.into_iter().for_each(|read| read(Ok(()))));
+                shared.services.in_pool(move || reads.into_iter().for_each(|read| read(Ok(()))));
             }
             CoreEffect::RefuseReads(reads, failure) => {
-                shared.in_pool(move || reads.into_iter().for_each(|read| read(Err(failure))));
+                shared
+                    .services
+                    .in_pool(move || reads.into_iter().for_each(|read| read(Err(failure))));
             }
-            CoreEffect::Fail(Failed::Write(waiter, failure)) => waiter.fail(Error::from(failure)),
-            CoreEffect::Fail(Failed::Renewal(ticket, failure)) => ticket(Err(failure)),
+            CoreEffect::Fail(failed) => services::fail(failed),
             CoreEffect::Transferred(ticket, result) => ticket(result),
             CoreEffect::Status(ticket, status) => ticket(status),
-            CoreEffect::Leaderless => {
-                if !shared.led_streams.is_empty() {
-                    let streams = Arc::clone(&shared.led_streams);
-                    shared.in_pool(move || streams.end_all());
-                }
-            }
+            CoreEffect::Leaderless => shared.services.end_led_streams(),
         }
     }
 
     fn persist(&mut self, persist: Persist, may_write_here: bool) {
         if may_write_here
-            && self.shared.core.is_empty()
+            && self.shared.ports.core.is_empty()
             && let Some(turn) = self.log.idle_turn()
         {
             let number = self.log.persist_with(turn, persist);
@@ -153,7 +146,7 @@ impl CoreDriver {
     }
 
     fn send(&self, messages: Vec<Message>) {
-        if let Some(network) = self.shared.roster.network() {
+        if let Some(network) = self.shared.ports.roster.network() {
             network.send(messages);
         }
     }
@@ -166,19 +159,5 @@ impl Drop for CoreDriver {
             self.log.persist(rest);
         }
         self.log.close();
-    }
-}
-
-/// The connections to other members.
-struct Peers<'s>(&'s Shared);
-
-impl Company for Peers<'_> {
-    fn active_since(&self, id: u64) -> Option<Time> {
-        let since = self.0.roster.network()?.active_since(id)?;
-        Some(since.saturating_duration_since(self.0.started))
-    }
-
-    fn active_peers(&self) -> usize {
-        self.0.roster.network().map_or(0, |network| network.active_peers())
     }
 }

@@ -3,13 +3,14 @@
 //! A core with company must never wait for a disk. A core that is alone writes a few entries itself if
 //! this thread has nothing to do, and saves two wake-ups.
 
-use super::{Calls, Failed};
+use super::Failed;
 use crate::lines;
 use crate::mailbox::{Mailbox, Woken};
 use crate::shared::Shared;
 use parking_lot::{Mutex, MutexGuard};
 use replica::turn::{LogEffect, LogEvent, LogTurn, WakePolicy};
 use replica::{Fault, LogWriter, Persist, SnapshotDue};
+use services::Calls;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -106,7 +107,7 @@ fn work(shared: &Shared, turn: &mut LogTurn, events: &mut Vec<LogEvent>) -> Resu
 
 fn carry_out(shared: &Shared, effect: LogEffect<Calls>) {
     match effect {
-        LogEffect::Core(event) => shared.core.send(event),
-        LogEffect::Apply(event) => shared.apply.send(event),
+        LogEffect::Core(event) => shared.ports.core.send(event),
+        LogEffect::Apply(event) => shared.ports.apply.send(event),
     };
 }

@@ -1,9 +1,9 @@
 //! What happens within a turn, in the log and the metrics.
 
 use crate::lines;
-use crate::rpc::Error;
 use crate::shared::Shared;
 use replica::turn::{Note, Observer, SizeFigures, Time};
+use services::{Error, Member};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ impl Notes {
     }
 
     fn since(&self, begun: Time) -> Time {
-        self.shared.now().saturating_sub(begun)
+        self.shared.ports.now().saturating_sub(begun)
     }
 }
 
@@ -53,7 +53,7 @@ impl Observer for Notes {
             Note::Alarms(alarms) => metrics.member.show_alarms(alarms),
             Note::ClusterVersion(version) => metrics.member.set_cluster_version(version),
             Note::OutOfSpace => {
-                let quota = shared.quota.limit_bytes().unwrap_or(0);
+                let quota = shared.services.quota.limit_bytes().unwrap_or(0);
                 lines::out_of_space(quota, Error::NoSpace.code_and_text().1);
             }
             note => self.note_rarely(note),
@@ -87,7 +87,7 @@ impl Notes {
             }
             Note::SnapshotApplying { begins: false, snapshot, applied, index, term } => {
                 shared.metrics.member.snapshot_applying.set(0);
-                lines::configuration(own_id, &shared.roster.members().conf_state());
+                lines::configuration(own_id, &shared.ports.roster.members().conf_state());
                 lines::applies_snapshot("applied snapshot", snapshot, applied, index, term);
             }
             note => self.note_of_the_file(note),

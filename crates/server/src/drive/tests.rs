@@ -1,10 +1,10 @@
 //! What follows from applying, whoever waits.
 
-use super::Waiter;
 use crate::testing::Bench;
 use apply::Kind;
 use prost::Message;
 use proto::etcdserverpb as pb;
+use services::{Call, Waiter};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -16,9 +16,9 @@ fn the_alarm_is_raised_for_a_write_that_nobody_here_waits_for() {
     let put =
         pb::PutRequest { key: "k".into(), value: vec![1; 65_536].into(), ..Default::default() };
     let shared = bench.shared();
-    shared.propose(Kind::Put, &put.encode_to_vec(), Waiter::nobody());
+    shared.services.propose(&Call::default(), Kind::Put, &put.encode_to_vec(), Waiter::nobody());
     let begun = Instant::now();
-    while !shared.figures().no_space() {
+    while !shared.common().figures.no_space() {
         assert!(begun.elapsed() < PATIENCE, "there is no alarm");
         std::thread::yield_now();
     }

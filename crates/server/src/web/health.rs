@@ -2,11 +2,11 @@
 //! (reference: `server/etcdserver/api/etcdhttp/health.go`).
 
 use super::{PLAIN, response};
-use crate::metrics::Read;
-use crate::rpc::Error;
 use crate::shared::Shared;
 use apply::mvcc::RangeOptions;
+use metrics::Read;
 use net::http::{HttpResponder, HttpResponse};
+use services::{Call, Error};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ fn confirm(shared: &Arc<Shared>, then: impl FnOnce(Confirmed) + Send + 'static) 
     let Some(place) = shared.pages.enter() else {
         return then(Err(text(Error::TooManyRequests)));
     };
-    shared.linearizable(move |confirmed| {
+    shared.services.linearizable(&Call::default(), move |confirmed| {
         drop(place);
         then(confirmed.map_err(text));
     });
@@ -72,7 +72,7 @@ fn known_reason(
     asks: impl Fn(&str) -> bool,
 ) -> Option<&'static str> {
     let excludes = |alarm: &str| asks(&format!("exclude={alarm}"));
-    let figures = shared.figures();
+    let figures = &shared.common().figures;
     if figures.no_space() && !excludes("NOSPACE") {
         Some("ALARM NOSPACE")
     } else if figures.corrupt() && !excludes("CORRUPT") {
@@ -183,19 +183,19 @@ impl Chosen {
 fn serializable_read(shared: &Shared) -> Result<(), String> {
     let one = RangeOptions { limit: 1, keys_only: true, ..RangeOptions::default() };
     let begun = Instant::now();
-    let result = shared.reader.read().range(&one);
+    let result = shared.common().reader.read().range(&one);
     shared.metrics.keys.count_reads(1);
     shared.metrics.requests.read(Read::Range, result.is_ok(), begun.elapsed());
     result.map(|_| ()).map_err(|refusal| format!("{refusal:?}"))
 }
 
 fn data_corruption(shared: &Shared) -> Result<(), String> {
-    if shared.figures().corrupt() {
+    if shared.common().figures.corrupt() {
         return Err("alarm activated: CORRUPT".into());
     }
     Ok(())
 }
 
 fn non_learner(shared: &Shared) -> Result<(), String> {
-    if shared.roster.is_learner() { Err("not supported for learner".into()) } else { Ok(()) }
+    if shared.ports.roster.is_learner() { Err("not supported for learner".into()) } else { Ok(()) }
 }

@@ -10,11 +10,11 @@ pub(crate) use peer::PeerWeb;
 pub(crate) use probes::{NoCalls, Probes};
 pub(crate) use waiting::WaitingPages;
 
-use crate::rpc::Meter;
 use crate::shared::Shared;
 use bytes::Bytes;
 use net::http::{HttpRequest, HttpResponder, HttpResponse, HttpService};
 use parking_lot::{Condvar, Mutex};
+use services::Front;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=u
 /// Everything served over plain HTTP.
 pub(crate) struct Web {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) front: Arc<Front>,
 }
 
 impl HttpService for Web {
@@ -44,7 +44,7 @@ impl Web {
         match request.path.as_str() {
             "/version" => only("GET", request, reply, |reply| reply.reply(version(shared))),
             "/metrics" => {
-                let text = shared.metrics.text(shared, &self.meter.counts);
+                let text = shared.metrics_page(self.front.counts());
                 reply.reply(response(200, METRICS_TYPE, text));
             }
             "/health" => {
@@ -63,7 +63,7 @@ impl Web {
 
 /// The versions of the server, the cluster and the storage.
 fn version(shared: &Shared) -> HttpResponse {
-    let members = shared.roster.members();
+    let members = shared.ports.roster.members();
     let storage = shared.storage_version.read().clone();
     let body = serde_json::json!({
         "etcdserver": crate::VERSION,

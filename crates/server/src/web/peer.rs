@@ -2,9 +2,6 @@
 //! (reference: `server/etcdserver/api/etcdhttp/peer.go`, `rafthttp/transport.go`).
 
 use super::{PLAIN, not_found, only, response, version};
-use crate::lines;
-use crate::rpc::cluster::{PROMOTE_PATH, promote_member};
-use crate::rpc::{Error, forward, lease};
 use crate::shared::Shared;
 use apply::mvcc::HashKv;
 use bytes::Bytes;
@@ -12,6 +9,8 @@ use net::http::{HeaderValue, HttpRequest, HttpResponder, HttpResponse, HttpServi
 use prost::Message;
 use proto::etcdserverpb as pb;
 use proto::leasepb;
+use services::cluster::{PROMOTE_PATH, promote_member};
+use services::{Call, Error, Services, forward, lease};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -44,7 +43,7 @@ impl HttpService for PeerWeb {
                 only("GET", &request, reply, |reply| hash_kv(shared, &request, reply));
             }
             "/downgrade/enabled" => only("GET", &request, reply, |reply| {
-                let enabled = shared.roster.members().downgrade().enabled;
+                let enabled = shared.ports.roster.members().downgrade().enabled;
                 reply.reply(response(200, PLAIN, enabled.to_string()));
             }),
             path => match path.strip_prefix(PROMOTE_PATH) {
@@ -60,7 +59,7 @@ impl PeerWeb {
     fn later<T: Send + 'static>(
         &self,
         reply: HttpResponder,
-        ask: impl FnOnce(&Arc<Shared>, Later<T>),
+        ask: impl FnOnce(&Arc<Services>, Later<T>),
         answer: impl FnOnce(&Shared, Result<T, Error>) -> HttpResponse + Send + 'static,
     ) {
         let Some(place) = self.shared.peer_pages.enter() else {
@@ -71,7 +70,7 @@ impl PeerWeb {
             drop(place);
             reply.reply(answer(&inner, result));
         };
-        ask(&self.shared, Box::new(then));
+        ask(&self.shared.services, Box::new(then));
     }
 
     fn renew(&self, request: &HttpRequest, reply: HttpResponder) {
@@ -81,7 +80,7 @@ impl PeerWeb {
         let id = request.id;
         self.later(
             reply,
-            |shared, then| lease::renew_here(shared, id, then),
+            |services, then| lease::renew_here(services, id, then),
             move |_, renewed| match renewed {
                 Ok(0) => response(404, PLAIN, LEASE_NOT_FOUND),
                 Ok(ttl) => {
@@ -102,7 +101,7 @@ impl PeerWeb {
         };
         self.later(
             reply,
-            |shared, then| lease::time_to_live_here(shared, asked, then),
+            |services, then| lease::time_to_live_here(services, asked, then),
             |_, found| match found {
                 Ok(found) if found.ttl < 0 && found.granted_ttl == 0 => {
                     response(404, PLAIN, LEASE_NOT_FOUND)
@@ -130,11 +129,11 @@ impl PeerWeb {
         };
         self.later(
             reply,
-            |shared, then| promote_member(shared, id, then),
+            |services, then| promote_member(services, &Call::default(), id, then),
             move |shared, promoted| match promoted {
                 Ok(()) => members(shared),
                 Err(error) => {
-                    lines::not_promoted(id, &error);
+                    services::lines::not_promoted(id, &error);
                     not_promoted(error)
                 }
             },
@@ -155,7 +154,7 @@ fn not_promoted(error: Error) -> HttpResponse {
 }
 
 fn members(shared: &Shared) -> HttpResponse {
-    let members = shared.roster.members();
+    let members = shared.ports.roster.members();
     let members: Vec<_> = members.list().map(|member| member.to_json()).collect();
     let mut body = b"[".to_vec();
     body.extend(members.join(&b','));
@@ -174,8 +173,9 @@ fn hash_kv(shared: &Arc<Shared>, request: &HttpRequest, reply: HttpResponder) {
         return reply.reply(response(400, PLAIN, "error unmarshalling request\n"));
     };
     let inner = Arc::clone(shared);
-    shared.in_hashes(move |room| {
-        let found = room.and_then(|()| inner.reader.hash_kv(revision).map_err(Error::from));
+    shared.services.in_hashes(move |room| {
+        let found =
+            room.and_then(|()| inner.common().reader.hash_kv(revision).map_err(Error::from));
         reply.reply(match found {
             Ok(found) => hash_page(&inner, &found),
             Err(error) => {

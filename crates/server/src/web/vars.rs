@@ -2,8 +2,8 @@
 //! (reference: `server/etcdserver/api/etcdhttp/debug.go`).
 
 use super::response;
-use crate::metrics::process;
 use crate::shared::Shared;
+use metrics::process;
 use net::http::{HttpResponder, HttpResponse};
 use replica::raft;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub(super) fn answer(shared: &Arc<Shared>, reply: HttpResponder) {
     let Some(place) = shared.pages.enter() else {
         return reply.reply(response(503, super::PLAIN, "etcdserver: too many requests\n"));
     };
-    shared.raft_status(move |status| {
+    shared.services.raft_status(move |status| {
         let status = raft_status(&status);
         drop(place);
         reply.reply(page(&status));

@@ -109,7 +109,7 @@ fn a_stream_both_ways() {
     pair.server.finish(1, &Status::OK);
     pair.server.message(1, vec![Bytes::from_static(b"late")]);
     assert_eq!(pair.got(), [headers(1, "grpc-status=0;", true)]);
-    assert!(matches!(pair.events()[..], [Event::Closed { slot: at }] if at == slot));
+    assert!(matches!(pair.events()[..], [Event::Closed { slot: at, .. }] if at == slot));
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn calls_end_when_their_time_is_up() {
     assert_eq!(pair.got(), []);
     pair.server.expire(600);
     assert_eq!(pair.got(), [cancel(1)]);
-    assert!(matches!(pair.events()[..], [Event::Closed { slot: 0 }]));
+    assert!(matches!(pair.events()[..], [Event::Closed { slot: 0, .. }]));
     pair.server.reply(3, Ok(Bytes::new()));
     pair.got();
     pair.server.expire(800);

@@ -101,10 +101,10 @@ fn handlers_hear_that_a_call_is_over() {
     let mut pair = Pair::open();
     let slot = pair.call(1);
     pair.send(&raw(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
-    assert!(matches!(pair.events()[..], [Event::Closed { slot: at }] if at == slot));
+    assert!(matches!(pair.events()[..], [Event::Closed { slot: at, .. }] if at == slot));
     let slot = pair.call(3);
     pair.send(&request(2, CALL, 0));
-    assert!(matches!(pair.events()[..], [Event::Closed { slot: at }] if at == slot));
+    assert!(matches!(pair.events()[..], [Event::Closed { slot: at, .. }] if at == slot));
     assert!(pair.server.is_over());
 }
 

@@ -1,0 +1,5 @@
+//! The services as a whole member answers them, without a transport.
+
+mod lease;
+mod streams;
+mod watch;
