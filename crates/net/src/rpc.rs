@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// gRPC's status codes.
@@ -191,6 +191,22 @@ pub trait ReplySink: Send + Sync {
     fn finish(&self, id: u64, status: Status);
     /// Bytes of a stream that are not on the wire yet.
     fn queued(&self, id: u64) -> usize;
+    /// A sign of a unary call: it lives until the call is answered, cancelled, or out of time, or its
+    /// connection is gone. `None` where the transport cannot tell.
+    fn sign_of_call(&self, _id: u64) -> Option<Weak<()>> {
+        None
+    }
+}
+
+/// Whether anybody still waits for the answer to a unary call; clones look at the same call.
+#[derive(Clone, Debug, Default)]
+pub struct CallWatch(Option<Weak<()>>);
+
+impl CallWatch {
+    /// Whether the call is over. One of which the transport cannot tell goes on.
+    pub fn is_over(&self) -> bool {
+        self.0.as_ref().is_some_and(|sign| sign.strong_count() == 0)
+    }
 }
 
 /// Hears how unary calls end.
@@ -224,6 +240,12 @@ impl Responder {
         let mut this = self;
         this.metered = Some(Metered { meter, number, begun });
         this
+    }
+
+    /// Watches whether the client still waits. Costs the transport a message, and so is for calls that
+    /// take long.
+    pub fn watch(&self) -> CallWatch {
+        CallWatch(self.sink.as_ref().and_then(|sink| sink.sign_of_call(self.id)))
     }
 
     /// Answers with a message.

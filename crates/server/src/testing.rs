@@ -1,7 +1,7 @@
 //! A member on a simulated disk, and calls to it without a transport.
 
 use crate::member::{Config, Member};
-use crate::rpc::Service;
+use crate::rpc::{Meter, Service};
 use crate::shared::Shared;
 use crate::web::Web;
 use apply::membership::InitialCluster;
@@ -11,9 +11,9 @@ use net::rpc::{CallHead, GrpcService, ReplySink, Responder, Status, StreamHandle
 use parking_lot::Mutex;
 use prost::Message;
 use replica::disk::sim::SimDisk;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Longer than anything here takes.
@@ -48,6 +48,8 @@ pub(crate) struct Line {
     told: Mutex<Sender<Told>>,
     queued: AtomicUsize,
     does_not_read: AtomicBool,
+    /// Until the client has gone.
+    sign: Mutex<Option<Arc<()>>>,
 }
 
 impl ReplySink for Line {
@@ -71,6 +73,10 @@ impl ReplySink for Line {
     fn queued(&self, _id: u64) -> usize {
         self.queued.load(Ordering::Relaxed)
     }
+
+    fn sign_of_call(&self, _id: u64) -> Option<Weak<()>> {
+        Some(self.sign.lock().as_ref().map(Arc::downgrade).unwrap_or_default())
+    }
 }
 
 impl Client {
@@ -80,8 +86,14 @@ impl Client {
             told: Mutex::new(sender),
             queued: AtomicUsize::new(0),
             does_not_read: AtomicBool::new(false),
+            sign: Mutex::new(Some(Arc::default())),
         };
         Client { told, sink: Arc::new(sink) }
+    }
+
+    /// The client waits for no answer any more.
+    pub(crate) fn leave(&self) {
+        *self.sink.sign.lock() = None;
     }
 
     /// From now on, what is sent stays queued.
@@ -159,10 +171,14 @@ impl Bench {
         }
     }
 
+    /// What counts calls.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.service.meter)
+    }
+
     /// Asks for a page of the client port; its status and text, once there is an answer.
     pub(crate) fn page(&self, path: &str) -> Receiver<(u16, String)> {
-        let meter = Arc::clone(&self.service.meter);
-        let web = Web { shared: Arc::clone(self.shared()), meter };
+        let web = Web::new(Arc::clone(self.shared()), self.meter());
         let (tell, told) = channel();
         let reply = HttpResponder::new(move |answer| {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -193,12 +209,17 @@ impl Bench {
 
     /// A unary call, and its reply.
     pub(crate) fn call<M: Message + Default>(&self, path: &str, request: &impl Message) -> M {
+        self.begin(path, request).message()
+    }
+
+    /// Begins a unary call.
+    pub(crate) fn begin(&self, path: &str, request: &impl Message) -> Client {
         let client = Client::new();
         let sink: Arc<dyn ReplySink> = client.sink.clone();
         let method = self.service.lookup(path).expect("there is such a method");
         let body = request.encode_to_vec().into();
         self.service.unary(method.id, &head(), body, Responder::new(sink, 0));
-        client.message()
+        client
     }
 }
 

@@ -362,6 +362,13 @@ impl Connection {
         self.ended_early.contains(&stream)
     }
 
+    /// Keeps a sign for as long as a stream is open; one of a stream that is over goes at once.
+    pub(crate) fn keep_sign(&mut self, stream: u32, sign: Arc<()>) {
+        if let Some(slot) = self.streams.find(stream) {
+            self.streams.at(slot).sign = Some(sign);
+        }
+    }
+
     /// Forgets a stream; its handler hears of it.
     pub(super) fn close(&mut self, slot: u32, given_up: bool) {
         let stream = self.streams.remove(slot);

@@ -382,6 +382,11 @@ impl EventLoop {
                     connection.respond(stream, response, is_head);
                 }
             }
+            Note::Sign(to, stream, sign) => {
+                if let Some(connection) = self.state.peers.find(to) {
+                    connection.keep_sign(stream, sign);
+                }
+            }
             Note::Accepted(accepted) => self.add(accepted),
             Note::Drain => self.drain(),
             Note::Stop => self.state.stopped = true,

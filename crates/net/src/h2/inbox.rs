@@ -12,8 +12,8 @@ use bytes::Bytes;
 use mio::Waker;
 use parking_lot::Mutex;
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Tells loops apart within a process; 0 is none.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -38,6 +38,8 @@ pub(crate) enum Note {
     Message(Address, u32, Vec<Bytes>),
     /// The end of a stream.
     Finish(Address, u32, Status),
+    /// To be kept as long as a call is open.
+    Sign(Address, u32, Arc<()>),
     /// The answer to a plain request; whether to one for the headers alone.
     Respond(Address, u32, HttpResponse, bool),
     /// A connection to serve.
@@ -173,6 +175,13 @@ impl ReplySink for ConnectionSink {
 
     fn queued(&self, _id: u64) -> usize {
         0
+    }
+
+    fn sign_of_call(&self, id: u64) -> Option<Weak<()>> {
+        let sign = Arc::new(());
+        let watched = Arc::downgrade(&sign);
+        self.inbox.send(Note::Sign(self.address, id as u32, sign));
+        Some(watched)
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Stream {
     withheld: usize,
     /// For streams with a handler: bytes given to us and not yet in the output.
     pub(crate) queued: Option<Arc<AtomicUsize>>,
+    /// Goes with the stream, and tells whoever works for it that the client does not wait any more.
+    pub(crate) sign: Option<Arc<()>>,
 }
 
 impl Stream {
@@ -83,6 +85,7 @@ impl Stream {
             is_ready: false,
             withheld: 0,
             queued: None,
+            sign: None,
         }
     }
 

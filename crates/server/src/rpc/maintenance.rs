@@ -8,7 +8,7 @@ use crate::shared::Shared;
 use apply::backend::Snapshot;
 use apply::envelope::Kind;
 use bytes::Bytes;
-use net::rpc::{Responder, StreamHandler, StreamSender};
+use net::rpc::{Code, Responder, Status, StreamHandler, StreamSender};
 use prost::Message;
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::alarm_request::AlarmAction;
@@ -84,6 +84,7 @@ pub(super) fn defragment(shared: &Arc<Shared>, reply: Responder) -> Result<(), R
 
 /// `Maintenance.Hash`: of everything applied so far.
 pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused> {
+    let call = reply.watch();
     shared.on_apply(move |driver| {
         driver.after_commit(move |shared| {
             let inner = Arc::clone(shared);
@@ -95,7 +96,9 @@ pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused
                     return reply.fail(error);
                 }
                 let begun = Instant::now();
-                let hash = snapshot.hash();
+                let Some(hash) = snapshot.hash_while(&|| !call.is_over()) else {
+                    return reply.fail(given_up());
+                };
                 inner.metrics.keys.hash.observe(begun.elapsed().as_secs_f64());
                 let header = Some(inner.header_message(revision));
                 let response = pb::HashResponse { header, hash };
@@ -109,13 +112,14 @@ pub(super) fn hash(shared: &Arc<Shared>, reply: Responder) -> Result<(), Refused
 /// `Maintenance.HashKV`.
 pub(super) fn hash_kv(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::HashKvRequest>(body, reply)?;
-    let inner = Arc::clone(shared);
+    let (inner, call) = (Arc::clone(shared), reply.watch());
     shared.in_hashes(move |room| {
         if let Err(error) = room {
             return reply.fail(error);
         }
         let begun = Instant::now();
-        let hashed = inner.reader.hash_kv(request.revision);
+        let hashed = inner.reader.hash_kv_while(request.revision, &|| !call.is_over()).transpose();
+        let Some(hashed) = hashed else { return reply.fail(given_up()) };
         inner.metrics.keys.hash_kv.observe(begun.elapsed().as_secs_f64());
         let result = hashed.map(|found| {
             let response = pb::HashKvResponse {
@@ -129,6 +133,11 @@ pub(super) fn hash_kv(shared: &Arc<Shared>, body: &Bytes, reply: Responder) -> R
         Shared::answer(reply, result.map_err(Error::from));
     });
     Ok(())
+}
+
+/// How a call ends whose client does not wait any more.
+fn given_up() -> Status {
+    Status::new(Code::Canceled, "context canceled")
 }
 
 // ---- Snapshot ----------------------------------------------------------------------------------

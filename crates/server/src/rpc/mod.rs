@@ -5,6 +5,8 @@ pub(crate) mod cluster;
 mod downgrade;
 mod error;
 pub(crate) mod forward;
+#[cfg(test)]
+mod hash_tests;
 mod health;
 mod kv;
 pub(crate) mod lease;

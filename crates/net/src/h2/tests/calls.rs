@@ -364,3 +364,32 @@ fn calls_end_when_their_time_is_up() {
     pair.server.expire(800);
     assert_eq!((pair.got(), pair.server.due_ms()), (Vec::new(), 3_600_500));
 }
+
+#[test]
+fn a_sign_lasts_as_long_as_its_call() {
+    let sign_of = |pair: &mut Pair, stream| {
+        let sign = Arc::new(());
+        let watched = Arc::downgrade(&sign);
+        pair.server.keep_sign(stream, sign);
+        watched
+    };
+    let mut pair = Pair::open();
+    for stream in [1, 3, 5, 7] {
+        pair.send(&request(stream, CALL, 0));
+        pair.events();
+    }
+    let signs = [1, 3, 5, 7].map(|stream| sign_of(&mut pair, stream));
+    let last = |signs: &[std::sync::Weak<()>]| -> Vec<bool> {
+        signs.iter().map(|sign| sign.strong_count() > 0).collect()
+    };
+    assert_eq!(last(&signs), [true; 4]);
+    pair.send(&raw(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+    assert_eq!(last(&signs), [false, true, true, true], "cancelled");
+    pair.send(&raw(kind::DATA, flag::END_STREAM, 3, &[0; 5]));
+    pair.server.reply(3, Ok(Bytes::new()));
+    pair.got();
+    assert_eq!(last(&signs), [false, false, true, true], "answered");
+    pair.server.abandon();
+    assert_eq!(last(&signs), [false; 4], "the connection is gone");
+    assert_eq!(sign_of(&mut pair, 9).strong_count(), 0, "no such call");
+}
