@@ -299,7 +299,7 @@ impl Member {
     pub fn serve(&mut self, listeners: Vec<Listener>, config: &Config) -> Result<(), StartError> {
         let net = net_config(listeners, config.net_threads, config)?;
         let service = Arc::clone(self.service(config));
-        let web = Web { shared: Arc::clone(&self.shared), meter: Arc::clone(&service.meter) };
+        let web = Web::new(Arc::clone(&self.shared), Arc::clone(&service.meter));
         self.serve_with(net, service, Arc::new(web))
     }
 
@@ -314,7 +314,7 @@ impl Member {
     ) -> Result<(), StartError> {
         let net = net_config(listeners, 1, config)?;
         let meter = Arc::clone(&self.service(config).meter);
-        let web = Web { shared: Arc::clone(&self.shared), meter };
+        let web = Web::new(Arc::clone(&self.shared), meter);
         self.serve_with(net, Arc::new(NoCalls), Arc::new(Probes(web)))
     }
 
