@@ -13,6 +13,7 @@
 //! back on the apply thread, which answers the waiter.
 
 mod answers;
+mod arguments;
 mod bootstrap;
 mod cluster;
 mod compactor;
@@ -30,6 +31,7 @@ mod testing;
 mod waiters;
 mod web;
 
+pub use arguments::shown_arguments;
 pub use bootstrap::{Begun, Plan, Remotes, Source, begin};
 pub use compactor::AutoCompaction;
 pub use member::{Config, Member, StartError};
