@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // process is a server of which only the process matters.
@@ -140,8 +143,7 @@ func signalRows() []signalRow {
 		{syscall.SIGFPE, "signal 8", "status 2"},
 		{syscall.SIGSTKFLT, "signal 16", "status 2"},
 		{syscall.SIGSYS, "signal 31", "status 2"},
-		// Rust's handler takes the first for an overflow of a stack that was none.
-		{syscall.SIGSEGV, goesOn, "status 2"},
+		{syscall.SIGSEGV, "signal 11", "status 2"},
 		// A signal that Go's runtime leaves to the C library.
 		{34, goesOn, "signal 34"},
 	}
@@ -180,6 +182,119 @@ func TestSignalsAsEtcd(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%d/Ours", row.signal), check(own, row.ours))
 		t.Run(fmt.Sprintf("%d/Etcd", row.signal), check(reference, row.theirs))
+	}
+}
+
+// TestSignalsThatTheParentBlocked starts both servers by a thread that blocks all signals.
+func TestSignalsThatTheParentBlocked(t *testing.T) {
+	for name, bin := range map[string]string{"Ours": ours(t), "Etcd": tool(t, "etcd")} {
+		for _, row := range signalRows() {
+			want := row.ours
+			if name == "Etcd" && row.theirs != "" {
+				want = row.theirs
+			}
+			switch row.signal {
+			case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGSEGV, syscall.SIGBUS:
+				t.Run(fmt.Sprintf("%d/%s", row.signal, name), func(t *testing.T) {
+					runtime.LockOSThread()
+					defer runtime.UnlockOSThread()
+					var all, before unix.Sigset_t
+					for i := range all.Val {
+						all.Val[i] = ^all.Val[i]
+					}
+					must(t, unix.PthreadSigmask(unix.SIG_BLOCK, &all, &before))
+					p := launchProcess(t, bin, nil)
+					must(t, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))
+					untilSaid(t, p.log, "successfully notified init daemon")
+					must(t, p.cmd.Process.Signal(row.signal))
+					if how := p.ending(15 * time.Second); how != want {
+						t.Errorf("%s, not %s", how, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestPortsThatTheSystemChose: a listener on port 0 is told of with the port that it got, by both servers, and
+// what is advertised stays as it was written.
+func TestPortsThatTheSystemChose(t *testing.T) {
+	for name, bin := range map[string]string{"Ours": ours(t), "Etcd": tool(t, "etcd")} {
+		t.Run(name, func(t *testing.T) {
+			any := "http://127.0.0.1:0"
+			p := startProcess(t, bin, nil, "--listen-client-urls="+any, "--advertise-client-urls="+any,
+				"--listen-peer-urls="+any, "--initial-advertise-peer-urls="+any, "--listen-metrics-urls="+any,
+				"--initial-cluster=m="+any)
+			must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+			p.ending(15 * time.Second)
+			text, err := os.ReadFile(p.log)
+			must(t, err)
+			for _, line := range []string{"serving peer traffic", "stopped serving peer traffic",
+				"serving client traffic insecurely; this is strongly discouraged!"} {
+				at := regexp.MustCompile(`"msg":"` + regexp.QuoteMeta(line) + `"[^}]*"address":"127\.0\.0\.1:([0-9]+)"`)
+				found := at.FindSubmatch(text)
+				if found == nil || string(found[1]) == "0" {
+					t.Errorf("%q has no port: %q", line, found)
+				}
+			}
+			for _, said := range []string{`"advertise-client-urls":["http://127.0.0.1:0"]`,
+				`"msg":"serving metrics","address":"http://127.0.0.1:0"`} {
+				if !strings.Contains(string(text), said) {
+					t.Errorf("the log has no %s", said)
+				}
+			}
+		})
+	}
+}
+
+// TestTheLogShowsNoPasswordOfAURL starts a member all of whose URLs hold one.
+func TestTheLogShowsNoPasswordOfAURL(t *testing.T) {
+	any := "http://root:s3cret@127.0.0.1:0"
+	p := startProcess(t, ours(t), nil, "--listen-client-urls="+any, "--advertise-client-urls="+any,
+		"--listen-peer-urls="+any, "--initial-advertise-peer-urls="+any, "--listen-metrics-urls="+any,
+		"--initial-cluster=m="+any)
+	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	p.ending(15 * time.Second)
+	text, err := os.ReadFile(p.log)
+	must(t, err)
+	if strings.Contains(string(text), "s3cret") || strings.Count(string(text), "root:xxxxx@") < 10 {
+		t.Errorf("the log shows a password, or too little:\n%s", text)
+	}
+}
+
+// TestDefaultHostAsEtcd: both servers advertise the same where they listen everywhere and nothing is said of it.
+func TestDefaultHostAsEtcd(t *testing.T) {
+	said := map[string]string{}
+	at := freePorts(t)
+	for name, bin := range map[string]string{"Ours": ours(t), "Etcd": tool(t, "etcd")} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "c.yml")
+		text := fmt.Sprintf("name: m\ndata-dir: %s/m\nlisten-client-urls: http://0.0.0.0:%d\n"+
+			"listen-peer-urls: http://0.0.0.0:%d\n", dir, at.client, at.peer)
+		must(t, os.WriteFile(file, []byte(text), 0o600))
+		cmd := exec.Command(bin, "--config-file="+file)
+		log := filepath.Join(dir, "log")
+		launch(t, cmd, log)
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		untilSaid(t, log, "now serving peer/client/metrics")
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		for _, line := range logLines(t, log) {
+			if strings.Contains(line.message, "default host") {
+				said[name] += fmt.Sprintln(line.message)
+			}
+		}
+		all, err := os.ReadFile(log)
+		must(t, err)
+		for _, field := range []string{"initial-advertise-peer-urls", "advertise-client-urls", "initial-cluster", "host"} {
+			found := regexp.MustCompile(`"` + field + `":(\[[^]]*\]|"[^"]*")`).FindSubmatch(all)
+			if found != nil {
+				said[name] += fmt.Sprintf("%s %s\n", field, found[1])
+			}
+		}
+	}
+	if said["Ours"] != said["Etcd"] || said["Ours"] == "" {
+		t.Errorf("ours:\n%s\netcd's:\n%s", said["Ours"], said["Etcd"])
 	}
 }
 

@@ -1,10 +1,11 @@
 //! From settings to what the server needs, checked.
 
+use crate::default_host::{self, DefaultHost};
 use crate::describe;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
-use crate::settings::{self, ClusterState, Nanos, Settings};
-use address::{Url, Urls};
+use crate::settings::{self, ClusterState, Nanos, Settings, Urls};
+use address::Url;
 use client::TlsFlags;
 use server::apply::{self, lease};
 use server::{Beginning, CatchUp, ReplicaOptions, wal};
@@ -61,13 +62,11 @@ impl Config {
     /// # Errors
     /// What is wrong, and what to do about it.
     pub(crate) fn from_settings(settings: &mut Settings) -> Result<Config, String> {
+        let host = DefaultHost::advertise(settings, default_host::find());
         let member = &settings.member;
-        let listen_peers = listen_addresses(&member.listen_peer_urls.list, "listen-peer-urls")?;
-        let listen = listen_addresses(&member.listen_client_urls.list, "listen-client-urls")?;
-        let listen_metrics = match member.listen_metrics_urls.list.as_str() {
-            "" => Vec::new(),
-            list => listen_addresses(list, "listen-metrics-urls")?,
-        };
+        let listen_peers = listen_addresses(&member.listen_peer_urls, "listen-peer-urls")?;
+        let listen = listen_addresses(&member.listen_client_urls, "listen-client-urls")?;
+        let listen_metrics = listen_addresses(&member.listen_metrics_urls, "listen-metrics-urls")?;
         let origin = origin(settings)?;
         check_times(member)?;
         let advertised = settings.cluster.advertise_client_urls.is_given;
@@ -82,6 +81,7 @@ impl Config {
             return Err(refusal);
         }
         warn(settings)?;
+        host.log();
         Ok(Config {
             server: server_config(settings)?,
             listen,
@@ -163,14 +163,11 @@ fn server_config(settings: &Settings) -> Result<server::Config, String> {
     Ok(server::Config {
         replica: replica_options(settings)?,
         advertise_peer_urls: advertised(
-            &cluster.initial_advertise_peer_urls.list,
+            &cluster.initial_advertise_peer_urls,
             "initial-advertise-peer-urls",
         )?,
         strict_changes: cluster.strict_reconfig_check,
-        advertise_client_urls: advertised(
-            &cluster.advertise_client_urls.list,
-            "advertise-client-urls",
-        )?,
+        advertise_client_urls: advertised(&cluster.advertise_client_urls, "advertise-client-urls")?,
         heartbeat_interval: Duration::from_millis(member.heartbeat_interval_ms),
         election_timeout: Duration::from_millis(member.election_timeout_ms),
         advance_first_election: member.initial_election_tick_advance,
@@ -244,7 +241,7 @@ fn replica_options(settings: &Settings) -> Result<ReplicaOptions, String> {
 fn origin(settings: &Settings) -> Result<Origin, String> {
     let (cluster, discovery) = (&settings.cluster, &settings.discovery);
     let name = settings.member.name.clone();
-    let advertised = urls(&cluster.initial_advertise_peer_urls.list)?;
+    let advertised = cluster.initial_advertise_peer_urls.list.texts();
     let is_listed = cluster.initial_cluster.as_ref().is_some_and(|list| !list.is_empty());
     let is_discovered = !discovery.endpoints.0.is_empty();
     let ways = [is_listed, !cluster.srv.is_empty(), is_discovered];
@@ -295,7 +292,7 @@ fn discovered(settings: &settings::Discovery) -> Result<Discovery, String> {
         request_timeout: time(settings.request_timeout, 5),
         keepalive_interval: time(settings.keepalive_time, 2),
         keepalive_timeout: time(settings.keepalive_timeout, 6),
-        user: user.map(|name| (name, password.0.clone().into())),
+        user: user.map(|name| (name, password.clone())),
         tls: TlsFlags {
             cert: settings.cert.clone(),
             key: settings.key.clone(),
@@ -323,18 +320,9 @@ fn catch_up(entries: u64, heartbeat_ms: u64) -> CatchUp {
     CatchUp { entries_max, shorten_entries, held_ticks, ..usual }
 }
 
-/// URLs as etcd reads, writes and sorts them, each once.
-pub(crate) fn urls(list: &str) -> Result<Vec<String>, String> {
-    Ok(distinct(list)?.texts())
-}
-
-fn distinct(list: &str) -> Result<Urls, String> {
-    Urls::parse(list).map(Urls::distinct).map_err(|error| error.to_string())
-}
-
 /// URLs by which others reach this member.
-fn advertised(list: &str, flag: &str) -> Result<Vec<String>, String> {
-    let urls = distinct(list)?;
+fn advertised(urls: &Urls, flag: &str) -> Result<Vec<String>, String> {
+    let urls = &urls.list;
     urls.check_hosts().map_err(|error| {
         let form = match flag {
             "initial-advertise-peer-urls" => "must be \"host:port\"",
@@ -343,14 +331,17 @@ fn advertised(list: &str, flag: &str) -> Result<Vec<String>, String> {
                  \"unixs:/path/to/socket\""
             }
         };
-        format!("--{flag} {} {form} ({error})", address::quote(urls.to_string().as_bytes()))
+        format!(
+            "--{flag} {} {form} ({error})",
+            address::quote(address::redacted(&urls.to_string()).as_bytes())
+        )
     })?;
     Ok(urls.texts())
 }
 
 /// Where to listen: addresses, or localhost; names could mean another machine tomorrow.
-fn listen_addresses(list: &str, flag: &str) -> Result<Vec<Listen>, String> {
-    let urls = distinct(list)?;
+fn listen_addresses(urls: &Urls, flag: &str) -> Result<Vec<Listen>, String> {
+    let urls = &urls.list;
     urls.check_binding().map_err(|error| error.to_string())?;
     let listen = |url: &Url| {
         if url.is_unix() {

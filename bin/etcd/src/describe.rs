@@ -147,10 +147,11 @@ fn cluster(config: &Config, initialized: bool) -> Value {
         Way::Listed(_) if !initialized => origin.cluster().map(|list| list.to_string()).ok(),
         _ => None,
     };
+    let token = origin.token.display().to_string();
     json!({
         "initial-cluster": listed.unwrap_or_default(),
         "initial-cluster-state": if config.joins { "existing" } else { "new" },
-        "initial-cluster-token": if initialized { "" } else { &origin.token },
+        "initial-cluster-token": if initialized { "" } else { token.as_str() },
     })
 }
 
@@ -200,9 +201,9 @@ pub(crate) fn as_set(settings: &Settings) -> Value {
         "discovery-keepalive-timeout": discovery.keepalive_timeout.to_string(),
         "discovery-insecure-transport": discovery.insecure_transport,
         "discovery-insecure-skip-tls-verify": discovery.insecure_skip_verify,
-        "discovery-cert": discovery.cert,
-        "discovery-key": discovery.key,
-        "discovery-cacert": discovery.cacert,
+        "discovery-cert": discovery.cert.display().to_string(),
+        "discovery-key": discovery.key.display().to_string(),
+        "discovery-cacert": discovery.cacert.display().to_string(),
         "discovery-user": discovery.user.name,
         "downgrade-check-interval": "5s",
         "v2-deprecation": "write-only",
@@ -224,33 +225,11 @@ fn cleaned(path: &Path) -> PathBuf {
     clean
 }
 
-/// The flags whose values are nobody's business.
-const SECRET: &[&str] = &["discovery-password", "discovery-user"];
-const HIDDEN: &str = "***";
-
 /// `Running: ` with the command line, its secrets hidden.
 pub(crate) fn command_line(args: impl Iterator<Item = OsString>) {
     let args = args.map(|arg| arg.to_string_lossy().into_owned());
-    let shown = serde_json::Value::from(without_secrets(args)).to_string();
+    let shown = serde_json::Value::from(server::shown_arguments(args)).to_string();
     tracing::info!(args = shown.as_bytes(), "Running: ");
-}
-
-fn without_secrets(args: impl Iterator<Item = String>) -> Vec<String> {
-    let mut hides_next = false;
-    let show = |arg: String| {
-        if std::mem::take(&mut hides_next) {
-            return HIDDEN.to_owned();
-        }
-        let flag = arg.trim_start_matches('-');
-        let (name, has_value) =
-            flag.split_once('=').map_or((flag, false), |(name, _)| (name, true));
-        if !arg.starts_with('-') || !SECRET.contains(&name) {
-            return arg;
-        }
-        hides_next = !has_value;
-        if has_value { format!("--{name}={HIDDEN}") } else { arg }
-    };
-    args.map(show).collect()
 }
 
 #[cfg(test)]
@@ -282,14 +261,5 @@ mod tests {
         ] {
             assert_eq!(cleaned(Path::new(path)), Path::new(clean), "{path}");
         }
-    }
-
-    #[test]
-    fn a_command_line_is_shown_without_its_secrets() {
-        let args = ["etcd", "--name=m", "-discovery-password=p", "--discovery-user", "u:p", "--x"];
-        let shown = without_secrets(args.into_iter().map(str::to_owned));
-        let want =
-            ["etcd", "--name=m", "--discovery-password=***", "--discovery-user", "***", "--x"];
-        assert_eq!(shown, want);
     }
 }

@@ -1,6 +1,7 @@
 //! The server program: flags, environment and configuration file from one table, logs, start and stop.
 
 mod config;
+mod default_host;
 mod describe;
 mod gates;
 mod logs;
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
 fn refuse(refusal: &Refusal) -> ExitCode {
     match refusal {
         Refusal::Usage(text) => {
-            eprintln!("{text}");
+            eprintln!("{}", address::redacted_text(text));
             ExitCode::from(BAD_FLAGS)
         }
         Refusal::Verify(text) => {

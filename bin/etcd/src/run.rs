@@ -35,17 +35,30 @@ pub(crate) fn run(config: &Config, stop: &Stop) -> Result<End, Box<dyn Error>> {
         closing(config);
         closed(config);
     }
-    let (member, manager) = match result? {
-        Started::Serves(member, manager) => (*member, manager),
-        Started::Ended(end) => return Ok(end),
-    };
-    watch_over(member, manager, config, stop)
+    match result? {
+        Started::Serves(serving) => watch_over(*serving, config, stop),
+        Started::Ended(end) => Ok(end),
+    }
 }
 
 enum Started {
-    Serves(Box<Member>, Manager),
+    Serves(Box<Serving>),
     /// It was not to begin.
     Ended(End),
+}
+
+/// A member that serves.
+struct Serving {
+    member: Member,
+    manager: Manager,
+    bound: Bound,
+}
+
+/// The addresses that the system gave for those asked for: another port for 0, both families for
+/// 0.0.0.0.
+struct Bound {
+    peers: Vec<SocketAddr>,
+    clients: Vec<SocketAddr>,
 }
 
 /// The sockets, in etcd's order: whichever address is taken, nothing was touched yet.
@@ -54,6 +67,7 @@ struct Sockets {
     clients: Vec<Listener>,
     metrics: Vec<Listener>,
     peer_tls: InForce,
+    bound: Bound,
 }
 
 impl Sockets {
@@ -71,12 +85,13 @@ impl Sockets {
         let clients = listen(&config.listen, &client_tls)?;
         let metrics_tls = config.tls.metrics(&client_tls, &config.listen_metrics)?;
         let metrics = listen(&config.listen_metrics, &metrics_tls)?;
-        Ok(Sockets { peers, clients, metrics, peer_tls })
+        let bound = Bound { peers: addresses(&peers)?, clients: addresses(&clients)? };
+        Ok(Sockets { peers, clients, metrics, peer_tls, bound })
     }
 }
 
 fn start(config: &Config, stop: &Stop) -> Result<Started, Box<dyn Error>> {
-    let Sockets { peers, clients, metrics, peer_tls } = Sockets::open(config)?;
+    let Sockets { peers, clients, metrics, peer_tls, bound } = Sockets::open(config)?;
     describe::start(config);
     let disk = disk::RealDisk::new();
     let mut server = config.server.clone();
@@ -97,42 +112,42 @@ fn start(config: &Config, stop: &Stop) -> Result<Started, Box<dyn Error>> {
         started => started?,
     };
     stop.in_order();
-    serve_others(&mut member, config, peers, metrics, &begun)?;
+    serve_others(&mut member, config, (peers, &bound.peers), metrics, &begun)?;
     if let Err(error) = member.publish(&server, stops) {
         if let Some(fault) = member.wait_failure(Duration::ZERO) {
             return Err(fault.into());
         }
         let end = end_of(&member, stop).ok_or(error)?;
-        let manager = Manager::of_environment();
-        leave(member, &manager, config, end);
+        let mut manager = Manager::of_environment();
+        leave(member, &mut manager, &bound, config, end);
         return Ok(Started::Ended(end));
     }
     tracing::info!("ready to serve client requests");
     member.serve(clients, &server)?;
     tracing::info!(service = "", status = "SERVING", "grpc service status changed");
-    for listen in &config.listen {
+    for (listen, address) in config.listen.iter().zip(&bound.clients) {
         let text = match listen.is_secure {
             true => "serving client traffic securely",
             false => "serving client traffic insecurely; this is strongly discouraged!",
         };
-        tracing::info!(traffic = "grpc+http", address = %listen.address, "{text}");
+        tracing::info!(traffic = "grpc+http", %address, "{text}");
     }
-    let manager = Manager::of_environment();
+    let mut manager = Manager::of_environment();
     manager.ready();
-    Ok(Started::Serves(Box::new(member), manager))
+    Ok(Started::Serves(Box::new(Serving { member, manager, bound })))
 }
 
 /// Other members, and whoever looks at metrics and health alone.
 fn serve_others(
     member: &mut Member,
     config: &Config,
-    peers: Vec<Listener>,
+    (peers, bound): (Vec<Listener>, &[SocketAddr]),
     metrics: Vec<Listener>,
     begun: &Begun,
 ) -> Result<(), Box<dyn Error>> {
     member.serve_peers(peers, &config.server, begun)?;
-    for listen in &config.listen_peers {
-        tracing::info!(address = %listen.address, "serving peer traffic");
+    for address in bound {
+        tracing::info!(%address, "serving peer traffic");
     }
     if !metrics.is_empty() {
         member.serve_metrics(metrics, &config.server)?;
@@ -162,19 +177,15 @@ fn end_of(member: &Member, stop: &Stop) -> Option<End> {
 }
 
 /// Until a signal, a failure or the member's removal.
-fn watch_over(
-    member: Member,
-    mut manager: Manager,
-    config: &Config,
-    stop: &Stop,
-) -> Result<End, Box<dyn Error>> {
+fn watch_over(serving: Serving, config: &Config, stop: &Stop) -> Result<End, Box<dyn Error>> {
+    let Serving { member, mut manager, bound } = serving;
     loop {
         if let Some(fault) = member.wait_failure(LOOK) {
             tracing::error!(error = %fault, "stopping: the member cannot go on");
             return Err(fault.into());
         }
         if let Some(end) = end_of(&member, stop) {
-            leave(member, &manager, config, end);
+            leave(member, &mut manager, &bound, config, end);
             return Ok(end);
         }
         manager.watch(|answer| member.ask(answer));
@@ -182,7 +193,7 @@ fn watch_over(
 }
 
 /// Stops a member in order.
-fn leave(member: Member, manager: &Manager, config: &Config, end: End) {
+fn leave(member: Member, manager: &mut Manager, bound: &Bound, config: &Config, end: End) {
     match end {
         End::Signal(signal) => {
             tracing::info!(signal = signal.name(), "received signal; shutting down");
@@ -195,12 +206,12 @@ fn leave(member: Member, manager: &Manager, config: &Config, end: End) {
     }
     manager.stopping();
     closing(config);
-    for listen in &config.listen_peers {
-        tracing::info!(address = %listen.address, "stopping serving peer traffic");
+    for address in &bound.peers {
+        tracing::info!(%address, "stopping serving peer traffic");
     }
     member.stop(GRACE);
-    for listen in &config.listen_peers {
-        tracing::info!(address = %listen.address, "stopped serving peer traffic");
+    for address in &bound.peers {
+        tracing::info!(%address, "stopped serving peer traffic");
     }
     closed(config);
 }
@@ -236,6 +247,12 @@ fn whose(config: &Config) -> (&str, String, Vec<u8>, Vec<u8>) {
 fn json(list: &[impl AsRef<str>]) -> Vec<u8> {
     let list: Vec<&str> = list.iter().map(AsRef::as_ref).collect();
     serde_json::Value::from(list).to_string().into_bytes()
+}
+
+/// Where sockets are bound.
+fn addresses(listeners: &[Listener]) -> Result<Vec<SocketAddr>, String> {
+    let found = listeners.iter().map(|listener| listener.socket.local_addr());
+    found.collect::<Result<_, _>>().map_err(|error| format!("listen tcp: {}", reason(&error)))
 }
 
 /// Binds sockets; errors read as Go's do.
@@ -294,6 +311,13 @@ mod tests {
             assert!(reached.is_ok(), "{host}: {reached:?}");
         }
         assert!(bind(SocketAddr::from(([0, 0, 0, 0], port))).is_err());
+    }
+
+    #[test]
+    fn the_port_that_the_system_chose_is_told() {
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let told = addresses(&[Listener { socket, acceptor: None }]).unwrap();
+        assert!(told.len() == 1 && told[0].port() != 0, "{told:?}");
     }
 
     #[test]

@@ -3,18 +3,17 @@
 //! ```text
 //! TERM INT                      stop, then end by that signal, so that the status tells why (143, 130);
 //!                               before the member has opened its data: end at once
-//! QUIT BUS                      end at once by that signal
-//! HUP ABRT ILL TRAP FPE SEGV
-//! STKFLT SYS                    the system's default: end at once; HUP not under nohup; the first SEGV
-//!                               that is sent, and no fault, is lost in Rust's own handler
+//! QUIT BUS TRAP ABRT SYS        end at once by that signal
+//! HUP ILL FPE SEGV STKFLT       the system's default: end at once; HUP not under nohup
 //! TSTP TTIN TTOU CONT CHLD      the system's default
 //! all others                    nothing; KILL and STOP are nobody's choice
 //! ```
-//! As Go's runtime has it for the reference, but for those that end with a dump: there all threads are
-//! printed and the status is 2, here the system makes a core file where it is told to.
+//! A parent that blocks signals, or ignores those of the first two rows, changes none of this. As Go's
+//! runtime has it for the reference, but for those that end with a dump: there all threads are printed and
+//! the status is 2, here the system makes a core file where it is told to.
 
-use nix::sys::signal::{SigSet, Signal};
-use signal_hook::consts::{SIGBUS, SIGINT, SIGQUIT, SIGTERM};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
+use signal_hook::consts::{SIGABRT, SIGBUS, SIGINT, SIGQUIT, SIGSYS, SIGTERM, SIGTRAP};
 use signal_hook::low_level::emulate_default_handler;
 use std::io;
 use std::process::ExitCode;
@@ -64,10 +63,14 @@ pub(crate) fn prepare() -> io::Result<Stop> {
     // Blocked rather than ignored or caught: no call of any thread is cut short by them.
     let mut ignored = SigSet::all();
     LEFT_ALONE.iter().for_each(|signal| ignored.remove(*signal));
-    ignored.thread_block()?;
+    // In place of the mask that the parent left: what it blocked would never come.
+    ignored.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    // Rust's runtime has a handler that takes the first of these for a fault, finds none, and gives the
+    // signal back to the system; the one that somebody sends must not be lost to it.
+    raise(Signal::SIGSEGV)?;
     let (received, at_once) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
-    // Also where whoever started the program ignores the one, and Rust's own handler lets the other pass.
-    for signal in [SIGQUIT, SIGBUS] {
+    // Also where whoever started the program ignores them, and Rust's own handler lets the second pass.
+    for signal in [SIGQUIT, SIGBUS, SIGTRAP, SIGABRT, SIGSYS] {
         signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true)))?;
     }
     for signal in [SIGINT, SIGTERM] {

@@ -7,6 +7,7 @@
 //! WATCHDOG_PID    whose watchdog it is; this process's where it is absent
 //! ```
 
+use std::collections::VecDeque;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,13 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A manager that reads nothing holds the member up for no longer.
-const SEND_LIMIT: Duration = Duration::from_secs(1);
+/// Messages that wait for a manager whose socket is full; more are lost, the oldest first.
+const UNTOLD_MAX: usize = 8;
 
-/// The manager, if there is one.
+/// The manager, if there is one. Nothing waits for a manager that does not read: what its socket has no
+/// room for is tried again with the next look, and a sign of life not even that.
 pub(crate) struct Manager {
     socket: Option<OsString>,
     watchdog: Option<Watchdog>,
+    /// In their order.
+    untold: VecDeque<String>,
 }
 
 impl Manager {
@@ -33,11 +37,11 @@ impl Manager {
         let text = |name| env::var(name).ok();
         let limit = watchdog_limit(text("WATCHDOG_USEC"), text("WATCHDOG_PID"), std::process::id());
         let watchdog = limit.filter(|_| socket.is_some()).map(Watchdog::new);
-        Manager { socket, watchdog }
+        Manager { socket, watchdog, untold: VecDeque::new() }
     }
 
     /// The member serves. Without a manager this is told to nobody, as in etcd.
-    pub(crate) fn ready(&self) {
+    pub(crate) fn ready(&mut self) {
         tracing::info!("notifying init daemon");
         match self.tell("READY=1") {
             Ok(()) => tracing::info!("successfully notified init daemon"),
@@ -50,20 +54,50 @@ impl Manager {
     }
 
     /// The member stops.
-    pub(crate) fn stopping(&self) {
+    pub(crate) fn stopping(&mut self) {
         // What goes wrong with it was said when the member became ready.
         let _ = self.tell("STOPPING=1");
         self.status("stopping");
     }
 
-    fn status(&self, text: &str) {
+    fn status(&mut self, text: &str) {
         let _ = self.tell(&format!("STATUS={text}"));
     }
 
-    fn tell(&self, what: &str) -> io::Result<()> {
+    /// Tells the manager, now or once its socket has room.
+    fn tell(&mut self, what: &str) -> io::Result<()> {
+        self.tell_rest();
+        let told = match self.untold.is_empty() {
+            true => self.send(what),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match told {
+            Err(error) if is_full(&error) => {
+                if self.untold.len() == UNTOLD_MAX {
+                    self.untold.pop_front();
+                }
+                self.untold.push_back(what.to_owned());
+                Ok(())
+            }
+            told => told,
+        }
+    }
+
+    /// Tells what there was no room for.
+    fn tell_rest(&mut self) {
+        while let Some(what) = self.untold.front() {
+            match self.send(what) {
+                Err(error) if is_full(&error) => return,
+                // A manager that is gone misses nothing.
+                Ok(()) | Err(_) => drop(self.untold.pop_front()),
+            }
+        }
+    }
+
+    fn send(&self, what: &str) -> io::Result<()> {
         let Some(path) = &self.socket else { return Ok(()) };
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(SEND_LIMIT))?;
+        socket.set_nonblocking(true)?;
         socket.connect_addr(&address(path)?)?;
         socket.send(what.as_bytes()).map(drop)
     }
@@ -71,12 +105,17 @@ impl Manager {
     /// Tells the watchdog that the member lives, where it is time and `ask` shows it: it has the member
     /// call what it is given, sooner or later.
     pub(crate) fn watch(&mut self, ask: impl FnOnce(Box<dyn FnOnce() + Send>)) {
+        self.tell_rest();
         let is_alive =
             self.watchdog.as_mut().is_some_and(|watchdog| watchdog.look(Instant::now(), ask));
         if is_alive {
-            let _ = self.tell("WATCHDOG=1");
+            let _ = self.send("WATCHDOG=1");
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 fn address(path: &OsStr) -> io::Result<SocketAddr> {
@@ -128,7 +167,7 @@ mod tests {
     use super::*;
 
     fn manager(socket: impl Into<OsString>) -> Manager {
-        Manager { socket: Some(socket.into()), watchdog: None }
+        Manager { socket: Some(socket.into()), watchdog: None, untold: VecDeque::new() }
     }
 
     fn heard(socket: &UnixDatagram) -> String {
@@ -143,7 +182,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let manager = manager(&path);
+        let mut manager = manager(&path);
         manager.ready();
         assert_eq!(heard(&socket), "READY=1");
         assert_eq!(heard(&socket), "STATUS=serving clients");
@@ -162,14 +201,36 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_is_not_there_or_reads_nothing_holds_nothing_up() {
+    fn a_manager_that_is_not_there_is_told_of() {
         assert!(manager("/nonexistent/notify").tell("READY=1").is_err());
+    }
+
+    #[test]
+    fn a_manager_that_reads_nothing_holds_nothing_up_and_hears_of_it_later() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
-        let _unread = UnixDatagram::bind(&path).unwrap();
-        let manager = manager(&path);
-        let is_full = (0..100_000).any(|_| manager.tell("WATCHDOG=1").is_err());
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let mut manager = manager(&path);
+        manager.watchdog = Some(Watchdog::new(Duration::ZERO));
+        let is_full = (0..100_000).any(|_| manager.send("X=1").is_err());
         assert!(is_full, "the socket's queue has an end");
+        let begun = Instant::now();
+        manager.ready();
+        // A sign of life that is late is none.
+        (0..100).for_each(|_| manager.watch(|answer| answer()));
+        manager.stopping();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        socket.set_nonblocking(true).unwrap();
+        while socket.recv(&mut [0; 10]).is_ok() {}
+        socket.set_nonblocking(false).unwrap();
+        manager.watchdog = None;
+        manager.watch(|_| panic!("there is no watchdog"));
+        let told = ["READY=1", "STATUS=serving clients", "STOPPING=1", "STATUS=stopping"];
+        told.iter().for_each(|what| assert_eq!(heard(&socket), *what));
+        (0..100).for_each(|n| manager.untold.push_back(n.to_string()));
+        manager.socket = Some(path.with_file_name("none").into());
+        manager.tell_rest();
+        assert!(manager.untold.is_empty(), "a manager that is gone misses nothing");
     }
 
     #[test]

@@ -267,6 +267,12 @@ impl Snapshot {
 
     /// The CRC-32C over all names, keys and values but those that differ between members.
     pub fn hash(&self) -> u32 {
+        self.hash_while(&|| true).expect("it goes on to the end")
+    }
+
+    /// The same while `goes_on`, which is asked again and again; `None` once it says no.
+    pub fn hash_while(&self, goes_on: &dyn Fn() -> bool) -> Option<u32> {
+        let mut rows = 0_u64;
         let mut crc = 0;
         let mut names = self.committed.buckets();
         let mut next = names.first();
@@ -276,6 +282,10 @@ impl Snapshot {
                 let mut cursor = bucket.cursor();
                 let mut item = cursor.first();
                 while let Some((key, value)) = item {
+                    if rows.is_multiple_of(ROWS_BETWEEN_LOOKS) && !goes_on() {
+                        return None;
+                    }
+                    rows += 1;
                     if !is_local(name, key) {
                         crc = crc32c::crc32c_append(crc, key);
                         crc = crc32c::crc32c_append(crc, value.unwrap_or_default());
@@ -285,9 +295,12 @@ impl Snapshot {
             }
             next = names.next();
         }
-        crc
+        Some(crc)
     }
 }
+
+/// Rows that are hashed before it is asked again whether anybody waits for the hash.
+const ROWS_BETWEEN_LOOKS: u64 = 1024;
 
 fn is_local(bucket: &[u8], key: &[u8]) -> bool {
     bucket == Table::Meta.name().as_bytes()

@@ -309,3 +309,26 @@ fn a_database_can_become_the_beginning_of_another_log() {
     txn.put(Table::Meta, b"k", "w".into());
     txn.finish(EntryId { term: 1, index: 4 });
 }
+
+#[test]
+fn a_hash_that_nobody_waits_for_is_given_up() {
+    let sim = SimDisk::new(1);
+    let mut backend = open(&sim).unwrap();
+    let mut txn = backend.begin_maintenance();
+    (0..3000).for_each(|n| txn.put(Table::Key, &key(n), "v".into()));
+    txn.finish();
+    backend.commit().unwrap();
+    let snapshot = backend.reader().snapshot();
+    let looks = std::cell::Cell::new(0);
+    let until = |last: u32| {
+        looks.set(0);
+        snapshot.hash_while(&|| {
+            looks.set(looks.get() + 1);
+            looks.get() < last
+        })
+    };
+    assert_eq!((until(1), looks.get()), (None, 1));
+    assert_eq!((until(2), looks.get()), (None, 2));
+    assert_eq!(until(u32::MAX), Some(snapshot.hash()));
+    assert!(looks.get() > 2, "it is asked on the way");
+}

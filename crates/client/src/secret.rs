@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A password or a token: it can be used, and is not shown by `{:?}`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

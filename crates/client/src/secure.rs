@@ -2,6 +2,7 @@
 //! (reference: `client/v3/internal/endpoint`, `client/v3/config.go`).
 
 use crate::heard::Socket;
+use std::ffi::OsString;
 use std::io;
 use tls::{Connector, Settings};
 use tokio::net::{TcpStream, UnixStream};
@@ -11,11 +12,11 @@ use tokio_rustls::TlsConnector;
 #[derive(Clone, Debug, Default)]
 pub struct TlsFlags {
     /// The client's certificate.
-    pub cert: String,
+    pub cert: OsString,
     /// Its key.
-    pub key: String,
+    pub key: OsString,
     /// Whom to believe.
-    pub cacert: String,
+    pub cacert: OsString,
     /// The domain by which the endpoints were found, where that asks for TLS. Certificates are for the
     /// hosts all the same, as etcd's client has it.
     pub domain: String,
@@ -28,8 +29,8 @@ pub struct TlsFlags {
 impl TlsFlags {
     /// The settings; none where endpoints that do not say are spoken to as they are.
     pub fn settings(&self) -> Option<Settings> {
-        let files = [&self.cert, &self.key, &self.cacert, &self.domain];
-        let are_none = files.iter().all(|text| text.is_empty());
+        let files = [&self.cert, &self.key, &self.cacert];
+        let are_none = files.iter().all(|file| file.is_empty()) && self.domain.is_empty();
         if are_none && self.insecure_transport && !self.insecure_skip_verify {
             return None;
         }

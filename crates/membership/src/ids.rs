@@ -4,7 +4,7 @@ use sha1::{Digest, Sha1};
 
 /// A member's id: from its peer URLs, the cluster's token and, for one added to a running cluster
 /// (which then has an empty token), the time in seconds.
-pub fn member_id(peer_urls: &[String], token: &str, unix_s: Option<i64>) -> u64 {
+pub fn member_id(peer_urls: &[String], token: impl AsRef<[u8]>, unix_s: Option<i64>) -> u64 {
     let mut urls = peer_urls.to_vec();
     urls.sort();
     let mut hash = Sha1::new();

@@ -16,16 +16,17 @@ pub struct InitialCluster {
 }
 
 impl InitialCluster {
-    /// Reads `name=url,name=url`; a name may come again with another URL.
+    /// Reads `name=url,name=url`; a name may come again with another URL. The token may be any bytes.
     ///
     /// # Errors
     /// What is wrong with a URL.
-    pub fn parse(list: &str, token: &str) -> Result<InitialCluster, address::Error> {
+    pub fn parse(list: &str, token: impl AsRef<[u8]>) -> Result<InitialCluster, address::Error> {
         Ok(InitialCluster::new(UrlsByName::parse(list)?, token))
     }
 
     /// The members of these names and peer URLs.
-    pub fn new(listed: UrlsByName, token: &str) -> InitialCluster {
+    pub fn new(listed: UrlsByName, token: impl AsRef<[u8]>) -> InitialCluster {
+        let token = token.as_ref();
         let member = |(name, urls): (&str, &Urls)| {
             let peer_urls = urls.texts();
             let id = member_id(&peer_urls, token, None);

@@ -14,6 +14,8 @@ use std::ops::ControlFlow;
 
 /// Hashes of finished compactions that are kept.
 const CACHE_MAX: usize = 10;
+/// Rows that are hashed before it is asked again whether anybody waits for the hash.
+const ROWS_BETWEEN_LOOKS: u64 = 1024;
 
 /// A hash and what it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,18 @@ impl Reader {
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Refusal> {
         self.read_with(|read| read.hash_kv(revision))
     }
+
+    /// The same while `goes_on`, which is asked again and again; `None` once it says no.
+    ///
+    /// # Errors
+    /// As [`Reader::hash_kv`].
+    pub fn hash_kv_while(
+        &self,
+        revision: i64,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Option<HashKv>, Refusal> {
+        self.read_with(|read| read.hash_kv_while(revision, goes_on))
+    }
 }
 
 impl ReadTxn {
@@ -103,9 +117,18 @@ impl ReadTxn {
     /// # Errors
     /// [`Refusal::Compacted`], [`Refusal::FutureRevision`].
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Refusal> {
+        let hashed = self.hash_kv_while(revision, &|| true)?;
+        Ok(hashed.expect("it goes on to the end"))
+    }
+
+    fn hash_kv_while(
+        &self,
+        revision: i64,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Option<HashKv>, Refusal> {
         let current = self.revision();
         if let Some(cached) = self.shared.hashes.get(revision) {
-            return Ok(HashKv { revision: current, ..cached });
+            return Ok(Some(HashKv { revision: current, ..cached }));
         }
         let compacted = self.compacted();
         if revision > 0 && revision < compacted {
@@ -120,7 +143,13 @@ impl ReadTxn {
         // With nothing to keep, everything counts that the compaction leaves, whether it is done
         // here or was interrupted.
         let kept_at = if shared.index.hashes_any(to) { to } else { compacted };
+        let (mut rows, mut is_given_up) = (0_u64, !goes_on());
         self.view.range(Table::Key, &[], &start_of(to + 1), usize::MAX, |key, value| {
+            rows += 1;
+            is_given_up |= rows.is_multiple_of(ROWS_BETWEEN_LOOKS) && !goes_on();
+            if is_given_up {
+                return ControlFlow::Break(());
+            }
             if let Some((revision, is_tombstone)) = Revision::decode(key) {
                 hasher.write(revision, is_tombstone, key, value, || {
                     shared.index.is_hashed(key_of(value), revision, kept_at)
@@ -128,10 +157,13 @@ impl ReadTxn {
             }
             ControlFlow::Continue(())
         });
+        if is_given_up {
+            return Ok(None);
+        }
         if revision >= 0 && to < self.compacted() {
             return Err(Refusal::Compacted);
         }
         let (hash, compact_revision) = hasher.finish();
-        Ok(HashKv { hash, compact_revision, hash_revision: to, revision: current })
+        Ok(Some(HashKv { hash, compact_revision, hash_revision: to, revision: current }))
     }
 }

@@ -179,3 +179,20 @@ fn readers_follow_a_store_that_takes_the_place_of_another() {
     write(&mut second, &mut second_backend, FIRST + 9);
     check_at(&reader.read(), FIRST + 9).unwrap();
 }
+
+#[test]
+fn a_hash_that_nobody_waits_for_is_given_up() {
+    let sim = SimDisk::new(1);
+    let mut backend = Backend::open(sim.disk(), Path::new("db"), Options::default()).unwrap();
+    let (mut store, _) = Store::open(&backend).unwrap();
+    (FIRST..REVISIONS).for_each(|revision| write(&mut store, &mut backend, revision));
+    let reader = store.reader();
+    let looks = AtomicUsize::new(0);
+    let until = |last: usize| {
+        looks.store(0, Ordering::Relaxed);
+        reader.hash_kv_while(0, &|| looks.fetch_add(1, Ordering::Relaxed) + 1 < last).unwrap()
+    };
+    assert_eq!((until(1), looks.load(Ordering::Relaxed)), (None, 1));
+    assert_eq!((until(3), looks.load(Ordering::Relaxed)), (None, 3));
+    assert_eq!(until(usize::MAX), Some(reader.hash_kv(0).unwrap()));
+}

@@ -198,6 +198,20 @@ pub trait ReplySink: Send + Sync {
     }
 }
 
+/// Whether anybody still waits for the answer to a unary call.
+#[derive(Clone)]
+pub struct CallWatch {
+    sink: Option<Arc<dyn ReplySink>>,
+    id: u64,
+}
+
+impl CallWatch {
+    /// As [`Responder::is_gone`], until the call is answered.
+    pub fn is_gone(&self) -> bool {
+        self.sink.as_ref().is_none_or(|sink| sink.is_gone(self.id))
+    }
+}
+
 /// Hears how unary calls end.
 pub trait CallMeter: Send + Sync {
     /// Call `number` of the meter's own numbering ended, `begun` then, with a message of so many
@@ -229,6 +243,11 @@ impl Responder {
         let mut this = self;
         this.metered = Some(Metered { meter, number, begun });
         this
+    }
+
+    /// Watches whether the client still waits, for whoever works on the answer.
+    pub fn watch(&self) -> CallWatch {
+        CallWatch { sink: self.sink.clone(), id: self.id }
     }
 
     /// Whether nobody waits for the answer any more: the client has reset the call, or its connection is

@@ -12,6 +12,7 @@
 //! A proposal leaves a waiter behind, goes to the core thread, through the log thread, and comes
 //! back on the apply thread, which answers the waiter.
 
+mod arguments;
 mod bootstrap;
 mod cluster;
 mod compactor;
@@ -28,6 +29,7 @@ mod shared;
 mod testing;
 mod web;
 
+pub use arguments::shown_arguments;
 pub use bootstrap::{Begun, Plan, Remotes, Source, begin};
 pub use compactor::AutoCompaction;
 pub use member::{Config, Member, StartError};

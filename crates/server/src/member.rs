@@ -293,7 +293,7 @@ impl Member {
     pub fn serve(&mut self, listeners: Vec<Listener>, config: &Config) -> Result<(), StartError> {
         let net = net_config(listeners, config.net_threads, config)?;
         let front = Arc::clone(self.front(config));
-        let web = Web { shared: Arc::clone(&self.shared), front: Arc::clone(&front) };
+        let web = Web::new(Arc::clone(&self.shared), Arc::clone(&front));
         self.serve_with(net, front, Arc::new(web))
     }
 
@@ -308,7 +308,7 @@ impl Member {
     ) -> Result<(), StartError> {
         let net = net_config(listeners, 1, config)?;
         let front = Arc::clone(self.front(config));
-        let web = Web { shared: Arc::clone(&self.shared), front };
+        let web = Web::new(Arc::clone(&self.shared), front);
         self.serve_with(net, Arc::new(NoCalls), Arc::new(Probes(web)))
     }
 

@@ -48,6 +48,7 @@ pub(crate) struct Line {
     told: Mutex<Sender<Told>>,
     queued: AtomicUsize,
     does_not_read: AtomicBool,
+    is_gone: AtomicBool,
 }
 
 impl ReplySink for Line {
@@ -71,6 +72,10 @@ impl ReplySink for Line {
     fn queued(&self, _id: u64) -> usize {
         self.queued.load(Ordering::Relaxed)
     }
+
+    fn is_gone(&self, _id: u64) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
 }
 
 impl Client {
@@ -80,8 +85,14 @@ impl Client {
             told: Mutex::new(sender),
             queued: AtomicUsize::new(0),
             does_not_read: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
         };
         Client { told, sink: Arc::new(sink) }
+    }
+
+    /// The client waits for no answer any more.
+    pub(crate) fn leave(&self) {
+        self.sink.is_gone.store(true, Ordering::Relaxed);
     }
 
     /// From now on, what is sent stays queued.
@@ -161,10 +172,14 @@ impl Bench {
         }
     }
 
+    /// What serves and counts calls.
+    pub(crate) fn front(&self) -> Arc<Front> {
+        Arc::clone(&self.front)
+    }
+
     /// Asks for a page of the client port; its status and text, once there is an answer.
     pub(crate) fn page(&self, path: &str) -> Receiver<(u16, String)> {
-        let front = Arc::clone(&self.front);
-        let web = Web { shared: Arc::clone(self.shared()), front };
+        let web = Web::new(Arc::clone(self.shared()), self.front());
         let (tell, told) = channel();
         let reply = HttpResponder::new(move |answer| {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -195,12 +210,17 @@ impl Bench {
 
     /// A unary call, and its reply.
     pub(crate) fn call<M: Message + Default>(&self, path: &str, request: &impl Message) -> M {
+        self.begin(path, request).message()
+    }
+
+    /// Begins a unary call.
+    pub(crate) fn begin(&self, path: &str, request: &impl Message) -> Client {
         let client = Client::new();
         let sink: Arc<dyn ReplySink> = client.sink.clone();
         let method = self.front.lookup(path).expect("there is such a method");
         let body = request.encode_to_vec().into();
         self.front.unary(method.id, &head(), body, Responder::new(sink, 0));
-        client.message()
+        client
     }
 }
 

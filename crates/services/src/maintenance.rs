@@ -106,7 +106,7 @@ pub(crate) fn hash(
     _body: &Bytes,
     reply: Responder,
 ) -> Result<(), Refused> {
-    let inner = Arc::clone(services);
+    let (inner, watch) = (Arc::clone(services), reply.watch());
     services.when_durable(move || {
         let services = Arc::clone(&inner);
         // Here, where no snapshot of a leader comes in between: both are of one database, which
@@ -117,7 +117,9 @@ pub(crate) fn hash(
                 return reply.fail(error);
             }
             let begun = Instant::now();
-            let hash = snapshot.hash();
+            let Some(hash) = snapshot.hash_while(&|| !watch.is_gone()) else {
+                return reply.fail(given_up());
+            };
             inner.metrics.keys.hash.observe(begun.elapsed().as_secs_f64());
             let header = Some(inner.header_message(revision));
             let response = pb::HashResponse { header, hash };
@@ -135,13 +137,14 @@ pub(crate) fn hash_kv(
     reply: Responder,
 ) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::HashKvRequest>(body, reply)?;
-    let inner = Arc::clone(services);
+    let (inner, watch) = (Arc::clone(services), reply.watch());
     services.in_hashes(move |room| {
         if let Err(error) = room {
             return reply.fail(error);
         }
         let begun = Instant::now();
-        let hashed = inner.reader.hash_kv(request.revision);
+        let hashed = inner.reader.hash_kv_while(request.revision, &|| !watch.is_gone()).transpose();
+        let Some(hashed) = hashed else { return reply.fail(given_up()) };
         inner.metrics.keys.hash_kv.observe(begun.elapsed().as_secs_f64());
         let result = hashed.map(|found| {
             let response = pb::HashKvResponse {
@@ -155,6 +158,11 @@ pub(crate) fn hash_kv(
         Services::answer(reply, result.map_err(Error::from));
     });
     Ok(())
+}
+
+/// How a call ends whose client does not wait any more.
+fn given_up() -> Status {
+    Status::new(Code::Canceled, "context canceled")
 }
 
 // ---- Snapshot ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 use crate::certificate::names;
 use crate::check::{self, Revocations, System};
+use crate::refusals::Refusals;
 use crate::resolve::Shown;
 use crate::settings::Settings;
 use crate::verify::Verifier;
@@ -11,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub struct Acceptor {
     endpoint: Endpoint,
     revocations: Option<Revocations>,
     checks_addresses: bool,
+    refusals: Refusals,
 }
 
 impl Acceptor {
@@ -78,6 +80,7 @@ impl Acceptor {
             endpoint,
             revocations: Revocations::new(&settings.crl_file),
             checks_addresses: endpoint == Endpoint::Peer && !settings.skip_client_sans,
+            refusals: Refusals::new(Instant::now()),
         })
     }
 
@@ -106,7 +109,8 @@ impl Acceptor {
         }
     }
 
-    /// Logs a connection that was refused, as etcd does. `shown` is what it showed, `name` whom it
+    /// Logs a connection that was refused, as etcd does, but not more of them than anybody could read: where
+    /// some were left out, the next line says how many. `shown` is what it showed, `name` whom it
     /// asked for.
     pub fn log_rejected(
         &self,
@@ -125,14 +129,16 @@ impl Acceptor {
             tracing::debug!(%remote_addr, server_name, error, "{text}");
             return;
         }
+        let Some(left_out) = self.refusals.admit(Instant::now()) else { return };
+        let left_out = (left_out > 0).then_some(left_out);
         match shown.first().map(names) {
             Some(names) => {
                 let (ip_addresses, dns_names) = (format!("{:?}", names.ips), names.hosts);
                 tracing::warn!(
-                    %remote_addr, server_name, ip_addresses, ?dns_names, error, "{text}"
+                    %remote_addr, server_name, ip_addresses, ?dns_names, error, left_out, "{text}"
                 );
             }
-            None => tracing::warn!(%remote_addr, server_name, error, "{text}"),
+            None => tracing::warn!(%remote_addr, server_name, error, left_out, "{text}"),
         }
     }
 }

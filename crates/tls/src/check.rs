@@ -6,18 +6,19 @@ use crate::files::Kept;
 use crate::settings::quoted;
 use rustls::pki_types::CertificateDer;
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 /// Revoked certificates, in a file.
 #[derive(Debug)]
 pub(crate) struct Revocations {
-    file: String,
+    file: OsString,
     kept: Kept<HashSet<Vec<u8>>>,
 }
 
 impl Revocations {
     /// None where there is no file.
-    pub(crate) fn new(file: &str) -> Option<Revocations> {
+    pub(crate) fn new(file: &OsStr) -> Option<Revocations> {
         let file = Some(file.to_owned()).filter(|file| !file.is_empty())?;
         Some(Revocations { file, kept: Kept::default() })
     }
@@ -177,7 +178,7 @@ mod tests {
         let file = dir.path().join("crl");
         let authority = Authority::new("ca");
         let made = authority.issue("m", &[]);
-        let revocations = Revocations::new(file.to_str().unwrap()).unwrap();
+        let revocations = Revocations::new(file.as_os_str()).unwrap();
         let check = || revocations.check(std::slice::from_ref(&made.der));
         assert!(check().unwrap_err().ends_with("no such file or directory"));
         std::fs::write(&file, authority.revoke(&[])).unwrap();

@@ -1,5 +1,7 @@
 //! What can be wrong with settings and files.
 
+use std::ffi::OsStr;
+
 /// What is wrong with settings or files; the text says it all, in the words of etcd where it has any.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -11,7 +13,8 @@ impl Error {
     }
 
     /// A file that cannot be read, as Go says it.
-    pub(crate) fn file(path: &str, error: &std::io::Error) -> Error {
+    pub(crate) fn file(path: &OsStr, error: &std::io::Error) -> Error {
+        let path = path.display();
         if error.kind() == std::io::ErrorKind::IsADirectory {
             return Error(format!("read {path}: is a directory"));
         }

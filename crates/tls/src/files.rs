@@ -6,6 +6,7 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use std::ffi::OsStr;
 use std::fs;
 use std::sync::Arc;
 
@@ -31,10 +32,10 @@ impl<T> Kept<T> {
     /// A file cannot be read, or nothing can be made of it.
     pub(crate) fn get(
         &self,
-        paths: &[&str],
+        paths: &[&OsStr],
         make: impl FnOnce(&[Vec<u8>]) -> Result<T, Error>,
     ) -> Result<Arc<T>, Error> {
-        let read = |path: &&str| fs::read(path).map_err(|error| Error::file(path, &error));
+        let read = |path: &&OsStr| fs::read(path).map_err(|error| Error::file(path, &error));
         let bytes = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let mut last = self.last.lock();
         if let Some((before, made)) = &*last
@@ -112,12 +113,12 @@ mod tests {
     fn what_is_made_is_made_again_when_files_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let path = path.to_str().unwrap();
+        let path = path.as_os_str();
         let kept = Kept::default();
         let get = || kept.get(&[path], |bytes| Ok(bytes[0].clone()));
         assert_eq!(
             get().unwrap_err().to_string(),
-            format!("open {path}: no such file or directory")
+            format!("open {}: no such file or directory", path.display())
         );
         fs::write(path, "one").unwrap();
         let one = get().unwrap();

@@ -23,6 +23,7 @@ mod error;
 mod files;
 mod own;
 mod p521;
+mod refusals;
 mod resolve;
 mod settings;
 mod suites;

@@ -9,7 +9,7 @@ use rcgen::{
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -23,7 +23,7 @@ pub fn self_signed(dir: &Path, hosts: &[String], validity_years: u32) -> Result<
     if validity_years == 0 {
         return Err(Error::new("selfSignedCertValidity is invalid,it should be greater than 0"));
     }
-    let failed = |path: &Path, error: &std::io::Error| Error::file(&path.to_string_lossy(), error);
+    let failed = |path: &Path, error: &std::io::Error| Error::file(path.as_os_str(), error);
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -36,8 +36,7 @@ pub fn self_signed(dir: &Path, hosts: &[String], validity_years: u32) -> Result<
         write(&cert, &cert_pem, 0o644)?;
         write(&key, &key_pem, 0o600)?;
     }
-    let text = |path: PathBuf| path.to_string_lossy().into_owned();
-    let (cert, key) = (text(cert), text(key));
+    let (cert, key) = (cert.into_os_string(), key.into_os_string());
     Ok(Settings {
         cert_file: cert.clone(),
         key_file: key.clone(),
@@ -84,7 +83,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(mode);
     let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| Error::file(&path.to_string_lossy(), &error))?;
+    written.map_err(|error| Error::file(path.as_os_str(), &error))?;
     let kind = if mode == 0o600 { "key" } else { "cert" };
     tracing::info!(path = %path.display(), "created {kind} file");
     Ok(())
@@ -101,7 +100,10 @@ mod tests {
         let dir = dir.path().join("fixtures").join("peer");
         let hosts = ["127.0.0.1:2380".to_owned(), "localhost:2380".to_owned()];
         let settings = self_signed(&dir, &hosts, 1).unwrap();
-        assert!(settings.skip_verify && settings.key_file.ends_with("fixtures/peer/key.pem"));
+        assert!(
+            settings.skip_verify
+                && Path::new(&settings.key_file).ends_with("fixtures/peer/key.pem")
+        );
         let pem = fs::read(&settings.cert_file).unwrap();
         let made = files::certificates(&pem).unwrap().remove(0);
         assert!(is_valid_for(&made, "127.0.0.1") && is_valid_for(&made, "localhost"));

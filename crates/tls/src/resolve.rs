@@ -6,6 +6,7 @@ use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,15 +15,15 @@ use std::sync::Arc;
 pub(crate) struct Shown {
     /// What it is called in logs: `peer`, or `client` where this side dials.
     role: &'static str,
-    cert_file: String,
-    key_file: String,
+    cert_file: OsString,
+    key_file: OsString,
     kept: Kept<CertifiedKey>,
 }
 
 impl Shown {
     /// # Errors
     /// The files are no use now.
-    pub(crate) fn new(role: &'static str, (cert, key): (&str, &str)) -> Result<Shown, Error> {
+    pub(crate) fn new(role: &'static str, (cert, key): (&OsStr, &OsStr)) -> Result<Shown, Error> {
         let (cert_file, key_file) = (cert.to_owned(), key.to_owned());
         let shown = Shown { role, cert_file, key_file, kept: Kept::default() };
         shown.read()?;
@@ -44,7 +45,7 @@ impl Shown {
             true => format!("failed to create {} certificate", self.role),
             false => format!("failed to find {} cert files", self.role),
         };
-        let (cert_file, key_file) = (&self.cert_file, &self.key_file);
+        let (cert_file, key_file) = (self.cert_file.display(), self.key_file.display());
         tracing::warn!(%cert_file, %key_file, %error, "{text}");
         None
     }

@@ -1,6 +1,7 @@
 //! What the flags say, of one side of a member: towards clients, or towards members.
 
 use crate::Error;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 
 /// A version of TLS.
@@ -29,22 +30,22 @@ impl Version {
     }
 }
 
-/// What the flags say. An empty path means that there is no such file.
+/// What the flags say. An empty path means that there is no such file; paths may hold any bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The certificate, for connections that come, and for those that are made unless there is
     /// another for them.
-    pub cert_file: String,
+    pub cert_file: OsString,
     /// Its key.
-    pub key_file: String,
+    pub key_file: OsString,
     /// The certificate for connections that are made.
-    pub client_cert_file: String,
+    pub client_cert_file: OsString,
     /// Its key.
-    pub client_key_file: String,
+    pub client_key_file: OsString,
     /// Whom to believe; without it, whom the system believes.
-    pub trusted_ca_file: String,
+    pub trusted_ca_file: OsString,
     /// Revoked certificates.
-    pub crl_file: String,
+    pub crl_file: OsString,
     /// Whether those who connect must show a certificate. Implied by `trusted_ca_file`.
     pub client_cert_auth: bool,
     /// Names of subjects of which the other side must have one.
@@ -72,7 +73,7 @@ impl Settings {
     }
 
     /// Certificate and key for connections that are made.
-    pub(crate) fn client_pair(&self) -> (&str, &str) {
+    pub(crate) fn client_pair(&self) -> (&OsStr, &OsStr) {
         match self.client_cert_file.is_empty() {
             true => (&self.cert_file, &self.key_file),
             false => (&self.client_cert_file, &self.client_key_file),
@@ -85,14 +86,16 @@ impl Settings {
         if self.cert_file.is_empty() || self.key_file.is_empty() {
             return Err(Error::new(format!(
                 "KeyFile and CertFile must both be present[key: {}, cert: {}]",
-                self.key_file, self.cert_file
+                self.key_file.display(),
+                self.cert_file.display()
             )));
         }
         if self.client_cert_file.is_empty() != self.client_key_file.is_empty() {
             return Err(Error::new(format!(
                 "ClientKeyFile and ClientCertFile must both be present or both absent: key: {}, \
                  cert: {}]",
-                self.client_key_file, self.client_cert_file
+                self.client_key_file.display(),
+                self.client_cert_file.display()
             )));
         }
         if !self.allowed_cns.is_empty() && !self.allowed_hostnames.is_empty() {
@@ -119,13 +122,13 @@ impl fmt::Display for Settings {
             f,
             "cert = {}, key = {}, client-cert={}, client-key={}, trusted-ca = {}, \
              client-cert-auth = {}, crl-file = {}",
-            self.cert_file,
-            self.key_file,
-            self.client_cert_file,
-            self.client_key_file,
-            self.trusted_ca_file,
+            self.cert_file.display(),
+            self.key_file.display(),
+            self.client_cert_file.display(),
+            self.client_key_file.display(),
+            self.trusted_ca_file.display(),
             self.client_cert_auth,
-            self.crl_file
+            self.crl_file.display()
         )
     }
 }
@@ -140,7 +143,7 @@ mod tests {
         assert_eq!(pair.check(), Ok(()));
         let refused = |settings: Settings| settings.check().unwrap_err().to_string();
         assert_eq!(
-            refused(Settings { key_file: String::new(), ..pair.clone() }),
+            refused(Settings { key_file: OsString::new(), ..pair.clone() }),
             "KeyFile and CertFile must both be present[key: , cert: c]"
         );
         assert_eq!(

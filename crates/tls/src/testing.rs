@@ -6,6 +6,7 @@ use rcgen::{
     SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,8 +85,8 @@ impl Authority {
 
 impl Issued {
     /// Writes both into a directory; the paths.
-    pub(crate) fn save(&self, dir: &Path, name: &str) -> (String, String) {
-        let path = |end| dir.join(format!("{name}.{end}")).to_str().unwrap().to_owned();
+    pub(crate) fn save(&self, dir: &Path, name: &str) -> (OsString, OsString) {
+        let path = |end| dir.join(format!("{name}.{end}")).into_os_string();
         let (cert, key) = (path("crt"), path("key"));
         std::fs::write(&cert, &self.pem).unwrap();
         std::fs::write(&key, &self.key).unwrap();

@@ -4,6 +4,7 @@ use crate::testing::{Authority, Issued};
 use crate::{Acceptor, Connector, Endpoint, Protocols, Settings, Version, explain, self_signed};
 use rcgen::ExtendedKeyUsagePurpose as Usage;
 use rustls::{ClientConnection, ServerConnection};
+use std::ffi::OsString;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -63,8 +64,8 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).to_str().unwrap().to_owned()
+    fn path(&self, name: &str) -> OsString {
+        self.dir.path().join(name).into_os_string()
     }
 
     fn dir(&self) -> &Path {

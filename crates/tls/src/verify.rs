@@ -18,6 +18,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
 };
+use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
 
 /// Whom to believe.
@@ -59,7 +60,7 @@ impl Authorities {
 #[derive(Debug)]
 enum Trust {
     /// A file, read for every handshake. If it cannot be read any more, what was read last is kept.
-    File { path: String, kept: Kept<Authorities> },
+    File { path: OsString, kept: Kept<Authorities> },
     /// The system, asked when somebody must be judged.
     System(OnceLock<Arc<Authorities>>),
 }

@@ -5,9 +5,12 @@
 //! console  …\tinfo\traft\tdrive/core.rs:7\t…\t{"k": "v"}
 //! ```
 //! A field's name has hyphens where Rust's has underscores. A field given as bytes is JSON already; the
-//! one named `fields` is an object whose members are fields of their own.
+//! one named `fields` is an object whose members are fields of their own. The passwords of URLs are taken
+//! out here, whoever logs them: addresses come from flags, files, other members and the database, and
+//! messages and errors quote them.
 
 use crate::settings::LogFormat;
+use address::redacted_text;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 use serde_json::{Map, Value};
@@ -88,8 +91,8 @@ impl Line {
         text
     }
 
-    fn put(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
+    fn put(&mut self, field: &str, value: Value) {
+        match (field, without_passwords(value)) {
             ("message", Value::String(text)) => self.message = text,
             ("logger", Value::String(name)) => self.logger = name,
             (FIELDS, Value::Object(more)) => self.fields.extend(more),
@@ -100,32 +103,44 @@ impl Line {
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field, format!("{value:?}").into());
+        self.put(field.name(), format!("{value:?}").into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.into());
+        self.put(field.name(), value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
+        self.put(field.name(), value.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
+        self.put(field.name(), value.into());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
+        self.put(field.name(), value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value.into());
+        self.put(field.name(), value.into());
     }
 
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
         let json = serde_json::from_slice(value);
-        self.put(field, json.unwrap_or_else(|_| String::from_utf8_lossy(value).into()));
+        self.put(field.name(), json.unwrap_or_else(|_| String::from_utf8_lossy(value).into()));
+    }
+}
+
+/// The same with all text as it may be shown.
+fn without_passwords(value: Value) -> Value {
+    match value {
+        Value::String(text) => redacted_text(&text).into(),
+        Value::Array(items) => items.into_iter().map(without_passwords).collect(),
+        Value::Object(pairs) => {
+            pairs.into_iter().map(|(name, value)| (name, without_passwords(value))).collect()
+        }
+        other => other,
     }
 }
 
@@ -211,6 +226,18 @@ mod tests {
             bare.encode(LogFormat::Console),
             "T\tinfo\traft\tdrive/core.rs:7\ta \"thing\"\n"
         );
+    }
+
+    #[test]
+    fn no_line_shows_a_password_of_a_url() {
+        let mut line = line();
+        line.put("message", "cannot reach http://root:pw@h:1".into());
+        line.put("error", "parse \"http://root:pw@h\": no".into());
+        line.put("urls", json!(["http://root:pw@h:1", "http://h:2"]));
+        line.put("fields", json!({"initial-cluster": "m=http://root:pw@h:1", "n": 1}));
+        let text = line.encode(LogFormat::Json);
+        assert!(!text.contains("pw"), "{text}");
+        assert_eq!(text.matches("http://root:xxxxx@h").count(), 4, "{text}");
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(crate) use srv::Srv;
 use dns::SystemDns;
 use server::Source;
 use server::apply::membership::InitialCluster;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 /// The way to the list.
 #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ pub(crate) enum Way {
 pub(crate) struct Origin {
     pub(crate) way: Way,
     /// `--initial-cluster-token`.
-    pub(crate) token: String,
+    pub(crate) token: OsString,
     /// This member's name.
     pub(crate) name: String,
     /// This member's peer URLs.
@@ -38,11 +40,11 @@ pub(crate) struct Origin {
 impl Source for Origin {
     fn cluster(&self) -> Result<InitialCluster, String> {
         match &self.way {
-            Way::Listed(list) => parse(list, &self.token),
+            Way::Listed(list) => parse(list, self.token.as_bytes()),
             Way::Srv(srv) => self.look_up(srv),
             Way::Discovery(discovery) => {
                 let own = self.advertised.iter().map(|url| format!("{}={url}", self.name));
-                parse(&own.collect::<Vec<_>>().join(","), &discovery.token)
+                parse(&own.collect::<Vec<_>>().join(","), discovery.token.as_bytes())
             }
         }
     }
@@ -62,7 +64,7 @@ impl Source for Origin {
         match &self.way {
             Way::Discovery(discovery) => {
                 let found = discovery.join(own_id, &known.to_string())?;
-                let read = parse(&found, &discovery.token);
+                let read = parse(&found, discovery.token.as_bytes());
                 read.map_err(|why| format!("discovery: invalid peer URL: {why}"))
             }
             Way::Listed(_) | Way::Srv(_) => Ok(known.clone()),
@@ -77,7 +79,7 @@ impl Origin {
         for node in &list {
             tracing::info!(node = %node, "got bootstrap from DNS for etcd-server");
         }
-        let initial = parse(&list.join(","), &self.token)?;
+        let initial = parse(&list.join(","), self.token.as_bytes())?;
         if initial.named(&self.name).is_none() {
             let name = &self.name;
             return Err(format!("cannot find local etcd member {name:?} in SRV records"));
@@ -86,13 +88,14 @@ impl Origin {
     }
 }
 
-fn parse(list: &str, token: &str) -> Result<InitialCluster, String> {
+fn parse(list: &str, token: &[u8]) -> Result<InitialCluster, String> {
     InitialCluster::parse(list, token).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt;
 
     #[test]
     fn before_it_is_found_a_cluster_is_its_one_member() {
@@ -105,5 +108,10 @@ mod tests {
         let alone = origin.cluster().unwrap();
         assert_eq!(alone, InitialCluster::parse("a=http://h:1", "d").unwrap());
         assert!(origin.discovers());
+        let token = OsString::from_vec(b"\xe9".to_vec());
+        let listed = Origin { way: Way::Listed("a=http://h:1".into()), token, ..origin };
+        let found = listed.cluster().unwrap();
+        assert_eq!(found, InitialCluster::parse("a=http://h:1", b"\xe9").unwrap());
+        assert_ne!(found, InitialCluster::parse("a=http://h:1", "\u{fffd}").unwrap());
     }
 }

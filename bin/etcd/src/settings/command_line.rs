@@ -4,14 +4,13 @@
 
 use super::file::UnknownKeys;
 use super::notes::Note;
-use super::rows::{ROWS, Row, variable_of};
-use super::values::Setting;
+use super::rows::{self, ROWS, Row, variable_of};
+use super::values::{Setting, refused};
 use super::variables::Variables;
 use super::{Refusal, Settings, earlier};
 use clap::builder::TypedValueParser;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use cli::go;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -64,12 +63,17 @@ impl Special {
         let variable = variable_of(UNKNOWN_KEYS);
         if let Some(value) = variables.get(&variable).filter(|_| !passes) {
             passes.set_text(value).map_err(|reason| {
-                let value = go::quote(value.as_encoded_bytes());
+                let (value, reason) = refused(&mut false, value, reason);
                 Refusal::Verify(format!("invalid value {value} for {variable}: {reason}"))
             })?;
         }
         Ok(if passes { UnknownKeys::PassedOver } else { UnknownKeys::Refused })
     }
+}
+
+/// Whether it is a flag that has no row.
+pub(super) fn is_special(name: &str) -> bool {
+    [CONFIG_FILE, UNKNOWN_KEYS, VERSION, HELP].iter().any(|flag| flag.eq_ignore_ascii_case(name))
 }
 
 /// The variables of flags that have no row.
@@ -290,7 +294,7 @@ fn check(setting: &mut dyn Setting, name: &str, value: &OsStr) -> Result<OsStrin
     let what = if setting.is_switch() { "boolean value" } else { "value" };
     let before = if setting.is_switch() { "" } else { "flag " };
     setting.set_text(value).map(|()| value.to_owned()).map_err(|reason| {
-        let value = go::quote(value.as_encoded_bytes());
+        let (value, reason) = refused(setting, value, reason);
         let text = format!("invalid {what} {value} for {before}-{name}: {reason}");
         clap::Error::raw(ErrorKind::ValueValidation, text)
     })
@@ -306,11 +310,14 @@ fn explain(error: &clap::Error) -> String {
         ErrorKind::UnknownArgument => {
             // Blanks and brackets may be in it.
             let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default();
+            // Whoever wrote a colon for the equals sign may have written a secret behind it.
+            let name = name.split(':').next().unwrap_or_default();
             let near = text(ContextKind::SuggestedArg);
-            let hint = match earlier::replacement(name) {
-                Some(hint) => format!("etcd had this flag once: {hint}. "),
-                None if near.is_empty() => String::new(),
-                None => format!("Did you mean {near}? "),
+            let hint = match (earlier::replacement(name), key_without_flag(name)) {
+                (Some(hint), _) => format!("etcd had this flag once: {hint}. "),
+                (None, Some(hint)) => format!("{hint} "),
+                (None, None) if near.is_empty() => String::new(),
+                (None, None) => format!("Did you mean {near}? "),
             };
             format!("flag provided but not defined: -{name}\n{hint}{SEE}")
         }
@@ -325,8 +332,22 @@ fn explain(error: &clap::Error) -> String {
     }
 }
 
+/// What to write for a key of the configuration file that was taken for a flag.
+fn key_without_flag(name: &str) -> Option<String> {
+    let found: Vec<&Row> = rows::by_end_of_key(name).collect();
+    if found.is_empty() {
+        let section = rows::is_section(name);
+        return section.then(|| format!("{name} is a section of the configuration file."));
+    }
+    let ways = found.iter().map(|row| match row.name {
+        "" => format!("{:?} in the configuration file", row.key),
+        flag => format!("--{flag}"),
+    });
+    Some(format!("Did you mean {}?", ways.collect::<Vec<_>>().join(" or ")))
+}
+
 fn no_flag(word: &OsStr) -> String {
-    let quoted = go::quote(word.as_encoded_bytes());
+    let (quoted, _) = refused(&mut String::new(), word, String::new());
     match OTHER_PROGRAMS.iter().any(|program| word == *program) {
         true => format!("{quoted} is not supported by this version, which is a server only"),
         false => format!("{quoted} is not a valid flag"),

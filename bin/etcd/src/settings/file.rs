@@ -105,17 +105,37 @@ impl Reader {
     }
 }
 
+/// What is wrong with a key that nobody knows, and what may have been meant.
 fn unknown(key: &str) -> String {
+    let (hint, variable) = (hint(key), variable_of(UNKNOWN_KEYS));
+    format!(
+        "unknown key {key:?} in the configuration file{hint}; unknown keys are passed over with \
+         --{UNKNOWN_KEYS} or {variable}=true"
+    )
+}
+
+/// First what has exactly that name elsewhere: a flag, or a key of another section; then what is alike.
+fn hint(key: &str) -> String {
     let (above, name) = key.rsplit_once('.').map_or(("", key), |(above, name)| (above, name));
     let name = name.to_ascii_lowercase();
+    // One flag has a point in its name.
+    match rows::key_of_flag(key).or_else(|| rows::key_of_flag(&name)) {
+        Some("") => {
+            return format!(" (it is a flag alone, or the variable {})", variable_of(&name));
+        }
+        Some(written) if written != name || !above.is_empty() => {
+            return format!(" (what is the flag --{name} is here {written:?})");
+        }
+        _ => {}
+    }
+    let elsewhere: Vec<String> =
+        rows::by_end_of_key(&name).map(|row| format!("{:?}", row.key)).collect();
+    if !elsewhere.is_empty() {
+        return format!(" (did you mean {}?)", elsewhere.join(" or "));
+    }
     let likeness = |known: &str| strsim::jaro_winkler(known, &name);
     let nearest = rows::names_below(above)
         .filter(|known| likeness(known) >= LIKENESS_MIN)
         .max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    let hint = nearest.map_or(String::new(), |nearest| format!(" (did you mean {nearest:?}?)"));
-    format!(
-        "unknown key {key:?} in the configuration file{hint}; unknown keys are passed over with \
-         --{UNKNOWN_KEYS} or {}=true",
-        variable_of(UNKNOWN_KEYS)
-    )
+    nearest.map_or(String::new(), |nearest| format!(" (did you mean {nearest:?}?)"))
 }

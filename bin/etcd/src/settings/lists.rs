@@ -2,7 +2,8 @@
 
 use super::values::{Setting, Unfit, string, utf8};
 use super::yaml::Node;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 /// `a,b,...` as a flag, a list in the file. An empty text is a list of one empty item.
 impl Setting for Vec<String> {
@@ -46,24 +47,56 @@ impl Setting for Unique {
     }
 }
 
+/// The same, of texts that may hold any bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UniqueBytes(pub(crate) Vec<OsString>);
+
+impl Setting for UniqueBytes {
+    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
+        let items = text.as_bytes().split(|byte| *byte == b',');
+        self.0 = items.map(|item| OsStr::from_bytes(item).to_owned()).collect();
+        self.0.sort();
+        self.0.dedup();
+        Ok(())
+    }
+
+    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
+        let mut items = Vec::<String>::new();
+        items.set_node(node)?;
+        self.0 = items.into_iter().map(OsString::from).collect();
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        let items: Vec<String> = self.0.iter().map(|item| item.display().to_string()).collect();
+        items.join(",")
+    }
+}
+
 /// URLs, `a,b,...`, also in the file. An empty list leaves what was there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Urls {
-    /// As they were written.
-    pub(crate) list: String,
+    /// In their order, each once.
+    pub(crate) list: address::Urls,
     /// Whether a flag or a variable said so.
     pub(crate) is_given: bool,
 }
 
+/// URLs as etcd reads, writes and sorts them, each once.
+fn distinct(list: &str) -> Result<address::Urls, String> {
+    let read = address::Urls::parse(list).map(address::Urls::distinct);
+    read.map_err(|error| error.to_string())
+}
+
 impl Urls {
+    /// The URLs that a text of the program has.
     pub(crate) fn new(list: &str) -> Urls {
-        Urls { list: list.into(), is_given: false }
+        Urls { list: distinct(list).expect("defaults are URLs"), is_given: false }
     }
 
     fn read(&mut self, list: &str) -> Result<(), String> {
         if !list.is_empty() {
-            crate::config::urls(list)?;
-            self.list = list.to_owned();
+            self.list = distinct(list)?;
         }
         Ok(())
     }
@@ -81,7 +114,7 @@ impl Setting for Urls {
     }
 
     fn show(&self) -> String {
-        self.list.clone()
+        self.list.to_string()
     }
 }
 
@@ -105,10 +138,7 @@ impl Allowed {
 
     fn read(&mut self, text: &str) -> Result<(), String> {
         if self.are_urls && text != "*" {
-            let found = crate::config::urls(text)?;
-            if found.is_empty() {
-                return Err(format!("URL scheme must be http, https, unix, or unixs: {text}"));
-            }
+            distinct(text)?;
         }
         self.list = text.split(',').map(str::to_owned).collect();
         Ok(())
@@ -173,7 +203,7 @@ mod tests {
         let urls = || Urls::new("http://127.0.0.1:1");
         let mut said = urls();
         said.set_text(OsStr::new("")).unwrap();
-        assert_eq!((said.list.as_str(), said.is_given), ("http://127.0.0.1:1", true));
+        assert_eq!((said.show().as_str(), said.is_given), ("http://127.0.0.1:1", true));
         assert_eq!(take(urls(), text("")).as_deref(), Ok("http://127.0.0.1:1"));
         assert!(read(urls(), "x").is_err());
     }

@@ -28,13 +28,14 @@ mod yaml;
 pub(crate) use lists::Urls;
 pub(crate) use notes::Note;
 pub(crate) use rows::unsupported;
-pub(crate) use values::{Nanos, Secret, Setting, Unfit, User};
+pub(crate) use values::{Nanos, Setting, Unfit, User};
 pub(crate) use words::{ClusterState, LogFormat, LogLevel, LogOutput};
 pub(crate) use yaml::Node;
 
 use crate::gates::FeatureGates;
+use client::Secret;
 use command_line::CommandLine;
-use lists::{Allowed, Unique};
+use lists::{Allowed, Unique, UniqueBytes};
 use server::{AutoCompaction, tls};
 use std::ffi::OsString;
 use std::fmt;
@@ -131,7 +132,7 @@ pub(crate) struct Cluster {
     /// Not given: this member alone.
     pub(crate) initial_cluster: Option<String>,
     pub(crate) state: Choice<ClusterState>,
-    pub(crate) token: String,
+    pub(crate) token: OsString,
     pub(crate) srv: String,
     pub(crate) srv_name: String,
     pub(crate) fallback: Choice<Fallback>,
@@ -182,9 +183,9 @@ pub(crate) struct Discovery {
     pub(crate) password: Secret,
     pub(crate) insecure_transport: bool,
     pub(crate) insecure_skip_verify: bool,
-    pub(crate) cert: String,
-    pub(crate) key: String,
-    pub(crate) cacert: String,
+    pub(crate) cert: OsString,
+    pub(crate) key: OsString,
+    pub(crate) cacert: OsString,
 }
 
 impl Default for Discovery {
@@ -200,9 +201,9 @@ impl Default for Discovery {
             password: Secret::default(),
             insecure_transport: true,
             insecure_skip_verify: false,
-            cert: String::new(),
-            key: String::new(),
-            cacert: String::new(),
+            cert: OsString::new(),
+            key: OsString::new(),
+            cacert: OsString::new(),
         }
     }
 }
@@ -210,13 +211,13 @@ impl Default for Discovery {
 /// TLS on one side.
 #[derive(Debug, Default)]
 pub(crate) struct Side {
-    pub(crate) cert_file: String,
-    pub(crate) key_file: String,
-    pub(crate) client_cert_file: String,
-    pub(crate) client_key_file: String,
+    pub(crate) cert_file: OsString,
+    pub(crate) key_file: OsString,
+    pub(crate) client_cert_file: OsString,
+    pub(crate) client_key_file: OsString,
     pub(crate) client_cert_auth: bool,
-    pub(crate) crl_file: String,
-    pub(crate) trusted_ca_file: String,
+    pub(crate) crl_file: OsString,
+    pub(crate) trusted_ca_file: OsString,
     pub(crate) auto_tls: bool,
     pub(crate) allowed_cns: Vec<String>,
     pub(crate) allowed_hostnames: Vec<String>,
@@ -257,7 +258,7 @@ impl Default for Tls {
 #[derive(Debug)]
 pub(crate) struct Logging {
     pub(crate) logger: Checked<Logger>,
-    pub(crate) outputs: Unique,
+    pub(crate) outputs: UniqueBytes,
     pub(crate) level: Checked<LogLevel>,
     pub(crate) format: Checked<LogFormat>,
 }
@@ -294,7 +295,7 @@ impl Default for Logging {
     fn default() -> Logging {
         Logging {
             logger: Checked::new("zap"),
-            outputs: Unique(vec!["default".into()]),
+            outputs: UniqueBytes(vec!["default".into()]),
             level: Checked::new("info"),
             format: Checked::new("json"),
         }

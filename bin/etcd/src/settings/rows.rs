@@ -118,6 +118,25 @@ pub(super) fn is_section(key: &str) -> bool {
     })
 }
 
+/// How a flag's value is written in the file, by the flag's name: a key, or an empty one where there is
+/// none. None for what is no flag.
+pub(super) fn key_of_flag(name: &str) -> Option<&'static str> {
+    let row = ROWS.iter().find(|row| !row.name.is_empty() && row.name.eq_ignore_ascii_case(name));
+    row.map(|row| row.key).or_else(|| super::command_line::is_special(name).then_some(""))
+}
+
+/// The rows whose key is this or ends with it, below any section.
+pub(super) fn by_end_of_key(name: &str) -> impl Iterator<Item = &'static Row> {
+    let last = |row: &Row| {
+        row.key
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| !last.is_empty() && last.eq_ignore_ascii_case(name))
+    };
+    ROWS.iter()
+        .filter(move |row| last(row) || !row.key.is_empty() && row.key.eq_ignore_ascii_case(name))
+}
+
 /// The names of keys and sections right below a section, or of those that are in none.
 pub(super) fn names_below(section: &str) -> impl Iterator<Item = &'static str> {
     let keys = ROWS.iter().map(|row| row.key).filter(|key| !key.is_empty());
@@ -232,7 +251,7 @@ pub(super) static ROWS: &[Row] = &[
     row(UNSAFE, "force-new-cluster", "Drop every other member and go on alone: what only they have is lost.", |s| &mut s.member.force_new_cluster),
     row(UNSAFE, "unsafe-no-fsync", "Never sync: a crash loses acknowledged writes.", |s| &mut s.member.unsafe_no_fsync),
 
-    row(ABSENT, "listen-client-http-urls", "", |s| &mut s.absent.listen_client_http_urls).absent("addresses for HTTP alone", |a| !a.listen_client_http_urls.list.is_empty()),
+    row(ABSENT, "listen-client-http-urls", "", |s| &mut s.absent.listen_client_http_urls).absent("addresses for HTTP alone", |a| a.listen_client_http_urls.list.iter().len() > 0),
     row(ABSENT, "memory-mlock", "", |s| &mut s.absent.memory_mlock).absent("locking of memory", |a| a.memory_mlock),
     row(ABSENT, "backend-batch-limit", "0 and 10000 ask for nothing.", |s| &mut s.absent.backend_batch_limit).absent("commits by number of operations", |a| !matches!(a.backend_batch_limit, 0 | 10_000)),
     row(ABSENT, "socket-reuse-port", "", |s| &mut s.absent.socket_reuse_port).key("socket-options.reuse-port").absent("sharing of ports", |a| a.socket_reuse_port),
@@ -265,7 +284,7 @@ pub(super) static ROWS: &[Row] = &[
     key_only("discovery-config.client.max-request-bytes", "", |s| &mut s.absent.discovery_bytes_max[0]).absent("limit of its own for that", |a| a.discovery_bytes_max[0] != 0),
     key_only("discovery-config.client.max-recv-bytes", "", |s| &mut s.absent.discovery_bytes_max[1]).absent("limit of its own for that", |a| a.discovery_bytes_max[1] != 0),
     key_only("discovery-config.client.secure.server-name", "", |s| &mut s.absent.discovery_server_name).absent("choice of that name", |a| !a.discovery_server_name.is_empty()),
-    key_only("discovery-config.client.auth.token", "", |s| &mut s.absent.discovery_auth_token).absent("use for that token", |a| !a.discovery_auth_token.0.is_empty()),
+    key_only("discovery-config.client.auth.token", "", |s| &mut s.absent.discovery_auth_token).absent("use for that token", |a| !a.discovery_auth_token.is_empty()),
     key_only("grpc-additional-server-options", "", |s| &mut s.absent.grpc_options).absent("such options", |a| !a.grpc_options.is_empty()),
 
     ignored("cluster-active-size"), ignored("cluster-remove-delay"), ignored("cluster-sync-interval"), ignored("config"),

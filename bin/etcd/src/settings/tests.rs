@@ -287,7 +287,10 @@ fn sections_are_flags_under_other_names() {
                 socket-options: {reuse-address: true}\n";
     let (settings, _) = file(text).unwrap();
     let (client, peer) = (&settings.client_tls, &settings.peer_tls);
-    assert_eq!((client.cert_file.as_str(), client.allowed_cns.join("+")), ("c", "a+b".to_owned()));
+    assert_eq!(
+        (client.cert_file.to_str(), client.allowed_cns.join("+")),
+        (Some("c"), "a+b".to_owned())
+    );
     assert!(client.auto_tls && peer.client_cert_auth && peer.skip_client_sans && !peer.auto_tls);
     assert_eq!(peer.allowed_cns, ["m"]);
     let found = &settings.discovery;
@@ -295,7 +298,7 @@ fn sections_are_flags_under_other_names() {
         (found.token.as_str(), found.endpoints.show(), found.dial_timeout),
         ("t", "h:1".into(), Nanos(7))
     );
-    assert_eq!((found.user.name.as_str(), found.password.0.as_str()), ("u", "p"));
+    assert_eq!((found.user.name.as_str(), found.password.expose()), ("u", "p"));
     assert!(found.cacert == "ca" && !found.insecure_transport);
     assert!(!format!("{settings:?}").contains("\"p\""));
 }
@@ -404,6 +407,104 @@ fn unknown_keys_are_refused_unless_the_operator_says_otherwise() {
     assert_eq!(wrong, Refusal::Verify(format!("invalid value \"yes\" for {switch}: parse error")));
     // Without a file it says nothing, and is known.
     assert_eq!(run(&[], &[(switch, "true")]).unwrap().1, []);
+}
+
+#[test]
+fn flags_and_keys_taken_for_each_other_are_told_where_they_belong() {
+    for (text, hint) in [
+        ("config-file: x", "(it is a flag alone, or the variable ETCD_CONFIG_FILE)"),
+        ("version: true", "(it is a flag alone, or the variable ETCD_VERSION)"),
+        ("peer-crl-file: x", "(it is a flag alone, or the variable ETCD_PEER_CRL_FILE)"),
+        (
+            "Cert-File: x",
+            "(what is the flag --cert-file is here \"client-transport-security.cert-file\")",
+        ),
+        ("allowed-cn: [x]", "\"client-transport-security.allowed-cn\" or \"peer-transport"),
+        ("client-transport-security: {name: x}", "(what is the flag --name is here \"name\")"),
+        ("\u{feff}# c\n\u{feff}: x\n", ""),
+    ] {
+        let refusal = file_refusal(text);
+        assert!(refusal.contains(hint), "{text}: {refusal}");
+    }
+    // Every flag is a key, or is told what to write.
+    for row in ROWS.iter().filter(|row| !row.name.is_empty() && row.key != row.name) {
+        if super::earlier::is_earlier_key(row.name) {
+            continue;
+        }
+        let refusal = file_refusal(&format!("{}: x", row.name));
+        let told = match row.key {
+            "" => "it is a flag alone".to_owned(),
+            key => format!("is here {key:?}"),
+        };
+        assert!(refusal.contains(&told), "{refusal}");
+    }
+    // Every key is a flag, or is told where it belongs.
+    for row in ROWS.iter().filter(|row| !row.key.is_empty() && row.key != row.name) {
+        let Err(Refusal::Usage(refusal)) = read([format!("--{}=x", row.key).into()], []) else {
+            panic!("{} is no flag", row.key)
+        };
+        let told = match row.name {
+            "" => format!("{:?} in the configuration file", row.key),
+            flag => format!("--{flag}"),
+        };
+        assert!(refusal.contains(&told), "{refusal}");
+    }
+    let Err(Refusal::Usage(section)) = read(["--peer-transport-security=x".into()], []) else {
+        panic!("a section is no flag")
+    };
+    assert!(section.contains("is a section of the configuration file"), "{section}");
+}
+
+#[test]
+fn no_refusal_shows_a_password() {
+    let urls = ["http://root:pw@h:x", "http://root:pw/x@h:1", "http://root:pw@h", "root:pw@h:1"];
+    for url in urls {
+        for row in ROWS.iter().filter(|row| !row.name.is_empty()) {
+            let flag = read([format!("--{}={url}", row.name).into()], []);
+            let variable = read([], [(row.variable().into(), url.into())]);
+            let word = read([url.into()], []);
+            for refused in [flag, variable, word].into_iter().filter_map(Result::err) {
+                assert!(!refused.to_string().contains("pw"), "{refused}");
+            }
+        }
+    }
+    let mistyped = read(["--discovery-user:root:pw".into()], []).unwrap_err();
+    assert!(!mistyped.to_string().contains("pw"), "{mistyped}");
+}
+
+#[cfg(unix)]
+#[test]
+fn paths_and_tokens_may_hold_any_bytes() {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = |head: &str| OsString::from_vec([head.as_bytes(), b"\xe9"].concat());
+    let names = [
+        "data-dir",
+        "wal-dir",
+        "cert-file",
+        "key-file",
+        "client-cert-file",
+        "client-key-file",
+        "trusted-ca-file",
+        "client-crl-file",
+        "peer-cert-file",
+        "peer-key-file",
+        "peer-client-cert-file",
+        "peer-client-key-file",
+        "peer-trusted-ca-file",
+        "peer-crl-file",
+        "discovery-cert",
+        "discovery-key",
+        "discovery-cacert",
+        "log-outputs",
+        "initial-cluster-token",
+    ];
+    for name in names {
+        let flag = read([bytes(&format!("--{name}=/x"))], []);
+        assert!(matches!(flag, Ok(Outcome::Run(..))), "{name}: {flag:?}");
+        let variable = rows::variable_of(name);
+        let variable = read([], [(variable.into(), bytes("/x"))]);
+        assert!(matches!(variable, Ok(Outcome::Run(..))), "{name}: {variable:?}");
+    }
 }
 
 #[test]

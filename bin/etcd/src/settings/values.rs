@@ -5,7 +5,8 @@
 use super::yaml::Node;
 use cli::go;
 use cli::number::{self, NumberError};
-use std::ffi::OsStr;
+use client::Secret;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +47,31 @@ pub(crate) trait Setting {
     fn is_switch(&self) -> bool {
         false
     }
+
+    /// Whether the value is a secret, and not shown where it is refused either.
+    fn is_secret(&self) -> bool {
+        false
+    }
+}
+
+/// A value that was refused for `reason`, and that reason, as both may be shown: no passwords of URLs, no
+/// secrets. `setting` is not used any more.
+pub(super) fn refused(
+    setting: &mut dyn Setting,
+    value: &OsStr,
+    reason: String,
+) -> (String, String) {
+    if setting.is_secret() {
+        return ("\"xxxxx\"".into(), reason);
+    }
+    let text = value.to_string_lossy();
+    let shown = address::redacted(&text);
+    if shown == text {
+        return (go::quote(value.as_encoded_bytes()), reason);
+    }
+    // Some reasons quote the value. Those of URLs hide its passwords themselves, and do not recur.
+    let reason = setting.set_text(OsStr::new(&shown)).err().unwrap_or(reason);
+    (go::quote(shown.as_bytes()), reason)
 }
 
 pub(super) fn utf8(text: &OsStr) -> Result<&str, String> {
@@ -104,62 +130,43 @@ fn whole<N: TryFrom<i128>>(node: &Node, wanted: &'static str) -> Result<N, Unfit
     fitting.ok_or_else(|| Unfit::Kind { found: format!("number {shown}"), wanted })
 }
 
-impl Setting for u64 {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        *self = number::unsigned(text.to_str().unwrap_or_default()).map_err(plain_words)?;
-        Ok(())
-    }
+/// A kind of number: what its texts are, and what Go calls it.
+macro_rules! number {
+    ($kind:ty, $name:literal, $read:expr) => {
+        impl Setting for $kind {
+            fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
+                // What is no UTF-8 is no number, as nothing is none.
+                let read: fn(&str) -> Result<$kind, String> = $read;
+                *self = read(text.to_str().unwrap_or_default())?;
+                Ok(())
+            }
 
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        *self = whole(node, "uint")?;
-        Ok(())
-    }
+            fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
+                *self = whole(node, $name)?;
+                Ok(())
+            }
 
-    fn show(&self) -> String {
-        self.to_string()
-    }
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    };
 }
 
-impl Setting for u32 {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        let value = number::unsigned(text.to_str().unwrap_or_default());
-        let value = value.and_then(|value| u32::try_from(value).map_err(|_| NumberError::Range));
-        *self = value.map_err(|error| {
-            let text = go::quote(text.as_encoded_bytes());
-            let reason = match error {
-                NumberError::Syntax => "invalid syntax",
-                NumberError::Range => "value out of range",
-            };
-            format!("strconv.ParseUint: parsing {text}: {reason}")
-        })?;
-        Ok(())
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        *self = whole(node, "uint32")?;
-        Ok(())
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Setting for i64 {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        *self = number::signed(text.to_str().unwrap_or_default()).map_err(plain_words)?;
-        Ok(())
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        *self = whole(node, "int")?;
-        Ok(())
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
+number!(u64, "uint", |text| number::unsigned(text).map_err(plain_words));
+number!(i64, "int", |text| number::signed(text).map_err(plain_words));
+number!(u32, "uint32", |text| {
+    let value = number::unsigned(text);
+    let value = value.and_then(|value| u32::try_from(value).map_err(|_| NumberError::Range));
+    value.map_err(|error| {
+        let text = go::quote(text.as_bytes());
+        let reason = match error {
+            NumberError::Syntax => "invalid syntax",
+            NumberError::Range => "value out of range",
+        };
+        format!("strconv.ParseUint: parsing {text}: {reason}")
+    })
+});
 
 /// A duration, which may be negative; a whole number of nanoseconds in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,79 +211,71 @@ impl Setting for Nanos {
     }
 }
 
-impl Setting for String {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        *self = utf8(text)?.to_owned();
-        Ok(())
-    }
+/// A kind of text: what is made of it, and what of that is shown.
+macro_rules! text {
+    ($kind:ty, $is_secret:literal, $make:expr, $show:expr) => {
+        impl Setting for $kind {
+            fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
+                let make: fn(&str) -> $kind = $make;
+                *self = make(utf8(text)?);
+                Ok(())
+            }
 
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        *self = string(node)?.to_owned();
-        Ok(())
-    }
+            fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
+                let make: fn(&str) -> $kind = $make;
+                *self = make(string(node)?);
+                Ok(())
+            }
 
-    fn show(&self) -> String {
-        self.clone()
-    }
+            fn show(&self) -> String {
+                let show: fn(&$kind) -> String = $show;
+                show(self)
+            }
+
+            fn is_secret(&self) -> bool {
+                $is_secret
+            }
+        }
+    };
 }
 
-/// A path may hold any bytes.
-impl Setting for PathBuf {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        *self = PathBuf::from(text);
-        Ok(())
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        *self = PathBuf::from(string(node)?);
-        Ok(())
-    }
-
-    fn show(&self) -> String {
-        self.display().to_string()
-    }
-}
+text!(String, false, str::to_owned, String::clone);
+text!(Option<String>, false, given, |text| text.clone().unwrap_or_default());
+text!(Secret, true, secret, |_| String::new());
+text!(User, true, User::read, |user| user.name.clone());
 
 /// Not set is something else than empty.
-impl Setting for Option<String> {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        *self = Some(utf8(text)?.to_owned());
-        Ok(())
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        *self = Some(string(node)?.to_owned());
-        Ok(())
-    }
-
-    fn show(&self) -> String {
-        self.clone().unwrap_or_default()
-    }
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned())
 }
 
-/// A text that is never shown.
-#[derive(Clone, Default)]
-pub(crate) struct Secret(pub(crate) String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
+fn secret(text: &str) -> Secret {
+    text.into()
 }
 
-impl Setting for Secret {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        self.0.set_text(text)
-    }
+/// A kind of text that may hold any bytes.
+macro_rules! bytes {
+    ($kind:ty) => {
+        impl Setting for $kind {
+            fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
+                *self = text.into();
+                Ok(())
+            }
 
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        self.0.set_node(node)
-    }
+            fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
+                *self = string(node)?.into();
+                Ok(())
+            }
 
-    fn show(&self) -> String {
-        String::new()
-    }
+            fn show(&self) -> String {
+                self.display().to_string()
+            }
+        }
+    };
 }
+
+bytes!(PathBuf);
+bytes!(OsString);
 
 /// `name[:password]`, of which the password is never shown.
 #[derive(Clone, Debug, Default)]
@@ -286,29 +285,11 @@ pub(crate) struct User {
 }
 
 impl User {
-    fn read(&mut self, text: &str) {
-        *self = match text.split_once(':') {
-            Some((name, password)) => {
-                User { name: name.into(), password: Some(Secret(password.into())) }
-            }
+    fn read(text: &str) -> User {
+        match text.split_once(':') {
+            Some((name, password)) => User { name: name.into(), password: Some(password.into()) },
             None => User { name: text.into(), password: None },
-        };
-    }
-}
-
-impl Setting for User {
-    fn set_text(&mut self, text: &OsStr) -> Result<(), String> {
-        self.read(utf8(text)?);
-        Ok(())
-    }
-
-    fn set_node(&mut self, node: &Node) -> Result<(), Unfit> {
-        self.read(string(node)?);
-        Ok(())
-    }
-
-    fn show(&self) -> String {
-        self.name.clone()
+        }
     }
 }
 
@@ -507,8 +488,34 @@ mod tests {
         let mut path = PathBuf::new();
         path.set_text(bytes).unwrap();
         assert_eq!(path.as_os_str(), bytes);
+        let mut word = OsString::new();
+        word.set_text(bytes).unwrap();
+        assert_eq!(word, bytes);
         assert_eq!(String::new().set_text(bytes).unwrap_err(), "not UTF-8");
         assert_eq!(0_u64.set_text(bytes).unwrap_err(), "parse error");
         assert_eq!(true.set_text(bytes).unwrap_err(), "parse error");
+    }
+
+    #[test]
+    fn what_is_refused_is_shown_without_its_secrets() {
+        let shown = |mut setting: Box<dyn Setting>, value: &[u8]| {
+            let value = OsStr::from_bytes(value);
+            let reason = setting.set_text(value).unwrap_err();
+            let (value, reason) = refused(&mut *setting, value, reason);
+            format!("{value}: {reason}")
+        };
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(shown(Box::<Secret>::default(), b"pw\xe9"), "\"xxxxx\": not UTF-8");
+        assert_eq!(shown(Box::<User>::default(), b"root:pw\xe9"), "\"xxxxx\": not UTF-8");
+        assert_eq!(shown(Box::new(0_u64), b"u:pw@h"), "\"u:xxxxx@h\": parse error");
+        let number = shown(Box::new(0_u32), b"u:pw@h");
+        assert!(number.contains("parsing \"u:xxxxx@h\"") && !number.contains("pw"), "{number}");
+        for value in
+            ["http://u:pw@h:x", "http://u:pw/x@h:1", "http://u:pw@h:1,http://h", "u:pw@h:1"]
+        {
+            let text = shown(Box::<super::super::lists::Urls>::default(), value.as_bytes());
+            assert!(text.contains("u:xxxxx@h") && !text.contains("pw"), "{text}");
+        }
+        assert_eq!(shown(Box::<String>::default(), b"\xe9"), "\"\\xe9\": not UTF-8");
     }
 }

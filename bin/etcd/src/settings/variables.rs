@@ -2,8 +2,8 @@
 
 use super::notes::Note;
 use super::rows::ROWS;
+use super::values::refused;
 use super::{Settings, command_line};
-use cli::go;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
@@ -47,7 +47,7 @@ impl Variables {
             let Some(value) = self.get(&variable) else { continue };
             used.insert(OsString::from(&variable));
             if let Err(reason) = (row.field)(settings).set_text(value) {
-                let value = go::quote(value.as_encoded_bytes());
+                let (value, reason) = refused((row.field)(settings), value, reason);
                 wrong.insert(row.name, format!("invalid value {value} for {variable}: {reason}"));
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use super::values::Word;
 use server::tls;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// `--initial-cluster-state`.
@@ -200,7 +201,7 @@ impl LogOutput {
     ///
     /// # Errors
     /// Combinations and places that there are not, in the words of the reference.
-    pub(crate) fn list(names: &[String]) -> Result<Vec<LogOutput>, String> {
+    pub(crate) fn list(names: &[OsString]) -> Result<Vec<LogOutput>, String> {
         if names.is_empty() {
             return Ok(vec![LogOutput::Stderr]);
         }
@@ -223,7 +224,9 @@ impl LogOutput {
         Ok(outputs)
     }
 
-    fn one(name: &str) -> Result<LogOutput, String> {
+    fn one(name: &OsStr) -> Result<LogOutput, String> {
+        // Other bytes are a path, for nothing else has a name with them.
+        let Some(name) = name.to_str() else { return Ok(LogOutput::File(name.into())) };
         let bad = |what: &str| format!("open sink {}: {what}", cli::go::quote(name.as_bytes()));
         match name {
             DEFAULT | "stderr" => Ok(LogOutput::Stderr),
@@ -243,9 +246,10 @@ impl LogOutput {
 }
 
 /// systemd's journal is not written to.
-fn no_journal(names: &[String]) -> String {
+fn no_journal(names: &[OsString]) -> String {
     if names.len() > 1 {
-        let names: Vec<String> = names.iter().map(|name| cli::go::quote(name.as_bytes())).collect();
+        let names: Vec<String> =
+            names.iter().map(|name| cli::go::quote(name.as_encoded_bytes())).collect();
         return format!(
             "running with systemd/journal but other '--log-outputs' values ([{}]) are configured \
              with 'default'; override 'default' value with something else",
@@ -268,6 +272,7 @@ fn no_journal(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn levels_are_those_of_zap() {
@@ -299,6 +304,8 @@ mod tests {
         assert_eq!(list(&["stderr", "stdout"]), Ok(vec![LogOutput::Stderr, LogOutput::Stdout]));
         assert_eq!(list(&["a.log", "a.log", "/b"]), Ok(vec![file("a.log"), file("/b")]));
         assert_eq!(list(&["stderr", "/dev/null"]), Ok(vec![file("/dev/null")]));
+        let bytes = OsStr::from_bytes(b"/\xe9");
+        assert_eq!(LogOutput::list(&[bytes.into()]), Ok(vec![LogOutput::File(bytes.into())]));
         assert_eq!(list(&["file:///tmp/x"]), Ok(vec![file("/tmp/x")]));
         let refused = |names: &[&str], what: &str| {
             let error = list(names).unwrap_err();

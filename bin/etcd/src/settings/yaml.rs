@@ -5,10 +5,13 @@
 
 use cli::number;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Nodes that a document may have, those that aliases repeat included.
 const NODES_MAX: usize = 100_000;
+/// The byte order mark.
+const BOM: &str = "\u{feff}";
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +52,19 @@ impl Node {
 /// # Errors
 /// What is wrong with it, and where.
 pub(super) fn parse(text: &str) -> Result<Node, String> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let reader = Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    // One says how the file is written, and another one may follow where a line begins.
+    let head = text.strip_prefix(BOM).unwrap_or(text);
+    let text = head.strip_prefix(BOM).unwrap_or(head);
+    // Further on it is a letter to the reference, and nothing that may be to this parser: it reads a
+    // letter in its place that the text does not have.
+    let private = || ('\u{e000}'..='\u{f8ff}').find(|letter| !text.contains(*letter));
+    let letter = text.contains(BOM).then(private).flatten();
+    let text = match letter {
+        Some(letter) => Cow::from(text.replace(BOM, letter.encode_utf8(&mut [0; 4]))),
+        None => Cow::from(text),
+    };
+    let events = Parser::new_from_str(&text);
+    let reader = Reader { events, anchors: HashMap::new(), nodes: 0, letter };
     reader.document().map_err(|error| format!("yaml: {error}"))
 }
 
@@ -59,6 +73,8 @@ struct Reader<'a, P: Iterator<Item = Result<(Event<'a>, granit_parser::Span), Sc
     /// What was named so far.
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    /// What stands for a byte order mark.
+    letter: Option<char>,
 }
 
 impl<'a, P: Iterator<Item = Result<(Event<'a>, granit_parser::Span), ScanError>>> Reader<'a, P> {
@@ -83,6 +99,10 @@ impl<'a, P: Iterator<Item = Result<(Event<'a>, granit_parser::Span), ScanError>>
     fn node(&mut self, event: Event<'a>) -> Result<Node, String> {
         let (anchor, node) = match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let text = match self.letter {
+                    Some(letter) => text.replace(letter, BOM).into(),
+                    None => text,
+                };
                 (anchor, scalar(&text, style, tag.as_deref())?)
             }
             Event::SequenceStart(_, anchor, _) => (anchor, self.list()?),
@@ -329,6 +349,25 @@ mod tests {
         ] {
             let error = parse(broken).unwrap_err();
             assert!(error.starts_with("yaml: "), "{broken:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_a_letter_but_at_the_head() {
+        let map = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(key, text)| ((*key).into(), Node::Text((*text).into())));
+            Ok(Node::Map(pairs.collect()))
+        };
+        assert_eq!(parse("\u{feff}a: x"), map(&[("a", "x")]));
+        assert_eq!(parse("\u{feff}\u{feff}a: x"), map(&[("a", "x")]));
+        assert_eq!(parse("a: x\n\u{feff}b: w"), map(&[("a", "x"), ("\u{feff}b", "w")]));
+        assert_eq!(parse("---\n\u{feff}a: x"), map(&[("\u{feff}a", "x")]));
+        assert_eq!(parse("a: \u{feff}x"), map(&[("a", "\u{feff}x")]));
+        assert_eq!(parse("a: '\u{feff}\u{e000}'"), map(&[("a", "\u{feff}\u{e000}")]));
+        assert_eq!(parse("a: x # \u{feff}"), map(&[("a", "x")]));
+        assert_eq!(parse("a: x\n---\n\u{feff}a: y"), map(&[("a", "x")]));
+        for broken in ["a: x\n\u{feff}", "a: x\n\u{feff}# c\nb: y"] {
+            assert!(parse(broken).is_err(), "{broken:?}");
         }
     }
 

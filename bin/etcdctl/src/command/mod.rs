@@ -77,9 +77,9 @@ impl Context {
         config.credentials = self.credentials().await?;
         config.observer = Some(log::failed_call);
         let tls = TlsFlags {
-            cert: global.cert.clone(),
-            key: global.key.clone(),
-            cacert: global.cacert.clone(),
+            cert: global.cert.clone().into(),
+            key: global.key.clone().into(),
+            cacert: global.cacert.clone().into(),
             domain: discovery::secure_domain(global).to_owned(),
             insecure_transport: global.insecure_transport,
             insecure_skip_verify: global.insecure_skip_tls_verify,

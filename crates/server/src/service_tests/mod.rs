@@ -1,5 +1,6 @@
 //! The services as a whole member answers them, without a transport.
 
+mod hash;
 mod lease;
 mod streams;
 mod watch;

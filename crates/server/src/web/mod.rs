@@ -1,6 +1,7 @@
 //! Plain HTTP: version, health, metrics, variables. A page that waits is a state, not a thread.
 
 mod health;
+mod metrics_page;
 mod peer;
 mod probes;
 mod vars;
@@ -12,6 +13,7 @@ pub(crate) use waiting::WaitingPages;
 
 use crate::shared::Shared;
 use bytes::Bytes;
+use metrics_page::MetricsPage;
 use net::http::{HttpRequest, HttpResponder, HttpResponse, HttpService};
 use parking_lot::{Condvar, Mutex};
 use services::Front;
@@ -19,12 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 /// Everything served over plain HTTP.
 pub(crate) struct Web {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) front: Arc<Front>,
+    metrics: Arc<MetricsPage>,
 }
 
 impl HttpService for Web {
@@ -39,14 +40,17 @@ impl HttpService for Web {
 }
 
 impl Web {
+    /// The pages of a member, with the calls that `front` counts.
+    pub(crate) fn new(shared: Arc<Shared>, front: Arc<Front>) -> Web {
+        let metrics = MetricsPage::new(Arc::clone(&shared), front);
+        Web { shared, metrics }
+    }
+
     fn answer(&self, request: &HttpRequest, reply: HttpResponder) {
         let (shared, query) = (&self.shared, request.query.as_str());
         match request.path.as_str() {
             "/version" => only("GET", request, reply, |reply| reply.reply(version(shared))),
-            "/metrics" => {
-                let text = shared.metrics_page(self.front.counts());
-                reply.reply(response(200, METRICS_TYPE, text));
-            }
+            "/metrics" => self.metrics.answer(reply),
             "/health" => {
                 only("GET", request, reply, |reply| health::health(shared, query, reply));
             }
@@ -174,7 +178,7 @@ mod tests {
         let bench = Bench::start_without_company();
         let waiting: Vec<_> = (0..PAGES_MAX).map(|_| bench.page("/readyz")).collect();
         let soon = |path: &str| bench.page(path).try_recv().expect("it does not wait");
-        for path in ["/livez", "/version", "/metrics", "/readyz/serializable_read"] {
+        for path in ["/livez", "/version", "/readyz/serializable_read"] {
             assert_eq!(soon(path).0, 200, "{path}");
         }
         assert_eq!(
