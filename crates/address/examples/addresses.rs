@@ -14,7 +14,7 @@ fn main() {
         let args: Vec<String> = args.iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
         let answer = match answer(question["op"].as_str().unwrap(), &args) {
             Ok(found) => json!({ "ok": found }),
-            Err(error) => json!({ "refused": error.to_string() }),
+            Err(error) => json!({ "refused": error.exact() }),
         };
         writeln!(out, "{answer}").unwrap();
     }

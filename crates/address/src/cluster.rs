@@ -1,6 +1,6 @@
 //! What is wrong with a list of first members (etcd's `server/config`).
 
-use crate::{Error, Url, Urls, UrlsByName, quote, same};
+use crate::{Error, Quoting, Url, Urls, UrlsByName, quote, same};
 use std::collections::BTreeSet;
 
 impl UrlsByName {
@@ -17,7 +17,9 @@ impl UrlsByName {
     ) -> Result<(), Error> {
         let listed = self.check_name(name)?;
         if let Err(why) = same(&advertised.texts(), &listed.texts(), resolve) {
-            return Err(Error(mismatch(name, advertised, listed, &why)));
+            return Err(Error::quoting(|quoting| {
+                mismatch(name, advertised, listed, &why, quoting)
+            }));
         }
         self.check_duplicates()
     }
@@ -29,7 +31,7 @@ impl UrlsByName {
     pub fn check_name(&self, name: &str) -> Result<&Urls, Error> {
         let name_quoted = || quote(name.as_bytes());
         let place = "in the initial cluster configuration";
-        let none = || Error(format!("couldn't find local name {} {place}", name_quoted()));
+        let none = || Error::new(format!("couldn't find local name {} {place}", name_quoted()));
         self.get(name).ok_or_else(none)
     }
 
@@ -39,13 +41,16 @@ impl UrlsByName {
     /// One is not.
     pub fn check_duplicates(&self) -> Result<(), Error> {
         match self.has_duplicate_url() {
-            true => Err(Error(format!("initial cluster {self} has duplicate url"))),
+            true => Err(Error::quoting(|quoting| {
+                format!("initial cluster {} has duplicate url", quoting.plain(&self.to_string()))
+            })),
             false => Ok(()),
         }
     }
 }
 
-fn mismatch(name: &str, advertised: &Urls, listed: &Urls, why: &Error) -> String {
+fn mismatch(name: &str, advertised: &Urls, listed: &Urls, why: &Error, quoting: Quoting) -> String {
+    let why = quoting.error(why);
     let missing_in = |all: &Urls, of: &Urls| -> Vec<String> {
         let all: BTreeSet<&Url> = all.iter().collect();
         let missing: BTreeSet<&Url> = of.iter().filter(|url| !all.contains(url)).collect();
@@ -54,20 +59,22 @@ fn mismatch(name: &str, advertised: &Urls, listed: &Urls, why: &Error) -> String
     let missing = missing_in(advertised, listed);
     if !missing.is_empty() {
         let missing: Vec<String> = missing.iter().map(|url| format!("{name}={url}")).collect();
-        let missing = missing.join(",");
+        let missing = quoting.plain(&missing.join(","));
+        let advertised = quoting.plain(&advertised.to_string());
         return format!(
             "--initial-cluster has {missing} but missing from \
              --initial-advertise-peer-urls={advertised} ({why})"
         );
     }
-    let own = UrlsByName::from((name, advertised.clone()));
+    let own = quoting.plain(&UrlsByName::from((name, advertised.clone())).to_string());
     let missing = missing_in(listed, advertised);
     if !missing.is_empty() {
-        let missing = missing.join(",");
+        let missing = quoting.plain(&missing.join(","));
         return format!(
             "--initial-advertise-peer-urls has {missing} but missing from --initial-cluster={own}"
         );
     }
+    let advertised = quoting.plain(&advertised.to_string());
     format!("failed to resolve {advertised} to match --initial-cluster={own} ({why})")
 }
 
@@ -92,6 +99,19 @@ mod tests {
             ("HTTP://x:2", "m=http://x:2"),
         ] {
             assert_eq!(check(advertised, cluster), Ok(()));
+        }
+    }
+
+    #[test]
+    fn refusals_show_no_password() {
+        for (advertised, cluster) in [
+            ("http://u:s3cret@1.1.1.1:2", "m=http://u:s3cret@1.1.1.1:3"),
+            ("http://u:s3cret@1.1.1.1:2", "m=http://1.1.1.1:2,m=http://u:s3cret@1.1.1.1:2"),
+            ("http://u:s3cret@1.1.1.1:2,http://1.1.1.1:3", "m=http://1.1.1.1:3"),
+            ("http://1.1.1.1:2", "m=http://1.1.1.1:2,n=http://u:s3cret@a:3,n=http://u:s3cret@a:3"),
+        ] {
+            let refusal = check(advertised, cluster).unwrap_err();
+            assert!(!refusal.contains("s3cret"), "{refusal}");
         }
     }
 

@@ -8,7 +8,8 @@ use crate::ip::parse_ip_bytes;
 /// # Errors
 /// There is no port, or there are more colons or brackets than can be understood.
 pub fn split_host_port(address: &str) -> Result<(&str, &str), Error> {
-    let refused = |why: &str| Err(Error(address_error(address, why)));
+    let refused =
+        |why: &str| Err(Error::quoting(|quoting| address_error(&quoting.plain(address), why)));
     let Some(last_colon) = address.rfind(':') else { return refused("missing port in address") };
     let (host, after_host) = if let Some(inner) = address.strip_prefix('[') {
         let Some(end) = inner.find(']') else { return refused("missing ']' in address") };
@@ -53,13 +54,13 @@ pub fn join_host_port(host: &str, port: impl std::fmt::Display) -> String {
 pub fn port_number(port: &str) -> Result<u16, Error> {
     let digits = port.strip_prefix(['+', '-']).unwrap_or(port);
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Error(format!("lookup tcp/{port}: unknown port")));
+        return Err(Error::new(format!("lookup tcp/{port}: unknown port")));
     }
     let digits = digits.trim_start_matches('0');
     let number = if digits.is_empty() { Ok(0) } else { digits.parse() };
     match number {
         Ok(number) if number == 0 || !port.starts_with('-') => Ok(number),
-        _ => Err(Error(format!("address {port}: invalid port"))),
+        _ => Err(Error::new(format!("address {port}: invalid port"))),
     }
 }
 

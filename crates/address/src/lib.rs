@@ -26,6 +26,7 @@ mod listen;
 #[cfg(feature = "names")]
 mod names;
 mod quote;
+mod redact;
 mod same;
 mod url;
 mod urls;
@@ -36,11 +37,74 @@ pub use ip::parse_ip;
 #[cfg(feature = "names")]
 pub use names::Resolver;
 pub use quote::quote;
+pub use redact::redacted;
 pub use same::{resolve, same};
 pub use url::Url;
 pub use urls::{Urls, UrlsByName};
 
-/// Why text is no address, in the words of Go or etcd.
+/// Why text is no address, in the words of Go or etcd. Shown, it has no password of what it quotes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(pub(crate) String);
+#[error("{shown}")]
+pub struct Error {
+    shown: String,
+    /// The same with all that Go would quote. [`std::fmt::Debug`] must not have it either.
+    exact: Exact,
+}
+
+impl Error {
+    /// Words that quote nothing secret.
+    pub(crate) fn new(words: impl Into<String>) -> Error {
+        Error { shown: words.into(), exact: Exact(None) }
+    }
+
+    /// Words that quote values which may hold passwords, each of them by way of [`Quoting`].
+    pub(crate) fn quoting(words: impl Fn(Quoting) -> String) -> Error {
+        let (shown, exact) = (words(Quoting::Shown), words(Quoting::Exact));
+        let exact = Exact(Some(exact).filter(|exact| *exact != shown));
+        Error { shown, exact }
+    }
+
+    /// The words as Go has them, passwords and all, for comparison with those; never to be shown.
+    pub fn exact(&self) -> &str {
+        self.exact.0.as_deref().unwrap_or(&self.shown)
+    }
+}
+
+/// How values are quoted in an error's words.
+#[derive(Clone, Copy)]
+pub(crate) enum Quoting {
+    Shown,
+    Exact,
+}
+
+impl Quoting {
+    /// A value as it stands.
+    pub(crate) fn plain(self, value: &str) -> String {
+        match self {
+            Quoting::Shown => redacted(value),
+            Quoting::Exact => value.to_owned(),
+        }
+    }
+
+    /// A value in quotation marks.
+    pub(crate) fn quoted(self, value: &str) -> String {
+        quote(self.plain(value).as_bytes())
+    }
+
+    /// The words of another error.
+    pub(crate) fn error(self, error: &Error) -> String {
+        match self {
+            Quoting::Shown => error.to_string(),
+            Quoting::Exact => error.exact().to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Exact(Option<String>);
+
+impl std::fmt::Debug for Exact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}

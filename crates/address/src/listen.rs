@@ -14,7 +14,7 @@ impl Urls {
         for url in self.iter().filter(|url| !url.is_unix()) {
             let (host, _) = split_host_port(url.host())?;
             if host != "localhost" && parse_ip(host).is_none() {
-                return Err(Error(format!("expected IP in URL for binding ({url})")));
+                return Err(no_ip(url));
             }
         }
         Ok(())
@@ -28,7 +28,9 @@ impl Urls {
         for url in self.iter().filter(|url| !url.is_unix()) {
             let (host, _) = split_host_port(url.host())?;
             if host.is_empty() {
-                return Err(Error(format!("unexpected empty host ({url})")));
+                return Err(Error::quoting(|quoting| {
+                    format!("unexpected empty host ({})", quoting.plain(url.as_str()))
+                }));
             }
         }
         Ok(())
@@ -44,12 +46,17 @@ impl Url {
         let (host, port) = split_host_port(self.host())?;
         let ip = match host {
             "localhost" => localhost(),
-            host => parse_ip(host)
-                .ok_or_else(|| Error(format!("expected IP in URL for binding ({self})")))?,
+            host => parse_ip(host).ok_or_else(|| no_ip(self))?,
         };
-        let port = port_number(port).map_err(|error| Error(format!("listen tcp: {error}")))?;
+        let port = port_number(port).map_err(|error| Error::new(format!("listen tcp: {error}")))?;
         Ok(SocketAddr::new(ip, port))
     }
+}
+
+fn no_ip(url: &Url) -> Error {
+    Error::quoting(|quoting| {
+        format!("expected IP in URL for binding ({})", quoting.plain(url.as_str()))
+    })
 }
 
 #[cfg(test)]

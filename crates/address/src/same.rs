@@ -1,7 +1,7 @@
 //! Whether two lists of URLs mean the same places (etcd's `pkg/netutil`).
 
 use crate::host::{join_host_port, port_number, split_host_port};
-use crate::{Error, Url, ip, quote};
+use crate::{Error, Quoting, Url, ip};
 use std::net::IpAddr;
 
 /// Whether both lists mean the same places, by their texts or else by the addresses that `resolve` finds
@@ -15,7 +15,9 @@ pub fn same(
     resolve: &dyn Fn(&Url) -> Result<Option<String>, String>,
 ) -> Result<(), Error> {
     if a.len() != b.len() {
-        return Err(Error(format!("len({}) != len({})", quoted(a), quoted(b))));
+        return Err(Error::quoting(|quoting| {
+            format!("len({}) != len({})", quoted(a, quoting), quoted(b, quoting))
+        }));
     }
     let (a, b) = (read(a)?, read(b)?);
     if first_difference(&a, &b).is_none() {
@@ -25,8 +27,10 @@ pub fn same(
     match first_difference(&a, &b) {
         None => Ok(()),
         Some((a, b)) => {
-            let (a, b) = (quote(a.as_str().as_bytes()), quote(b.as_str().as_bytes()));
-            Err(Error(format!("resolved urls: {a} != {b}")))
+            let quoted = |url: &Url, quoting: Quoting| quoting.quoted(url.as_str());
+            Err(Error::quoting(|quoting| {
+                format!("resolved urls: {} != {}", quoted(a, quoting), quoted(b, quoting))
+            }))
         }
     }
 }
@@ -58,8 +62,9 @@ pub fn resolve(
 }
 
 fn read(texts: &[String]) -> Result<Vec<Url>, Error> {
-    let refused =
-        |text: &str| Error(format!("failed to parse string to URL: {}", quote(text.as_bytes())));
+    let refused = |text: &str| {
+        Error::quoting(|quoting| format!("failed to parse string to URL: {}", quoting.quoted(text)))
+    };
     let read = |text: &String| Url::parse(text).map_err(|_| refused(text));
     let mut urls = texts.iter().map(read).collect::<Result<Vec<Url>, Error>>()?;
     urls.sort();
@@ -73,9 +78,9 @@ fn resolved(
     let one = |url: &Url| match resolve(url) {
         Ok(Some(host)) => Ok(url.with_host(&host)),
         Ok(None) => Ok(url.clone()),
-        Err(why) => {
-            Err(Error(format!("failed to resolve {} ({why})", quote(url.as_str().as_bytes()))))
-        }
+        Err(why) => Err(Error::quoting(|quoting| {
+            format!("failed to resolve {} ({why})", quoting.quoted(url.as_str()))
+        })),
     };
     let mut urls = urls.iter().map(one).collect::<Result<Vec<Url>, Error>>()?;
     urls.sort();
@@ -87,8 +92,8 @@ fn first_difference<'u>(a: &'u [Url], b: &'u [Url]) -> Option<(&'u Url, &'u Url)
 }
 
 /// As Go quotes a list.
-fn quoted(texts: &[String]) -> String {
-    let quoted: Vec<String> = texts.iter().map(|text| quote(text.as_bytes())).collect();
+fn quoted(texts: &[String], quoting: Quoting) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| quoting.quoted(text)).collect();
     format!("[{}]", quoted.join(" "))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::escape::{Part, escape, tidy, unescape};
 use crate::host::{normalize_host, port_number, split_host_port};
-use crate::{Error, ip, quote};
+use crate::{Error, Quoting, ip, quote, redacted};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -28,10 +28,18 @@ impl Url {
     /// # Errors
     /// What is wrong with it, in Go's words.
     pub fn parse(text: &str) -> Result<Url, Error> {
-        let refused = |text: &str, why| Error(format!("parse {}: {why}", quote(text.as_bytes())));
+        let refused = |part: &str, why: &str| {
+            Error::quoting(|quoting| match quoting {
+                // What is wrong may be the password, and a piece of it tells nothing of being one.
+                Quoting::Shown if redacted(text) != text => {
+                    format!("parse {}: {}", quoting.quoted(text), without_quotes(why))
+                }
+                _ => format!("parse {}: {why}", quote(part.as_bytes())),
+            })
+        };
         let (main, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let parts = Parts::read(main).map_err(|why| refused(main, why))?;
-        let fragment = tidy(fragment, Part::Fragment).map_err(|why| refused(text, why))?;
+        let parts = Parts::read(main).map_err(|why| refused(main, &why))?;
+        let fragment = tidy(fragment, Part::Fragment).map_err(|why| refused(text, &why))?;
         Ok(parts.join(&fragment))
     }
 
@@ -42,7 +50,8 @@ impl Url {
     pub fn of_member(text: &str) -> Result<Url, Error> {
         let text = text.trim();
         let url = Url::parse(text)?;
-        let refused = |why: &str| Err(Error(format!("{why}: {text}")));
+        let refused =
+            |why: &str| Err(Error::quoting(|quoting| format!("{why}: {}", quoting.plain(text))));
         match url.scheme.as_str() {
             "unix" | "unixs" => Ok(url),
             "http" | "https" if split_host_port(&url.host).is_err() => {
@@ -244,6 +253,16 @@ impl<'t> Parts<'t> {
     }
 }
 
+/// Words without what they quote.
+fn without_quotes(why: &str) -> String {
+    let mut parts = why.splitn(2, '"');
+    let before = parts.next().unwrap_or_default();
+    match parts.next().and_then(|rest| rest.rsplit_once('"')) {
+        Some((_, after)) => format!("{before}\"xxxxx\"{after}"),
+        None => why.to_owned(),
+    }
+}
+
 /// What stands before the first colon, if that can be a scheme; empty where there is none.
 fn cut_scheme(text: &str) -> Result<(&str, &str), String> {
     let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
@@ -357,6 +376,27 @@ mod tests {
             ("http://a\n:1", "parse \"http://a\\n:1\": net/url: invalid control character in URL"),
         ] {
             assert_eq!(Url::of_member(text).unwrap_err().to_string(), why);
+        }
+    }
+
+    #[test]
+    fn refusals_show_no_password() {
+        for text in [
+            "http://u:s3cret@a",
+            "http://u:s3cret@a:1/",
+            "ftp://u:s3cret@a:1",
+            "http://u:s3cret/x@a:1",
+            "http://u:s3cret#x@a:1",
+            "http://u:s3cret?x@a:1",
+            "http://u:x%zzs3cret@a:1",
+            "http://u:x s3cret@a:1",
+            "http://u:x\ns3cret@a:1",
+            "http://u:[s3cret@a:1",
+            "u:s3cret@a:1",
+        ] {
+            let error = Url::of_member(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error} {error:?}");
+            assert!(error.exact().contains("s3cret"), "{}", error.exact());
         }
     }
 

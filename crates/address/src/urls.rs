@@ -1,6 +1,7 @@
 //! Lists of URLs, and those of several members (etcd's `client/pkg/types`).
 
-use crate::{Error, Url};
+use crate::redact::is_cut_through;
+use crate::{Error, Quoting, Url};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -15,7 +16,7 @@ impl Urls {
     /// What is wrong with the first that is none.
     pub fn new<S: AsRef<str>>(texts: &[S]) -> Result<Urls, Error> {
         if texts.is_empty() {
-            return Err(Error("no valid URLs given".into()));
+            return Err(Error::new("no valid URLs given"));
         }
         let urls: Result<Vec<Url>, Error> =
             texts.iter().map(|text| Url::of_member(text.as_ref())).collect();
@@ -29,7 +30,7 @@ impl Urls {
     /// # Errors
     /// See [`Urls::new`]. Nothing between two commas is no URL.
     pub fn parse(list: &str) -> Result<Urls, Error> {
-        Urls::new(&list.split(',').collect::<Vec<_>>())
+        Urls::new(&list.split(',').collect::<Vec<_>>()).map_err(|error| within(list, error))
     }
 
     /// Every one once.
@@ -73,6 +74,17 @@ impl fmt::Display for Urls {
     }
 }
 
+/// What is wrong with a piece of a list. Where commas cut through a password, pieces are not shown.
+fn within(list: &str, error: Error) -> Error {
+    match is_cut_through(list) {
+        true => Error::quoting(|quoting| match quoting {
+            Quoting::Shown => format!("{} is no list of URLs", quoting.quoted(list)),
+            Quoting::Exact => error.exact().to_owned(),
+        }),
+        false => error,
+    }
+}
+
 /// Members' names and their URLs, as `--initial-cluster` has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UrlsByName(BTreeMap<String, Urls>);
@@ -91,7 +103,7 @@ impl UrlsByName {
         }
         let read = |(name, urls): (&str, Vec<&str>)| Ok((name.to_owned(), Urls::new(&urls)?));
         let named: Result<BTreeMap<String, Urls>, Error> = texts.into_iter().map(read).collect();
-        Ok(UrlsByName(named?))
+        Ok(UrlsByName(named.map_err(|error| within(list, error))?))
     }
 
     /// The URLs of a member.
@@ -144,6 +156,17 @@ mod tests {
             assert_eq!(Urls::parse(list).unwrap_err().to_string(), scheme);
         }
         assert_eq!(Urls::new::<&str>(&[]).unwrap_err().to_string(), "no valid URLs given");
+    }
+
+    #[test]
+    fn commas_in_a_password_do_not_give_it_away() {
+        let list = "m=http://u:s3,cret@a:1,n=http://b:2";
+        for error in [UrlsByName::parse(list).unwrap_err(), Urls::parse(list).unwrap_err()] {
+            assert!(!format!("{error} {error:?}").contains("s3"), "{error}");
+        }
+        let error = UrlsByName::parse(list).unwrap_err();
+        assert_eq!(error.to_string(), "\"m=http://u:xxxxx@a:1,n=http://b:2\" is no list of URLs");
+        assert_eq!(error.exact(), "URL scheme must be http, https, unix, or unixs: ");
     }
 
     #[test]
