@@ -14,7 +14,9 @@ use crate::args::{Command, Global, Invocation};
 use crate::exit::Exit;
 use crate::log;
 use crate::output::{Output, print};
+use cli::secret::shown;
 use client::{Client, Config, Credentials, Deadline, TlsFlags};
+use std::ffi::OsString;
 use tokio::sync::OnceCell;
 
 /// The version that clients of this kind report.
@@ -41,14 +43,22 @@ impl Context {
         if !found.is_empty() {
             return Ok(found);
         }
-        Ok(self.given_endpoints().iter().map(|name| name.trim().to_owned()).collect())
+        Ok(self.given_endpoints()?.iter().map(|name| name.trim().to_owned()).collect())
     }
 
     /// The endpoints of the flag; an empty list has none.
-    pub(crate) fn given_endpoints(&self) -> &[String] {
-        match self.global.endpoints.as_slice() {
-            [only] if only.is_empty() => &[],
-            given => given,
+    ///
+    /// # Errors
+    /// A comma cuts through a password, whose pieces would be taken, and shown, for endpoints.
+    pub(crate) fn given_endpoints(&self) -> Result<&[String], Exit> {
+        let given = self.global.endpoints.as_slice();
+        if address::is_cut_through(&given.join(",")) {
+            let text = "--endpoints: a comma within user information must be written as %2C";
+            return Err(Exit::args(text));
+        }
+        match given {
+            [only] if only.is_empty() => Ok(&[]),
+            given => Ok(given),
         }
     }
 
@@ -76,10 +86,14 @@ impl Context {
         config.receive_max_bytes = limit(global.max_recv_bytes).unwrap_or(config.receive_max_bytes);
         config.credentials = self.credentials().await?;
         config.observer = Some(log::failed_call);
+        let text = |name: &str, path: &OsString| {
+            let text = path.to_str().map(str::to_owned);
+            text.ok_or_else(|| Exit::args(format!("the value of --{name} is not valid UTF-8")))
+        };
         let tls = TlsFlags {
-            cert: global.cert.clone(),
-            key: global.key.clone(),
-            cacert: global.cacert.clone(),
+            cert: text("cert", &global.cert)?,
+            key: text("key", &global.key)?,
+            cacert: text("cacert", &global.cacert)?,
             domain: discovery::secure_domain(global).to_owned(),
             insecure_transport: global.insecure_transport,
             insecure_skip_verify: global.insecure_skip_tls_verify,
@@ -114,13 +128,24 @@ impl Context {
     }
 }
 
+/// Waits until any endpoint was reached, for calls that then go on without a limit.
+///
+/// # Errors
+/// None was within the dial timeout; why is logged.
+pub(crate) async fn reach(client: &Client, method: &str) -> Result<(), Exit> {
+    client.reach().await.map_err(|error| {
+        log::failed_call(method, &error);
+        Exit::connection(error)
+    })
+}
+
 /// Whether a consistency flag asks for a serializable read.
 fn is_serializable(consistency: &str) -> Result<bool, Exit> {
     match consistency {
         "s" => Ok(true),
         "l" => Ok(false),
         // The reference prints its flag for `get` here, whichever command was meant.
-        _ => Err(Exit::feature(format!("unknown consistency flag {consistency:?}"))),
+        _ => Err(Exit::feature(format!("unknown consistency flag {:?}", shown(consistency)))),
     }
 }
 

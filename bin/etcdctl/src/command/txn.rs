@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 use client::Deadline;
 use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::{RequestOp, TxnRequest};
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{BufRead, BufReader, stdin};
+use std::os::fd::AsFd;
 
 /// One request of a transaction.
 #[derive(Debug, Parser)]
@@ -26,13 +28,18 @@ enum Op {
     Del(Del),
 }
 
+/// Bytes that are read ahead of a line, as many as by the reference.
+const AHEAD_BYTES: usize = 4096;
+
 /// Where lines come from: standard input, whatever it is. What is typed ahead on a terminal waits in
-/// the terminal or in the buffer, and is not lost.
-pub(super) struct Lines(std::io::StdinLock<'static>);
+/// the terminal or in the buffer, and is not lost. The buffer is this reader's own, so that others may
+/// read what follows (a `put` whose value comes from standard input), and nobody waits for a lock.
+pub(super) struct Lines(BufReader<File>);
 
 impl Lines {
-    pub(super) fn new() -> Lines {
-        Lines(std::io::stdin().lock())
+    pub(super) fn new() -> Result<Lines, Exit> {
+        let input = File::from(stdin().as_fd().try_clone_to_owned()?);
+        Ok(Lines(BufReader::with_capacity(AHEAD_BYTES, input)))
     }
 
     /// The next line, without its end. A last line without an end is none.
@@ -77,7 +84,7 @@ pub(super) async fn txn(context: &Context, txn: Txn) -> Result<(), Exit> {
     }
     let prompt = |text| if txn.interactive { print(format!("{text}\n")) } else { Ok(()) };
     let client = context.client().await?;
-    let mut lines = Lines::new();
+    let mut lines = Lines::new()?;
     prompt("compares:")?;
     let compare = lines.section(|line| compare::parse(line).map_err(Exit::input))?;
     prompt("success requests (get, put, del):")?;
