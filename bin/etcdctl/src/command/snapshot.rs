@@ -8,6 +8,7 @@ use crate::{go, log};
 use address::redacted;
 use client::{Deadline, SnapshotStream};
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::fs::FileType;
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -41,12 +42,13 @@ pub(super) async fn snapshot(context: &Context, snapshot: Snapshot) -> Result<()
     }
 }
 
-/// Whether a path leads to what an own stream leads to.
+/// Whether a path leads to the file or pipe that an own stream leads to. Devices keep nothing apart.
 fn is_same_file(stream: impl AsFd, path: &Path) -> bool {
-    match (rustix::fs::fstat(stream), rustix::fs::stat(path)) {
-        (Ok(own), Ok(found)) => (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino),
-        _ => false,
-    }
+    let (Ok(own), Ok(found)) = (rustix::fs::fstat(stream), rustix::fs::stat(path)) else {
+        return false;
+    };
+    let is_device = FileType::from_raw_mode(found.st_mode).is_char_device();
+    !is_device && (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino)
 }
 
 /// Saves a snapshot; the version of the storage. A file is written beside its place and then moved there;
@@ -120,10 +122,8 @@ impl Place {
         let Ok(found) = fs::metadata(path) else { return Ok(Place::File) };
         let kind = found.file_type();
         match () {
-            // This command's log goes there, and cannot be told from the snapshot.
-            () if is_same_file(std::io::stderr(), path)
-                && !is_same_file(std::io::stdout(), path) =>
-            {
+            // This command's log goes there, and could not be told from the snapshot.
+            () if kind.is_fifo() && is_same_file(std::io::stderr(), path) => {
                 Err(format!("{} is this command's standard error", path.display()))
             }
             () if kind.is_file() => Ok(Place::File),
