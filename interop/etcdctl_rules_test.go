@@ -304,6 +304,14 @@ func TestEtcdctlAsksForAPasswordInSilence(t *testing.T) {
 		if got.code != 0 || !strings.HasSuffix(got.stdout, "k\nv\n") || !strings.Contains(got.stdout, "Password: ") {
 			t.Errorf("%s, from a pipe: %+v", bin, got)
 		}
+		// What follows the password is the command's.
+		got = ctl(t, bin, endpoint, "pw\n\nget k\n\n\n", "--user=root", "txn")
+		if got.code != 0 || !strings.HasSuffix(got.stdout, "k\nv\n") {
+			t.Errorf("%s, a transaction behind the password: %+v", bin, got)
+		}
+		if got = ctl(t, bin, endpoint, "pw\nvalue", "--user=root", "put", "other"); got.code != 0 {
+			t.Errorf("%s, a value behind the password: %+v", bin, got)
+		}
 	}
 }
 
@@ -450,8 +458,14 @@ func TestEtcdctlTakesPathsOfAnyBytes(t *testing.T) {
 			t.Errorf("%s: %+v, %v", bin, got, err)
 		}
 	}
+	for _, bin := range []string{tool(t, "etcdctl"), oursCtl(t)} {
+		got := ctl(t, bin, endpoint, "\nput a\xe9 '\xe8'\nput b\xe9 \"\xe7\"\nget a b\xff --hex\n\n\n", "txn")
+		if got.code != 0 || !strings.Contains(got.stdout, "a\xe9\n\xe8\nb\xe9\n\uFFFD") {
+			t.Errorf("%s: %+v", bin, got)
+		}
+	}
 	utl := filepath.Join(filepath.Dir(oursCtl(t)), "etcdutl")
-	for _, args := range [][]string{{"snapshot", "status", path}, {"snapshot", "restore", path, "--data-dir", path + ".etcd"}, {"hashkv", path}, {"defrag", "--data-dir", path + ".etcd"}} {
+	for _, args := range [][]string{{"snapshot", "status", path}, {"snapshot", "restore", path, "--data-dir", path + ".etcd"}, {"hashkv", path}, {"migrate", "--data-dir", path + ".etcd", "--target-version", "3.6"}, {"defrag", "--data-dir", path + ".etcd"}} {
 		if said, err := exec.Command(utl, args...).CombinedOutput(); err != nil {
 			t.Errorf("%q: %v: %s", args, err, said)
 		}

@@ -43,28 +43,28 @@ impl Lines {
     }
 
     /// The next line, without its end. A last line without an end is none.
-    pub(super) fn next(&mut self) -> Result<String, String> {
+    pub(super) fn next(&mut self) -> Result<Vec<u8>, String> {
         let mut line = Vec::new();
         self.0.read_until(b'\n', &mut line).map_err(|error| error.to_string())?;
-        let line = String::from_utf8(line).map_err(|_| "invalid UTF-8".to_owned())?;
-        line.strip_suffix('\n').map(str::to_owned).ok_or_else(|| "EOF".to_owned())
+        line.pop_if(|last| *last == b'\n').map(|_| line).ok_or_else(|| "EOF".to_owned())
     }
 
     /// Reads lines up to an empty one.
-    fn section<T>(&mut self, parse: fn(&str) -> Result<T, Exit>) -> Result<Vec<T>, Exit> {
+    fn section<T>(&mut self, parse: fn(&[u8]) -> Result<T, Exit>) -> Result<Vec<T>, Exit> {
         let mut parsed = Vec::new();
         loop {
             let line = self.next().map_err(Exit::input)?;
-            match line.trim() {
-                "" => return Ok(parsed),
+            match line.trim_ascii() {
+                b"" => return Ok(parsed),
                 line => parsed.push(parse(line)?),
             }
         }
     }
 }
 
-fn parse_op(text: &str) -> Result<RequestOp, Exit> {
-    let words = line::words(text).map_err(Exit::input)?;
+fn parse_op(line: &[u8]) -> Result<RequestOp, Exit> {
+    let words = line::words(line).map_err(Exit::input)?;
+    let text = String::from_utf8_lossy(line);
     if words.len() < 2 {
         return Err(Exit::input(format!("invalid txn compare request: {text}")));
     }
@@ -86,7 +86,10 @@ pub(super) async fn txn(context: &Context, txn: Txn) -> Result<(), Exit> {
     let client = context.client().await?;
     let mut lines = Lines::new()?;
     prompt("compares:")?;
-    let compare = lines.section(|line| compare::parse(line).map_err(Exit::input))?;
+    let compare = lines.section(|line| {
+        // Keys and values stand in quotation marks, where the reference replaces what is no text.
+        compare::parse(&String::from_utf8_lossy(line)).map_err(Exit::input)
+    })?;
     prompt("success requests (get, put, del):")?;
     let success = lines.section(parse_op)?;
     prompt("failure requests (get, put, del):")?;

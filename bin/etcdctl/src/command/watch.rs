@@ -206,7 +206,7 @@ async fn interactive(context: &Context, named: &[OsString]) -> Result<(), Exit> 
 }
 
 /// Reads lines on a thread of its own, which ends with the program.
-fn read(mut lines: Lines, sender: &mpsc::Sender<Result<String, String>>) {
+fn read(mut lines: Lines, sender: &mpsc::Sender<Result<Vec<u8>, String>>) {
     loop {
         let line = lines.next();
         let last = line.is_err();
@@ -228,8 +228,9 @@ enum Misunderstood {
     Arguments(String),
 }
 
-fn understand(text: &str, named: &[OsString]) -> Result<Request, Misunderstood> {
-    let words = line::words(text).map_err(Misunderstood::Line)?;
+fn understand(typed: &[u8], named: &[OsString]) -> Result<Request, Misunderstood> {
+    let words = line::words(typed).map_err(Misunderstood::Line)?;
+    let text = String::from_utf8_lossy(typed);
     let Some((first, rest)) = words.split_first() else {
         let text = format!("Invalid command: {text} (watch and progress supported)");
         return Err(Misunderstood::Line(text));
