@@ -19,8 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The margin is for a machine that is busy: a call that waits for a timer of the client takes 2 s and more.
-const failoverMargin = 900 * time.Millisecond
+// What ours may take longer than etcd's, the best of a few times on a machine that others use: a timer of the
+// client costs more (a second member is asked after 100 ms, a connection is given up after seconds).
+const failoverMargin = 100 * time.Millisecond
+
+// How often a call is timed until it is within the margin.
+const failoverTimes = 6
 
 // silentListener takes connections and never says anything.
 func silentListener(t testing.TB) string {
@@ -183,9 +187,11 @@ func failover(t *testing.T, name string, endpoints []string, lease string, lines
 	for _, line := range lines {
 		line, mark, _ := strings.Cut(strings.ReplaceAll(line, "LEASE", lease), " | ")
 		best := map[string]time.Duration{}
-		for _, bin := range []string{reference, mine} {
-			// The better of two, for somebody else may use the machine.
-			for range 2 {
+		for range failoverTimes {
+			if best[mine] != 0 && best[mine] <= best[reference]+failoverMargin {
+				break
+			}
+			for _, bin := range []string{reference, mine} {
 				took, err := timed(t, bin, endpoints, mark, strings.Fields(line)...)
 				if err != nil && !strings.Contains(err.Error(), "compacted") {
 					t.Errorf("%s, %s: %s failed after %v: %v", name, line, filepath.Base(filepath.Dir(bin)), took, err)
@@ -196,6 +202,7 @@ func failover(t *testing.T, name string, endpoints []string, lease string, lines
 				}
 			}
 		}
+		t.Logf("%s, %s: etcd's takes %v, ours %v", name, line, best[reference], best[mine])
 		if best[mine] > best[reference]+failoverMargin {
 			t.Errorf("%s, %s: etcd's takes %v, ours %v", name, line, best[reference], best[mine])
 		}

@@ -14,6 +14,16 @@ const FILES: &[&str] = &[
     "grpc/reflection.proto",
 ];
 
+/// Messages that hold passwords or tokens; their `Debug` is in `src/secret.rs`.
+const SECRET: &[&str] = &[
+    ".authpb.User",
+    ".etcdserverpb.AuthUserAddRequest",
+    ".etcdserverpb.AuthUserChangePasswordRequest",
+    ".etcdserverpb.AuthenticateRequest",
+    ".etcdserverpb.AuthenticateResponse",
+    ".etcdserverpb.InternalAuthenticateRequest",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -24,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     prost_build::Config::new()
         .bytes(["."])
         .enable_type_names()
+        .skip_debug(SECRET)
         .include_file("messages.rs")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -1,12 +1,12 @@
 //! What may be typed.
 
+use crate::environment;
 use crate::exit::Exit;
 use crate::go;
-use crate::log;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Subcommand};
+use clap::{ArgAction, Args, FromArgMatches, Subcommand};
 pub(crate) use cli::args::parse_line;
-use cli::args::{innermost, like_the_reference};
+use cli::args::{absent, innermost};
 use client::Secret;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -14,9 +14,15 @@ use std::time::Duration;
 /// A whole command line.
 pub(crate) type Invocation = cli::args::Invocation<Global, Command>;
 
+/// What etcd's `etcdctl` has and this one has not.
+const ABSENT: &[&str] =
+    &["auth", "check", "completion", "elect", "lock", "make-mirror", "options", "role", "user"];
+
 /// What may be typed, for clap.
 pub(crate) fn program() -> clap::Command {
-    cli::args::program::<Invocation>("etcdctl", "A simple command line client for etcd3.")
+    let program =
+        cli::args::program::<Invocation>("etcdctl", "A simple command line client for etcd3.");
+    program.subcommands(ABSENT.iter().copied().map(absent))
 }
 
 /// The flags of every command; each is also read from `ETCDCTL_` and its name.
@@ -73,13 +79,13 @@ pub(crate) struct Global {
     pub(crate) insecure_skip_tls_verify: bool,
     /// Identify secure client using this TLS certificate file
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_CERT")]
-    pub(crate) cert: String,
+    pub(crate) cert: OsString,
     /// Identify secure client using this TLS key file
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_KEY")]
-    pub(crate) key: String,
+    pub(crate) key: OsString,
     /// Verify certificates of TLS-enabled secure servers using this CA bundle
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_CACERT")]
-    pub(crate) cacert: String,
+    pub(crate) cacert: OsString,
     /// JWT token used for authentication, instead of a user and a password
     #[arg(long, global = true, default_value = "", env = "ETCDCTL_AUTH_JWT_TOKEN")]
     pub(crate) auth_jwt_token: Secret,
@@ -421,41 +427,25 @@ pub(crate) enum Downgrade {
     Cancel,
 }
 
-/// Reads a command line; help is printed, and then the command is none.
+/// Reads a command line and then, for commands that speak to a server, the environment.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Exit> {
-    let matches = cli::args::matches(program(), words)?;
-    check_environment(&matches)?;
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let without_environment = || program().mut_args(|arg| arg.env(None::<&str>));
+    let mut matches = cli::args::matches(without_environment(), words.iter().cloned())?;
+    let speaks = !matches!(matches.subcommand_name(), None | Some("version"));
+    if speaks {
+        let flags = environment::flags(&program(), innermost(&matches), std::env::vars_os())?;
+        if !flags.is_empty() {
+            // They stand before everything that was typed.
+            words.splice(1.min(words.len())..1.min(words.len()), flags);
+            matches = cli::args::matches(without_environment(), words)?;
+        }
+    }
     let mut invocation = Invocation::from_arg_matches(&matches).map_err(Exit::error)?;
     let source = innermost(&matches).value_source("command_timeout");
     invocation.global.has_command_timeout = source != Some(ValueSource::DefaultValue);
     Ok(invocation)
-}
-
-/// A flag given on the command line and in the environment is refused; an unknown variable is
-/// warned of.
-fn check_environment(matches: &ArgMatches) -> Result<(), Exit> {
-    let mut command = like_the_reference(program());
-    command.build();
-    let inner = innermost(matches);
-    let name = |arg: &Arg| Some((arg.get_env()?.to_str()?.to_owned(), arg.get_id().to_string()));
-    let known: Vec<_> = command.get_arguments().filter_map(name).collect();
-    let watch = ["ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"];
-    for (variable, _) in std::env::vars_os() {
-        let variable = variable.to_string_lossy();
-        if !variable.starts_with("ETCDCTL_") || watch.contains(&variable.as_ref()) {
-            continue;
-        }
-        match known.iter().find(|(name, _)| *name == variable) {
-            None => log::unknown_variable(&variable),
-            Some((name, id)) if inner.value_source(id) == Some(ValueSource::CommandLine) => {
-                log::shadowed_variable(name);
-                return Err(Exit::silent());
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
 }

@@ -4,48 +4,50 @@ use crate::go;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-/// The words of a line: in double quotes with escapes, in single quotes as they stand, or up to
-/// the next space. A quote that is never closed is skipped.
+/// The words of a line, which may hold any bytes: in double quotes with escapes, in single quotes as they
+/// stand, or up to the next space. A quote that is never closed is skipped. As with the reference, what is
+/// no text is replaced in double quotes, and there alone.
 ///
 /// # Errors
 /// A double-quoted word with a wrong escape.
-pub(crate) fn words(line: &str) -> Result<Vec<OsString>, String> {
+pub(crate) fn words(line: &[u8]) -> Result<Vec<OsString>, String> {
     let mut words = Vec::new();
     let mut rest = line;
-    while let Some(first) = rest.chars().next() {
+    while let Some(&first) = rest.first() {
         if first.is_ascii_whitespace() {
             rest = &rest[1..];
-        } else if first == '"' || first == '\'' {
+        } else if first == b'"' || first == b'\'' {
             match closing(rest, first) {
                 None => rest = &rest[1..],
-                Some(end) if first == '\'' => {
-                    words.push(rest[1..end].into());
+                Some(end) if first == b'\'' => {
+                    words.push(OsString::from_vec(rest[1..end].to_vec()));
                     rest = &rest[end + 1..];
                 }
                 Some(end) => {
-                    let (word, _) = go::unquote(&rest[..=end]).ok_or("invalid syntax")?;
+                    let text = String::from_utf8_lossy(&rest[..=end]);
+                    let (word, _) = go::unquote(&text).ok_or("invalid syntax")?;
                     words.push(OsString::from_vec(word));
                     rest = &rest[end + 1..];
                 }
             }
         } else {
-            let end = rest.find(|c: char| c.is_ascii_whitespace()).unwrap_or(rest.len());
-            words.push(rest[..end].into());
+            let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            words.push(OsString::from_vec(rest[..end].to_vec()));
             rest = &rest[end..];
         }
     }
     Ok(words)
 }
 
-/// Where the quote that `text` begins with is closed.
-fn closing(text: &str, quote: char) -> Option<usize> {
+/// Where the quote that `line` begins with is closed.
+fn closing(line: &[u8], quote: u8) -> Option<usize> {
     let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
+    for (at, &byte) in line.iter().enumerate().skip(1) {
         if escaped {
             escaped = false;
-        } else if c == '\\' && quote == '"' {
+        } else if byte == b'\\' && quote == b'"' {
             escaped = true;
-        } else if c == quote {
+        } else if byte == quote {
             return Some(at);
         }
     }
@@ -55,7 +57,12 @@ fn closing(text: &str, quote: char) -> Option<usize> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::words;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn words(line: &str) -> Result<Vec<OsString>, String> {
+        super::words(line.as_bytes())
+    }
 
     #[test]
     fn quotes_hold_words_together() {
@@ -63,5 +70,12 @@ mod tests {
         assert_eq!(words("put \"open").unwrap(), ["put", "open"]);
         assert!(words("  ").unwrap().is_empty());
         assert!(words(r#"put "\q""#).is_err());
+    }
+
+    #[test]
+    fn words_may_hold_any_bytes() {
+        let read = super::words(b"put \xe9 '\xe8' \"\xe7\"").unwrap();
+        let bytes: Vec<Vec<u8>> = read.into_iter().map(OsString::into_vec).collect();
+        assert_eq!(bytes, [&b"put"[..], b"\xe9", b"\xe8", "\u{fffd}".as_bytes()]);
     }
 }

@@ -6,6 +6,7 @@
 mod args;
 mod command;
 mod compare;
+mod environment;
 mod line;
 mod log;
 mod output;
@@ -14,6 +15,9 @@ use cli::{exit, go};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Err(error) = cli::signals::survive_file_limit() {
+        return exit::Exit::error(format!("cannot start: {error}")).leave();
+    }
     let invocation = match args::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(exit) => return exit.leave(),

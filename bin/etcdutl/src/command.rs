@@ -98,7 +98,7 @@ fn completion(args: &[String]) -> Result<(), Exit> {
         "fish" => Shell::Fish,
         "powershell" => Shell::PowerShell,
         _ => {
-            let name = cli::go::quote(name.as_bytes());
+            let name = cli::go::quote(cli::secret::shown(name).as_bytes());
             let text = format!("invalid argument {name} for \"etcdutl completion\"");
             return Err(misused("completion", text));
         }

@@ -22,14 +22,17 @@ pub(crate) fn defrag(data_dir: &Path, timeout: Duration) -> Result<(), Refused> 
     let open = || Backend::open(RealDisk::new(), &path, options);
     let mut backend = open_within(timeout, open)?;
     let before = backend.size();
-    log::info("defragmenting", &[("path", json!(path)), ("current-db-size-bytes", json!(before))]);
+    log::info(
+        "defragmenting",
+        &[("path", json!(path.to_string_lossy())), ("current-db-size-bytes", json!(before))],
+    );
     let job = backend.defragment().expect("nothing else is under way");
     match backend.complete_defragment(job.run())? {
         DefragResult::NotDone(why) => Err(why.into()),
         DefragResult::Done => {
             let after = backend.size();
             let fields = [
-                ("path", json!(path)),
+                ("path", json!(path.to_string_lossy())),
                 ("current-db-size-bytes-diff", json!(after.cast_signed() - before.cast_signed())),
                 ("current-db-size-bytes", json!(after)),
             ];

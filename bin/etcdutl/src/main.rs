@@ -19,10 +19,12 @@ mod status;
 #[allow(clippy::unwrap_used)] // the helpers of tests too
 mod tests;
 
+use cli::exit::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let outcome = args::parse(std::env::args_os()).and_then(command::run);
+    let ready = cli::signals::survive_file_limit().map_err(Exit::from);
+    let outcome = ready.and_then(|()| args::parse(std::env::args_os())).and_then(command::run);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => exit.leave(),

@@ -5,6 +5,7 @@ use crate::log::{self, Level};
 use crate::log_version;
 use backend::{Backend, Options};
 use cli::go;
+use cli::secret::shown;
 use disk::RealDisk;
 use membership::{Version, migrate, set_storage_version, storage_version};
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ const WRITTEN_SINCE: Version = Version { major: 3, minor: 6, patch: 0 };
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn parse_target(text: &str) -> Result<Version, String> {
-    let quoted = go::quote(text.as_bytes());
+    let quoted = go::quote(shown(text).as_bytes());
     let parts: Vec<&str> = text.split('.').collect();
     let [major, minor] = parts.as_slice() else {
         return Err(format!("wrong target version format, expected \"X.Y\", got {quoted}"));

@@ -13,7 +13,7 @@
 use crate::args::{Global, Restore};
 use crate::files::{self, Refused, open_within};
 use crate::log;
-use address::{Resolver, Url, Urls, UrlsByName};
+use address::{Resolver, Url, Urls, UrlsByName, redacted};
 use backend::{Backend, EntryId};
 use bolt::Db;
 use cli::exit::Exit;
@@ -26,7 +26,7 @@ use proto::raftpb::{
     ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Snapshot, SnapshotMetadata,
 };
 use proto::walpb;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -106,10 +106,10 @@ impl Plan {
 
     fn announce(&self, message: &str) {
         let fields = [
-            ("path", json!(self.source)),
-            ("wal-dir", json!(self.wal_dir)),
-            ("data-dir", json!(self.data_dir)),
-            ("snap-dir", json!(self.snap_dir())),
+            ("path", shown(&self.source)),
+            ("wal-dir", shown(&self.wal_dir)),
+            ("data-dir", shown(&self.data_dir)),
+            ("snap-dir", shown(&self.snap_dir())),
             ("initial-memory-map-size", json!(self.options.bolt.initial_map_bytes)),
         ];
         log::info(message, &fields);
@@ -169,7 +169,7 @@ impl Plan {
             let fields = [
                 ("cluster-id", json!(format!("{:x}", self.cluster.cluster_id))),
                 ("added-peer-id", json!(format!("{:x}", member.id))),
-                ("added-peer-peer-urls", json!(member.peer_urls)),
+                ("added-peer-peer-urls", json!(without_passwords(&member.peer_urls))),
             ];
             log::info("added member", &fields);
         }
@@ -215,9 +215,18 @@ impl Plan {
     }
 }
 
+/// A path as the log has it. It may hold any bytes.
+fn shown(path: &Path) -> Value {
+    path.to_string_lossy().into()
+}
+
+fn without_passwords(urls: &[String]) -> Vec<String> {
+    urls.iter().map(|url| redacted(url)).collect()
+}
+
 fn warn_unresolved(url: &Url, error: &str) {
     let fields = [
-        ("url", json!(url.as_str())),
+        ("url", json!(redacted(url.as_str()))),
         ("host", json!(url.host())),
         ("retry-interval", json!("1s")),
         ("error", json!(error)),

@@ -38,7 +38,7 @@ pub use ip::parse_ip;
 #[cfg(feature = "names")]
 pub use names::Resolver;
 pub use quote::quote;
-pub use redact::redacted;
+pub use redact::{is_cut_through, redacted};
 pub use running::redacted_text;
 pub use same::{resolve, same};
 pub use url::Url;

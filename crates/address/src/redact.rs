@@ -18,7 +18,7 @@ pub fn redacted(value: &str) -> String {
 }
 
 /// Whether cutting a list at its commas cuts through a password, of which a piece alone tells nothing.
-pub(crate) fn is_cut_through(list: &str) -> bool {
+pub fn is_cut_through(list: &str) -> bool {
     let pieces: Vec<String> = list.split(',').map(redacted).collect();
     pieces.join(",") != redacted(list)
 }

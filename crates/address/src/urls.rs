@@ -1,7 +1,6 @@
 //! Lists of URLs, and those of several members (etcd's `client/pkg/types`).
 
-use crate::redact::is_cut_through;
-use crate::{Error, Quoting, Url};
+use crate::{Error, Quoting, Url, is_cut_through};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

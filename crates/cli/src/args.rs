@@ -3,12 +3,16 @@
 use crate::exit::Exit;
 use crate::find::{self, Unknown, find, typed};
 use crate::go;
+use crate::secret::{flag_shown, shown};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
 };
 use std::ffi::OsString;
 use std::io::Write;
+
+/// What stands in place of what may be a secret.
+const HIDDEN: &str = crate::secret::HIDDEN;
 
 /// A whole command line: flags that every command has, and a command. Without a name; see [`program`].
 #[derive(Debug, Parser)]
@@ -26,6 +30,12 @@ pub struct Invocation<G: Args, C: Subcommand> {
 pub fn program<I: CommandFactory>(name: &'static str, about: &'static str) -> Command {
     let help = Command::new(HELP).about("Help about any command");
     I::command().name(name).about(about).disable_help_subcommand(true).subcommand(help)
+}
+
+/// A command that the reference has and this program has not, so that names which could mean either are
+/// refused alike.
+pub fn absent(name: &'static str) -> Command {
+    Command::new(name).hide(true)
 }
 
 /// Reads a command line with the reference's habits. Where help was asked for, or a group of commands
@@ -49,18 +59,28 @@ pub fn matches(
         Err(unknown) => return Err(unknown_command(&name, unknown)),
     };
     let mut command = command;
+    let (rest, asks_help) = match find::help(innermost_command(&mut command, &path), &rest) {
+        Ok((rest, asks_help)) => (rest, asks_help),
+        Err(value) => {
+            let usage = innermost_command(&mut command, &path).render_usage().to_string();
+            let reason = go::parse_bool(&value).err().unwrap_or_default();
+            return Err(Exit::usage(invalid_argument(&value, "-h, --help", &reason), usage));
+        }
+    };
     let is_group = innermost_command(&mut command, &path).has_subcommands();
     let rest = match is_group {
         true => find::flags(innermost_command(&mut command, &path), &rest),
         false => rest,
     };
+    // What is wrong with the line comes first.
+    let wants_help = is_group || asks_help;
     let line = [name].into_iter().chain(path.iter().cloned()).map(OsString::from);
     let matched = command.try_get_matches_from_mut(line.chain(rest.iter().cloned()));
     match matched {
-        Err(error) if is_group && is_about_missing(&error) => {
+        Err(error) if wants_help && is_about_missing(&error) => {
             print_help(innermost_command(&mut command, &path))
         }
-        Ok(_) if is_group => print_help(innermost_command(&mut command, &path)),
+        Ok(_) if wants_help => print_help(innermost_command(&mut command, &path)),
         Ok(matches) => Ok(matches),
         Err(error) => Err(refuse(innermost_command(&mut command, &path), &error, &rest)),
     }
@@ -91,7 +111,7 @@ fn help_about(command: &mut Command, words: &[OsString]) -> ! {
     match find(command, words) {
         Ok(meant) => print_help(innermost_command(command, &meant.path)),
         Err(_) => {
-            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            let words: Vec<_> = words.iter().map(|word| shown(&word.to_string_lossy())).collect();
             let text = format!("Unknown help topic [`{}`]", words.join("` `"));
             // Help that nobody reads needs no error.
             let _ = writeln!(std::io::stderr(), "{text}\n{}", command.render_usage());
@@ -107,7 +127,7 @@ fn print_help(command: &mut Command) -> ! {
 }
 
 fn unknown_command(program: &str, unknown: Unknown) -> Exit {
-    let word = go::quote(unknown.word.as_bytes());
+    let word = go::quote(shown(&unknown.word).as_bytes());
     let near: String = unknown.near.iter().map(|name| format!("\t{name}\n")).collect();
     let near = if near.is_empty() { near } else { format!("\n\nDid you mean this?\n{near}") };
     let text = format!("unknown command {word} for \"{program}\"{near}");
@@ -201,10 +221,12 @@ fn describe(error: &clap::Error, words: &[OsString]) -> String {
     let arg = text(ContextKind::InvalidArg);
     let name = arg.split([' ', '=', '[']).next().unwrap_or_default();
     if let Some(bad) = typed(words, is_bad).filter(|_| error.kind() == ErrorKind::UnknownArgument) {
-        return format!("bad flag syntax: {}", bad.to_string_lossy());
+        return format!("bad flag syntax: {}", flag_shown(&bad.to_string_lossy()));
     }
     match error.kind() {
-        ErrorKind::UnknownArgument if name.starts_with("--") => format!("unknown flag: {name}"),
+        ErrorKind::UnknownArgument if name.starts_with("--") => {
+            format!("unknown flag: {}", flag_shown(name))
+        }
         ErrorKind::UnknownArgument if name.starts_with('-') => {
             let letter = name.chars().nth(1).unwrap_or('-');
             let holds = |word: &str| {
@@ -213,7 +235,10 @@ fn describe(error: &clap::Error, words: &[OsString]) -> String {
             };
             let word = typed(words, holds).map_or(name.into(), |word| word.to_string_lossy());
             let letter = if word.starts_with("-=") { '=' } else { letter };
-            format!("unknown shorthand flag: '{letter}' in {word}")
+            // What follows a letter may be the value that was meant for it.
+            let known = word.find(letter).map_or(0, |at| at + letter.len_utf8());
+            let hidden = if known < word.len() { HIDDEN } else { "" };
+            format!("unknown shorthand flag: '{letter}' in {}{hidden}", &word[..known])
         }
         ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
             match words.last().map(|last| last.to_string_lossy()).filter(|last| is_short(last)) {
@@ -222,13 +247,21 @@ fn describe(error: &clap::Error, words: &[OsString]) -> String {
             }
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            let value = go::quote(text(ContextKind::InvalidValue).as_bytes());
             let source = std::error::Error::source(error).map(ToString::to_string);
             let reason = source.unwrap_or_else(|| "invalid value".into());
-            format!("invalid argument {value} for \"{name}\" flag: {reason}")
+            invalid_argument(&text(ContextKind::InvalidValue), name, &reason)
         }
+        ErrorKind::InvalidUtf8 => format!("{} is not valid UTF-8", find::not_text(words)),
         _ => error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
     }
+}
+
+/// The refusal of a flag's value, for a reason that may quote it.
+fn invalid_argument(value: &str, flag: &str, reason: &str) -> String {
+    let (quoted, hidden) = (go::quote(value.as_bytes()), go::quote(shown(value).as_bytes()));
+    // Reasons that quote the value do so in one way or the other.
+    let reason = reason.replace(&quoted, &hidden);
+    format!("invalid argument {hidden} for \"{flag}\" flag: {reason}")
 }
 
 #[cfg(test)]
@@ -236,6 +269,7 @@ fn describe(error: &clap::Error, words: &[OsString]) -> String {
 mod tests {
     use super::*;
     use clap::Parser;
+    use std::os::unix::ffi::OsStringExt;
 
     #[derive(Debug, Parser)]
     #[command(name = "tool")]
@@ -272,6 +306,54 @@ mod tests {
         ];
         for (text, refusal) in refusals {
             assert_eq!(line(text).unwrap_err(), refusal);
+        }
+    }
+
+    #[test]
+    fn refusals_show_no_secret() {
+        for text in [
+            "--user:root:s3cret",
+            "--pasword=s3cret",
+            "---password=s3cret",
+            "--=root:s3cret",
+            "-=root:s3cret",
+            "-uroot:s3cret",
+            "-ps3cret",
+            "--rev root:s3cret",
+            "--rev=http://root:s3cret@a",
+            "--rev=root:1/s3cret@a",
+            "--prefix=root:s3cret",
+            "--help=root:s3cret",
+            "-h=root:s3cret",
+        ] {
+            let refusal = line(text).unwrap_err();
+            assert!(!refusal.contains("s3cret"), "{text}: {refusal}");
+        }
+        assert_eq!(line("--user:root:pw").unwrap_err(), "unknown flag: --user:xxxxx");
+        assert_eq!(line("-zx").unwrap_err(), "unknown shorthand flag: 'z' in -zxxxxx");
+    }
+
+    #[test]
+    fn help_is_a_switch() {
+        assert_eq!(line("--help=false a --rev 3 -h=0").unwrap().rev, 3);
+        assert_eq!(line("--help --help=false a").unwrap().args, ["a"]);
+        assert_eq!(line("-- --help=false").unwrap().args, ["--help=false"]);
+        let refusal = line("--help=x").unwrap_err();
+        let reason = "strconv.ParseBool: parsing \"x\": invalid syntax";
+        assert_eq!(refusal, format!("invalid argument \"x\" for \"-h, --help\" flag: {reason}"));
+    }
+
+    #[test]
+    fn what_must_be_text_is_named_when_it_is_none() {
+        let odd = |before: &str| OsString::from_vec([before.as_bytes(), b"\xe9"].concat());
+        let lines = [
+            (vec![odd("--rev=")], "the value of --rev is not valid UTF-8"),
+            (vec!["--rev".into(), odd("")], "the value of --rev is not valid UTF-8"),
+        ];
+        for (words, refusal) in lines {
+            let words = std::iter::once("tool".into()).chain(words);
+            let exit = matches(Line::command(), words).unwrap_err();
+            assert_eq!(exit.message(), refusal);
         }
     }
 }

@@ -65,7 +65,11 @@ impl Names {
         // A name that ends with a dot is not tried below the machine's own domain.
         let absolute = format!("{}.", name.trim_end_matches('.'));
         let found = self.resolver.srv_lookup(absolute).await;
-        let found = found.map_err(|error| self.failed(name, &words(&error)))?;
+        let found = found.map_err(|error| {
+            // A domain is what somebody typed.
+            let shown = address::redacted(name);
+            self.failed(&shown, &words(&error).replace(name, &shown))
+        })?;
         let mut targets: Vec<(u16, u16, Target)> = Vec::new();
         for record in found.answers() {
             if let RData::SRV(srv) = &record.data {

@@ -68,20 +68,10 @@ fn places(command: &Command, words: &[OsString]) -> Vec<usize> {
     let mut at = 0;
     while at < words.len() {
         let word = words[at].to_string_lossy();
-        let takes_next = match word.strip_prefix("--") {
-            Some("") => break,
-            Some(long) => {
-                !long.contains('=') && !is_switch(command, |arg| arg.get_long() == Some(long))
-            }
-            None => match word.strip_prefix('-') {
-                Some(short) if short.chars().count() == 1 => {
-                    let letter = short.chars().next();
-                    !is_switch(command, |arg| arg.get_short() == letter)
-                }
-                _ => false,
-            },
-        };
-        if takes_next {
+        if word == "--" {
+            break;
+        }
+        if takes_next(command, &words[at]) {
             // A value that would be the last word is looked for no more.
             at += 2;
             continue;
@@ -94,6 +84,67 @@ fn places(command: &Command, words: &[OsString]) -> Vec<usize> {
     places
 }
 
+/// Whether a word is a flag whose value is the next word.
+fn takes_next(command: &Command, word: &OsStr) -> bool {
+    let word = word.to_string_lossy();
+    match word.strip_prefix("--") {
+        Some(long) => {
+            !long.contains('=') && !is_switch(command, |arg| arg.get_long() == Some(long))
+        }
+        None => match word.strip_prefix('-') {
+            Some(short) if short.chars().count() == 1 => {
+                let letter = short.chars().next();
+                !is_switch(command, |arg| arg.get_short() == letter)
+            }
+            _ => false,
+        },
+    }
+}
+
+/// A line without its questions for help, and whether the last of them asks: `--help`, `-h=false`.
+///
+/// # Errors
+/// The value of one that is no truth value.
+pub(crate) fn help(command: &Command, words: &[OsString]) -> Result<(Vec<OsString>, bool), String> {
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let (mut rest, mut asks) = (Vec::new(), false);
+    for (at, word) in words.iter().enumerate() {
+        let text = word.to_string_lossy();
+        let value = match text.split_once('=').unwrap_or((&text, "true")) {
+            ("--help" | "-h", value) if at < end && !is_value(command, words, at) => value,
+            _ => {
+                rest.push(word.clone());
+                continue;
+            }
+        };
+        asks = crate::go::parse_bool(value).map_err(|_| value.to_owned())?;
+    }
+    Ok((rest, asks))
+}
+
+/// Whether a word is the value of the flag before it.
+fn is_value(command: &Command, words: &[OsString], at: usize) -> bool {
+    let mut here = 0;
+    while here < at {
+        here += if takes_next(command, &words[here]) { 2 } else { 1 };
+    }
+    here != at
+}
+
+/// What is no text in a line, as it may be named.
+pub(crate) fn not_text(words: &[OsString]) -> String {
+    let Some(at) = words.iter().position(|word| word.to_str().is_none()) else {
+        return "an argument".to_owned();
+    };
+    let word = words[at].to_string_lossy();
+    let before = at.checked_sub(1).map(|before| words[before].to_string_lossy());
+    let own = word.split_once('=').map(|(flag, _)| flag).filter(|flag| flag.starts_with('-'));
+    match own.or(before.as_deref().filter(|before| before.starts_with('-'))) {
+        Some(flag) => format!("the value of {}", crate::secret::flag_shown(flag)),
+        None => "an argument".to_owned(),
+    }
+}
+
 /// Whether the flag that is meant needs no value.
 fn is_switch(command: &Command, is_meant: impl Fn(&clap::Arg) -> bool) -> bool {
     let mut flags = command.get_arguments().filter(|arg| !arg.is_positional());
@@ -103,15 +154,18 @@ fn is_switch(command: &Command, is_meant: impl Fn(&clap::Arg) -> bool) -> bool {
     })
 }
 
+/// A hidden command is one that the reference has and this program has not: it takes part in what is
+/// clear, and is none.
 fn next<'c>(command: &'c Command, word: &str) -> Option<&'c Command> {
     if let Some(exact) = command.find_subcommand(word) {
-        return Some(exact);
+        return Some(exact).filter(|exact| !exact.is_hide_set());
     }
     let begins = |command: &&Command| {
         command.get_name_and_visible_aliases().iter().any(|name| name.starts_with(word))
     };
     let mut matching = command.get_subcommands().filter(begins);
-    matching.next().filter(|_| matching.next().is_none())
+    let only = matching.next().filter(|_| matching.next().is_none());
+    only.filter(|only| !only.is_hide_set())
 }
 
 fn suggestions(command: &Command, word: &str) -> Vec<String> {
@@ -144,6 +198,7 @@ mod tests {
         let lease = Command::new("lease").subcommand(Command::new("grant")).subcommand(keep);
         let mut program = Command::new("tool").arg(flag).arg(switch).subcommand(lease);
         program = program.subcommand(Command::new("get")).subcommand(Command::new("put"));
+        program = program.subcommand(Command::new("perf").hide(true));
         program.build();
         program
     }
@@ -187,6 +242,13 @@ mod tests {
         assert_eq!(found("ut"), unknown("ut", &["get", "put"]));
         assert_eq!(found("nonsense"), unknown("nonsense", &[]));
         assert_eq!(found("--bogus get a"), unknown("a", &[]));
+        // What this program has not is known all the same: it could have been meant.
+        for absent in ["perf", "pe", "p"] {
+            let near: &[&str] = if absent == "p" { &["put"] } else { &[] };
+            let Err(found) = found(absent) else { panic!("{absent} is a command") };
+            assert!(near.iter().all(|name| found.near.contains(&(*name).to_owned())), "{found:?}");
+        }
+        assert_eq!(found("pu a").unwrap().0, "put");
     }
 
     #[test]

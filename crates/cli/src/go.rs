@@ -1,5 +1,6 @@
 //! Values as the reference's language prints and reads them, since its output is compared.
 
+use crate::secret::shown;
 pub use address::quote;
 use std::path::Path;
 use std::time::Duration;
@@ -124,7 +125,7 @@ fn fraction(nanos: u128, unit: u128) -> String {
 /// # Errors
 /// Says what is wrong, as the reference does.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("time: invalid duration {}", quote(text.as_bytes()));
+    let invalid = || format!("time: invalid duration {}", quote(shown(text).as_bytes()));
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -145,7 +146,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             "s" => 1.0,
             "m" => 60.0,
             "h" => 3600.0,
-            "" => return Err(format!("time: missing unit in duration {}", quote(text.as_bytes()))),
+            "" => {
+                return Err(format!(
+                    "time: missing unit in duration {}",
+                    quote(shown(text).as_bytes())
+                ));
+            }
             _ => return Err(invalid()),
         };
         total += number * unit;
@@ -256,7 +262,7 @@ fn named<T>(
 }
 
 fn syntax(function: &str, text: &str) -> String {
-    format!("strconv.{function}: parsing {}: invalid syntax", quote(text.as_bytes()))
+    format!("strconv.{function}: parsing {}: invalid syntax", quote(shown(text).as_bytes()))
 }
 
 #[cfg(test)]
@@ -277,6 +283,22 @@ mod tests {
         let range = "strconv.ParseUint: parsing \"99999999999999999999\": value out of range";
         assert_eq!(parse_flag_unsigned("99999999999999999999"), Err(range.to_owned()));
         assert!(parse_flag_unsigned("-1").is_err() && parse_flag_unsigned("+1").is_err());
+    }
+
+    #[test]
+    fn refusals_show_no_secret() {
+        let odd = "root:s3cret";
+        let refusals = [
+            parse_int(odd).err(),
+            parse_bool(odd).err(),
+            parse_hex(odd).err(),
+            parse_flag_int(odd).err(),
+            parse_flag_unsigned(odd).err(),
+            parse_duration(odd).err(),
+        ];
+        for refusal in refusals {
+            assert!(refusal.is_some_and(|refusal| refusal.contains("\"root:xxxxx\"")));
+        }
     }
 
     #[test]

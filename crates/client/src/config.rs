@@ -52,7 +52,7 @@ pub struct Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoints = self.endpoints.iter().map(|name| crate::without_password(name));
+        let endpoints = self.endpoints.iter().map(|name| address::redacted(name));
         f.debug_struct("Config")
             .field("endpoints", &endpoints.collect::<Vec<_>>())
             .field("credentials", &self.credentials)
@@ -103,7 +103,7 @@ impl Config {
 
 /// An endpoint that cannot be read, without what nobody should see.
 fn refused(name: &str, why: impl std::fmt::Display) -> Error {
-    Error::Config(format!("endpoint {:?}: {why}", crate::without_password(name)))
+    Error::Config(format!("endpoint {:?}: {why}", address::redacted(name)))
 }
 
 /// What an endpoint as users write it means.

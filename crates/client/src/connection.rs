@@ -117,6 +117,15 @@ impl Client {
         }
     }
 
+    /// Waits until any endpoint was reached, and no longer than one attempt to connect may take.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], with the reason.
+    pub async fn reach(&self) -> Result<(), Error> {
+        let deadline = Deadline::after(self.inner.config.dial_timeout);
+        self.pool().line(deadline).await.map(|_| ())
+    }
+
     /// Gets a token now, where there are a name and a password; the first call would do it otherwise.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub use error::{Code, Error};
 pub use lease::KeepAlive;
 pub use methods::{Repeat, Unary};
 pub use range::prefix_end;
-pub use secret::{Secret, without_password};
+pub use secret::Secret;
 pub use secure::TlsFlags;
 pub use snapshot::SnapshotStream;
 pub use tls::Settings as TlsSettings;

@@ -30,18 +30,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// An endpoint or another URL as it may be shown: without the password in its user information, as
-/// Go's `URL.Redacted` does.
-pub fn without_password(url: &str) -> String {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let authority_len = url[start..].find(['/', '?', '#']).unwrap_or(url.len() - start);
-    let Some((user, _)) = url[start..start + authority_len].rsplit_once('@') else {
-        return url.to_owned();
-    };
-    let Some((name, _)) = user.split_once(':') else { return url.to_owned() };
-    format!("{}{name}:xxxxx{}", &url[..start], &url[start + user.len()..])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,14 +39,5 @@ mod tests {
         let secret = Secret::from("s3cret");
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "[secret] Some([secret])");
         assert_eq!(secret.expose(), "s3cret");
-    }
-
-    #[test]
-    fn urls_lose_their_password() {
-        assert_eq!(without_password("http://u:p@h:1/x"), "http://u:xxxxx@h:1/x");
-        assert_eq!(without_password("u:p:q@r@h:1"), "u:xxxxx@h:1");
-        for harmless in ["http://h:1", "http://u@h:1", "h:1", "unix:///a@b:c", ""] {
-            assert_eq!(without_password(harmless), harmless);
-        }
     }
 }

@@ -57,6 +57,15 @@ pub(crate) enum Dialer {
 impl Dialer {
     /// Makes a connection; why there is none, in gRPC's words.
     pub(crate) async fn dial(&self) -> Result<Box<dyn Socket>, String> {
+        let without_password = |why: String| match self {
+            Dialer::Unix(address) | Dialer::Plain(address) | Dialer::Secure(address, _) => {
+                why.replace(address.as_str(), &address::redacted(address))
+            }
+        };
+        self.connection().await.map_err(without_password)
+    }
+
+    async fn connection(&self) -> Result<Box<dyn Socket>, String> {
         match self {
             Dialer::Unix(path) => match UnixStream::connect(path).await {
                 Ok(socket) => Ok(Box::new(socket)),
@@ -90,7 +99,8 @@ impl Dialer {
 async fn connect(address: &str) -> Result<TcpStream, String> {
     let dialing = |why: String| format!("Error while dialing: dial tcp{why}");
     let found = tokio::net::lookup_host(address).await.map_err(|error| {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let shown = address::redacted(address);
+        let host = shown.rsplit_once(':').map_or(shown.as_str(), |(host, _)| host);
         match error.kind() {
             io::ErrorKind::InvalidInput => dialing(format!(": address {address}: {error}")),
             _ => dialing(format!(": lookup {host}: no such host")),
@@ -131,6 +141,9 @@ mod tests {
         let why = Dialer::Plain(address.clone()).dial().await.err().unwrap();
         let refused = "connect: connection refused";
         assert_eq!(why, format!("Error while dialing: dial tcp {address}: {refused}"));
+        let odd = Dialer::Plain("root:s3cret@nohost.invalid:1".into());
+        let why = odd.dial().await.err().unwrap();
+        assert!(why.contains("root:xxxxx@nohost.invalid") && !why.contains("s3cret"), "{why}");
         let why = Dialer::Unix("/nowhere/x".into()).dial().await.err().unwrap();
         let none = "dial unix /nowhere/x: connect: no such file or directory";
         assert_eq!(why, format!("Error while dialing: {none}"));

@@ -5,6 +5,8 @@
 //! field numbers and kinds are those of etcd v3.7 and are proven against the Go types in
 //! `interop`.
 
+mod secret;
+
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/messages.rs"));

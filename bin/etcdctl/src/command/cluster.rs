@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::go;
 use crate::output::{Changed, Downgraded, Moved, print};
 use address::Urls;
-use client::without_password;
+use address::redacted;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::downgrade_request::DowngradeAction;
 use proto::etcdserverpb::{
@@ -157,7 +157,7 @@ pub(super) async fn move_leader(context: &Context, args: MoveLeader) -> Result<(
             return context.output.show(&Moved { from: status.leader, to, response });
         }
     }
-    let endpoints: Vec<_> = endpoints.iter().map(|name| without_password(name)).collect();
+    let endpoints: Vec<_> = endpoints.iter().map(|name| redacted(name)).collect();
     let endpoints = endpoints.join(" ");
     Err(Exit::args(format!("no leader endpoint given at [{endpoints}]")))
 }

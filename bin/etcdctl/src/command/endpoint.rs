@@ -5,7 +5,8 @@ use crate::args::{Defrag, Endpoint, EndpointCommand};
 use crate::exit::Exit;
 use crate::go;
 use crate::output::{HashKvs, Health, Healths, Statuses, print};
-use client::{Client, Error, Unary, without_password};
+use address::redacted;
+use client::{Client, Error, Unary};
 use futures_util::future::join_all;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{
@@ -41,7 +42,7 @@ async fn endpoints(context: &Context, cluster: bool) -> Result<Vec<String>, Exit
     if !cluster {
         // As with etcd's, what a domain says counts for the list of members alone; but it is asked.
         context.endpoints().await?;
-        return Ok(context.given_endpoints().to_vec());
+        return Ok(context.given_endpoints()?.to_vec());
     }
     let request = MemberListRequest { linearizable: true };
     let members =
@@ -64,9 +65,9 @@ async fn ask_all<R: Unary>(
     for endpoint in endpoints {
         let client = context.client_of(vec![endpoint.clone()]).await?;
         match client.call(request.clone(), context.deadline()).await {
-            Ok(answer) => answers.push((without_password(&endpoint), answer)),
+            Ok(answer) => answers.push((redacted(&endpoint), answer)),
             Err(error) => {
-                let (mut err, shown) = (std::io::stderr(), without_password(&endpoint));
+                let (mut err, shown) = (std::io::stderr(), redacted(&endpoint));
                 // The exit code tells of it too.
                 let _ = writeln!(err, "Failed to get the {what} of endpoint {shown} ({error})");
                 failure = Some(error);
@@ -107,7 +108,7 @@ async fn check(context: &Context, endpoint: String, client: &Client) -> Health {
             Err(_) => "Unable to fetch the alarm list".to_owned(),
         };
     }
-    let endpoint = without_password(&endpoint);
+    let endpoint = redacted(&endpoint);
     Health { endpoint, health: error.is_empty(), took, error }
 }
 
@@ -129,7 +130,7 @@ pub(super) async fn defrag(context: &Context, args: Defrag) -> Result<(), Exit> 
     for endpoint in endpoints(context, args.cluster).await? {
         let client = context.client_of(vec![endpoint.clone()]).await?;
         let start = Instant::now();
-        let endpoint = without_password(&endpoint);
+        let endpoint = redacted(&endpoint);
         let answer = client.call(DefragmentRequest {}, context.deadline()).await;
         let took = go::duration(start.elapsed());
         match answer {

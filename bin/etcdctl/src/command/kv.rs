@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::go;
 use crate::output::print;
 use bytes::Bytes;
+use cli::secret::shown;
 use client::prefix_end;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest};
@@ -86,7 +87,7 @@ fn sorting(get: &Get) -> Result<(SortOrder, SortTarget), Exit> {
         "ASCEND" => SortOrder::Ascend,
         "DESCEND" => SortOrder::Descend,
         "" => SortOrder::None,
-        _ => return Err(Exit::feature(format!("bad sort order {}", get.order))),
+        _ => return Err(Exit::feature(format!("bad sort order {}", shown(&get.order)))),
     };
     let target = match get.sort_by.to_uppercase().as_str() {
         "CREATE" => SortTarget::Create,
@@ -94,7 +95,7 @@ fn sorting(get: &Get) -> Result<(SortOrder, SortTarget), Exit> {
         "MODIFY" => SortTarget::Mod,
         "VALUE" => SortTarget::Value,
         "VERSION" => SortTarget::Version,
-        _ => return Err(Exit::feature(format!("bad sort target {}", get.sort_by))),
+        _ => return Err(Exit::feature(format!("bad sort target {}", shown(&get.sort_by)))),
     };
     // Keys come in ascending order anyway.
     let order = match (target, order) {

@@ -1,6 +1,6 @@
 //! `lease`.
 
-use super::Context;
+use super::{Context, reach};
 use crate::args::Lease;
 use crate::exit::Exit;
 use crate::go;
@@ -9,6 +9,9 @@ use client::Deadline;
 use proto::etcdserverpb::{
     LeaseGrantRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
 };
+
+/// The call, as it is told of where no server is there.
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 
 pub(super) async fn lease(context: &Context, lease: Lease) -> Result<(), Exit> {
     match lease {
@@ -61,6 +64,7 @@ async fn keep_alive(context: &Context, args: &[String], once: bool) -> Result<()
             client.keep_alive_once(id, context.deadline()).await.map_err(Exit::connection)?;
         return context.output.show(&KeptAlive(answer));
     }
+    reach(&client, KEEP_ALIVE).await?;
     let mut keep_alive = client.keep_alive(id);
     while let Some(answer) = keep_alive.next().await.map_err(Exit::connection)? {
         context.output.show(&KeptAlive(answer))?;

@@ -14,6 +14,7 @@ use crate::args::{Command, Global, Invocation};
 use crate::exit::Exit;
 use crate::log;
 use crate::output::{Output, print};
+use cli::secret::shown;
 use client::{Client, Config, Credentials, Deadline, TlsFlags};
 use tokio::sync::OnceCell;
 
@@ -41,14 +42,22 @@ impl Context {
         if !found.is_empty() {
             return Ok(found);
         }
-        Ok(self.given_endpoints().iter().map(|name| name.trim().to_owned()).collect())
+        Ok(self.given_endpoints()?.iter().map(|name| name.trim().to_owned()).collect())
     }
 
     /// The endpoints of the flag; an empty list has none.
-    pub(crate) fn given_endpoints(&self) -> &[String] {
-        match self.global.endpoints.as_slice() {
-            [only] if only.is_empty() => &[],
-            given => given,
+    ///
+    /// # Errors
+    /// A comma cuts through a password, whose pieces would be taken, and shown, for endpoints.
+    pub(crate) fn given_endpoints(&self) -> Result<&[String], Exit> {
+        let given = self.global.endpoints.as_slice();
+        if address::is_cut_through(&given.join(",")) {
+            let text = "--endpoints: a comma within user information must be written as %2C";
+            return Err(Exit::args(text));
+        }
+        match given {
+            [only] if only.is_empty() => Ok(&[]),
+            given => Ok(given),
         }
     }
 
@@ -77,9 +86,9 @@ impl Context {
         config.credentials = self.credentials().await?;
         config.observer = Some(log::failed_call);
         let tls = TlsFlags {
-            cert: global.cert.clone().into(),
-            key: global.key.clone().into(),
-            cacert: global.cacert.clone().into(),
+            cert: global.cert.clone(),
+            key: global.key.clone(),
+            cacert: global.cacert.clone(),
             domain: discovery::secure_domain(global).to_owned(),
             insecure_transport: global.insecure_transport,
             insecure_skip_verify: global.insecure_skip_tls_verify,
@@ -114,13 +123,24 @@ impl Context {
     }
 }
 
+/// Waits until any endpoint was reached, for calls that then go on without a limit.
+///
+/// # Errors
+/// None was within the dial timeout; why is logged.
+pub(crate) async fn reach(client: &Client, method: &str) -> Result<(), Exit> {
+    client.reach().await.map_err(|error| {
+        log::failed_call(method, &error);
+        Exit::connection(error)
+    })
+}
+
 /// Whether a consistency flag asks for a serializable read.
 fn is_serializable(consistency: &str) -> Result<bool, Exit> {
     match consistency {
         "s" => Ok(true),
         "l" => Ok(false),
         // The reference prints its flag for `get` here, whichever command was meant.
-        _ => Err(Exit::feature(format!("unknown consistency flag {consistency:?}"))),
+        _ => Err(Exit::feature(format!("unknown consistency flag {:?}", shown(consistency)))),
     }
 }
 

@@ -4,7 +4,9 @@ use crate::exit::Exit;
 use crate::output::print;
 use client::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use std::io::BufRead;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How the reference's exits where a signal comes while it asks.
@@ -14,10 +16,7 @@ const INTERRUPTED: i32 = 255;
 pub(super) async fn ask(prompt: &str) -> Result<Secret, Exit> {
     print(prompt)?;
     let quiet = Quiet::begin();
-    let mut typed = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).map(|_| line)
-    });
+    let mut typed = tokio::task::spawn_blocking(line);
     let line = tokio::select! {
         line = &mut typed => line,
         () = interrupted() => {
@@ -33,6 +32,16 @@ pub(super) async fn ask(prompt: &str) -> Result<Secret, Exit> {
     };
     let line = line.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     Ok(line.trim().into())
+}
+
+/// A line of standard input, and not a byte more: what follows belongs to the command.
+fn line() -> std::io::Result<String> {
+    let mut input = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while input.read(&mut byte)? > 0 && byte != *b"\n" {
+        line.extend(byte);
+    }
+    String::from_utf8(line).map_err(|_| std::io::Error::other("invalid UTF-8"))
 }
 
 /// Waits for a signal that would end the program.

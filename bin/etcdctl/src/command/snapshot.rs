@@ -5,12 +5,16 @@ use crate::args::Snapshot;
 use crate::exit::Exit;
 use crate::output::print;
 use crate::{go, log};
-use client::{Deadline, SnapshotStream, without_password};
+use address::redacted;
+use client::{Deadline, SnapshotStream};
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::fs::FileType;
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -26,20 +30,40 @@ pub(super) async fn snapshot(context: &Context, snapshot: Snapshot) -> Result<()
     };
     let path = Path::new(path);
     let endpoints = context.endpoints().await?;
-    let version = save(context, path, &endpoints).await.map_err(Exit::interrupted)?;
+    let place = Place::of(path).map_err(Exit::interrupted)?;
+    let is_output = is_same_file(std::io::stdout(), path);
+    let version = save(context, path, place, &endpoints).await.map_err(Exit::interrupted)?;
     let version = if version.is_empty() { version } else { format!("Server version {version}\n") };
-    print(format!("Snapshot saved at {}\n{version}", path.display()))
+    let told = [b"Snapshot saved at ", path.as_os_str().as_bytes(), b"\n", version.as_bytes()];
+    match is_output {
+        // The snapshot is there already, and nothing else belongs into it.
+        true => Ok(std::io::stderr().write_all(&told.concat())?),
+        false => print(told.concat()),
+    }
+}
+
+/// Whether a path leads to the file or pipe that an own stream leads to. Devices keep nothing apart.
+fn is_same_file(stream: impl AsFd, path: &Path) -> bool {
+    let (Ok(own), Ok(found)) = (rustix::fs::fstat(stream), rustix::fs::stat(path)) else {
+        return false;
+    };
+    let is_device = FileType::from_raw_mode(found.st_mode).is_char_device();
+    !is_device && (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino)
 }
 
 /// Saves a snapshot; the version of the storage. A file is written beside its place and then moved there;
 /// a device or a pipe is written into, for it is not to be replaced.
-async fn save(context: &Context, path: &Path, endpoints: &[String]) -> Result<String, String> {
+async fn save(
+    context: &Context,
+    path: &Path,
+    place: Place,
+    endpoints: &[String],
+) -> Result<String, String> {
     if endpoints.len() != 1 {
-        let all: Vec<String> = endpoints.iter().map(|name| without_password(name)).collect();
+        let all: Vec<String> = endpoints.iter().map(|name| redacted(name)).collect();
         let text = "snapshot must be requested to one selected node, not multiple";
         return Err(format!("{text} [{}]", all.join(" ")));
     }
-    let place = Place::of(path)?;
     let at = if matches!(place, Place::File) { linked(path)? } else { path.to_owned() };
     let (mut file, part) = match place {
         Place::File => {
@@ -49,18 +73,23 @@ async fn save(context: &Context, path: &Path, endpoints: &[String]) -> Result<St
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(PRIVATE);
             let file = open(&options, &part.0)?;
-            log::line("info", "created temporary db file", &[("path", json!(part.0))]);
+            log::line(
+                "info",
+                "created temporary db file",
+                &[("path", json!(part.0.to_string_lossy()))],
+            );
             (file, Some(part))
         }
         Place::Stream => (open(OpenOptions::new().write(true), path)?, None),
     };
-    let version = fetch(context, &endpoints[0], &mut file, part.is_some()).await?;
+    let written = part.as_ref().map_or(path, |part| &part.0);
+    let version = fetch(context, &endpoints[0], (&mut file, written), part.is_some()).await?;
     if let Some(part) = part {
         fs::rename(&part.0, &at).map_err(|error| {
             format!("could not rename {} to {} ({error})", part.0.display(), path.display())
         })?;
     }
-    log::line("info", "saved", &[("path", json!(path))]);
+    log::line("info", "saved", &[("path", json!(path.to_string_lossy()))]);
     Ok(version)
 }
 
@@ -93,6 +122,10 @@ impl Place {
         let Ok(found) = fs::metadata(path) else { return Ok(Place::File) };
         let kind = found.file_type();
         match () {
+            // This command's log goes there, and could not be told from the snapshot.
+            () if kind.is_fifo() && is_same_file(std::io::stderr(), path) => {
+                Err(format!("{} is this command's standard error", path.display()))
+            }
             () if kind.is_file() => Ok(Place::File),
             () if kind.is_char_device() || kind.is_fifo() => Ok(Place::Stream),
             () if kind.is_dir() => Err(format!("{} is a directory", path.display())),
@@ -105,7 +138,7 @@ impl Place {
 async fn fetch(
     context: &Context,
     endpoint: &str,
-    file: &mut File,
+    (file, path): (&mut File, &Path),
     is_synced: bool,
 ) -> Result<String, String> {
     let start = Instant::now();
@@ -113,13 +146,13 @@ async fn fetch(
     let deadline = if limited { context.deadline() } else { Deadline::NONE };
     let client = context.client_of(vec![endpoint.to_owned()]).await;
     let client = client.map_err(|exit| exit.message().to_owned())?;
-    let shown = json!(without_password(endpoint));
+    let shown = json!(redacted(endpoint));
     let mut stream = client.snapshot(deadline).await.map_err(|error| {
         log::failed_call("/etcdserverpb.Maintenance/Snapshot", &error);
         error.to_string()
     })?;
     log::line("info", "fetching snapshot", &[("endpoint", shown.clone())]);
-    let size = receive(&mut stream, file).await?;
+    let size = receive(&mut stream, file, path).await?;
     if is_synced {
         file.sync_all().map_err(|error| format!("could not fsync snapshot: {error}"))?;
     }
@@ -134,13 +167,15 @@ async fn fetch(
 }
 
 /// Writes everything that comes; how many bytes that was.
-async fn receive(stream: &mut SnapshotStream, file: &mut File) -> Result<u64, String> {
+async fn receive(stream: &mut SnapshotStream, file: &mut File, path: &Path) -> Result<u64, String> {
+    let failed =
+        |error| format!("could not write snapshot: {}", go::path_error("write", path, &error));
     let bar = std::io::stderr().is_terminal().then(|| {
         let style = ProgressStyle::with_template(BAR).expect("the template is well formed");
         ProgressBar::new(0).with_style(style)
     });
     while let Some(piece) = stream.next().await.map_err(|error| error.to_string())? {
-        file.write_all(&piece).map_err(|error| format!("could not write snapshot: {error}"))?;
+        file.write_all(&piece).map_err(failed)?;
         if let Some(bar) = &bar {
             let (received, remaining) = stream.progress();
             bar.set_length(received + remaining);

@@ -1,7 +1,7 @@
 //! `watch`: one, or several that are typed while they run.
 
-use super::Context;
 use super::txn::Lines;
+use super::{Context, reach};
 use crate::args::{self, Watch};
 use crate::exit::Exit;
 use crate::output::{Output, print, quoted_type};
@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 const BAD_NUMBER: &str = "bad number of arguments";
 const CONFLICT: &str = "bad number of arguments (found conflicting environment key)";
 const SEPARATOR: &str = "bad number of arguments (found separator --, but no commands)";
+/// The call, as it is told of where no server is there.
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
 /// Lines typed and not looked at yet.
 const LINES_MAX: usize = 16;
 
@@ -100,6 +102,8 @@ async fn show(
     output: Output,
     asked: &mut mpsc::Receiver<()>,
 ) -> Result<(), Exit> {
+    // A watch that has run waits for its servers however long that takes; one that finds none does not.
+    reach(client, WATCH).await?;
     let mut watch = client.watch(task.create, true, Deadline::NONE).await?;
     let handle = watch.handle();
     loop {
@@ -158,7 +162,8 @@ async fn execute(exec: &[OsString], answer: &WatchAnswer) -> Result<(), Exit> {
 async fn interactive(context: &Context, named: &[OsString]) -> Result<(), Exit> {
     let client = context.client().await?;
     let (sender, mut typed) = mpsc::channel(LINES_MAX);
-    std::thread::spawn(move || read(&sender));
+    let lines = Lines::new()?;
+    std::thread::spawn(move || read(lines, &sender));
     let (failures, mut failed) = mpsc::channel(1);
     let mut watches: Vec<mpsc::Sender<()>> = Vec::new();
     loop {
@@ -201,8 +206,7 @@ async fn interactive(context: &Context, named: &[OsString]) -> Result<(), Exit> 
 }
 
 /// Reads lines on a thread of its own, which ends with the program.
-fn read(sender: &mpsc::Sender<Result<String, String>>) {
-    let mut lines = Lines::new();
+fn read(mut lines: Lines, sender: &mpsc::Sender<Result<Vec<u8>, String>>) {
     loop {
         let line = lines.next();
         let last = line.is_err();
@@ -224,8 +228,9 @@ enum Misunderstood {
     Arguments(String),
 }
 
-fn understand(text: &str, named: &[OsString]) -> Result<Request, Misunderstood> {
-    let words = line::words(text).map_err(Misunderstood::Line)?;
+fn understand(typed: &[u8], named: &[OsString]) -> Result<Request, Misunderstood> {
+    let words = line::words(typed).map_err(Misunderstood::Line)?;
+    let text = String::from_utf8_lossy(typed);
     let Some((first, rest)) = words.split_first() else {
         let text = format!("Invalid command: {text} (watch and progress supported)");
         return Err(Misunderstood::Line(text));
