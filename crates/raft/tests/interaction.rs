@@ -8,9 +8,17 @@ mod common;
 #[path = "interaction/env.rs"]
 mod interaction;
 
+/// Scripts are added, not lost.
+const SCRIPTS_MIN: usize = 35;
+
 fn cluster() -> impl FnMut(&common::Directive) -> String {
     let mut env = interaction::Env::default();
     move |directive| env.handle(directive)
+}
+
+#[test]
+fn clusters_act_as_the_reference_recorded_for_our_scripts() {
+    common::run_recorded("interaction", SCRIPTS_MIN, cluster);
 }
 
 #[test]

@@ -16,12 +16,14 @@ pub(crate) fn run_foreign<M: FnMut(&Directive) -> String>(kind: &str, machine: i
     Suite::foreign(root.join(kind)).compared_by(without_log).run(machine);
 }
 
-/// Runs the scripts in `tests/scripts`, whose outputs a program in `interop` recorded.
+/// Runs the scripts in `tests/scripts`, whose outputs `interop/raft_scripts_test.go` recorded with
+/// the Go library.
 pub(crate) fn run_recorded<M: FnMut(&Directive) -> String>(
+    kind: &str,
     count_min: usize,
     machine: impl FnMut() -> M,
 ) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(kind);
     Suite::recorded(dir, count_min).compared_by(without_log).run(machine);
 }
 
