@@ -234,7 +234,8 @@ impl Lessor {
             return;
         }
         self.detach(key);
-        if let Some(lease) = self.leases.get_mut(&id) {
+        // A database of another program may hold a lease 0, to which no key belongs all the same.
+        if let Some(lease) = self.leases.get_mut(&id).filter(|_| id != 0) {
             // A copy: the request's bytes would keep its whole log entry in memory.
             let key = Bytes::copy_from_slice(key);
             lease.keys.insert(key.clone());

@@ -1,5 +1,6 @@
 //! One command of a script, and what stands behind it.
 
+use crate::parse::parse_line;
 use std::str::FromStr;
 
 /// One command with its arguments, its input and the output that is expected.
@@ -27,6 +28,16 @@ pub struct Arg {
 }
 
 impl Directive {
+    /// Reads one line as a command: for the lines of an input that are commands themselves.
+    ///
+    /// # Panics
+    /// A parenthesis is not closed.
+    pub fn from_line(place: &str, line: &str) -> Directive {
+        let (command, args) = parse_line(line.trim())
+            .unwrap_or_else(|| panic!("{place}: a parenthesis is not closed in {line:?}"));
+        Directive { place: place.to_owned(), command, args, ..Directive::default() }
+    }
+
     /// The words that have no value, in order.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.args.iter().filter(|arg| arg.values.is_empty()).map(|arg| arg.key.as_str())

@@ -197,7 +197,7 @@ impl Lines<'_> {
 }
 
 /// The words of a command; `None` where a list is not closed.
-fn parse_line(line: &str) -> Option<(String, Vec<Arg>)> {
+pub(crate) fn parse_line(line: &str) -> Option<(String, Vec<Arg>)> {
     let (command, mut rest) = line.split_once(' ').unwrap_or((line, ""));
     let mut args = Vec::new();
     loop {
