@@ -36,7 +36,7 @@ func TestRaftScripts(t *testing.T) {
 		atLeast int
 		machine func() raftMachine
 	}{
-		"interaction": {35, raftCluster},
+		"interaction": {36, raftCluster},
 		"confchange":  {5, raftConfiguration},
 		"quorum":      {3, func() raftMachine { return raftQuorum }},
 	} {
