@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 /// A window of appends that are not answered yet, oldest first.
 ///
-/// Always true, and asserted by [`Inflights::check`]: indexes never decrease; `bytes` is the sum over
-/// the window; the window is no longer than its limit.
+/// Always true, and asserted by [`Inflights::check`]:
+/// 1. Indexes never decrease, and the last one lies before the next entry that is sent.
+/// 2. `bytes` is the sum over the window.
+/// 3. The window is no longer than its limit.
 #[derive(Clone, Debug)]
 pub struct Inflights {
     /// The last index and the bytes of each append.
@@ -38,7 +40,7 @@ impl Inflights {
     }
 
     /// Asserts what is always true of a window whose appends end before `next`.
-    pub(crate) fn check(&self, next: u64) {
+    pub fn check(&self, next: u64) {
         let sum: u64 = self.window.iter().map(|(_, bytes)| bytes).sum();
         assert_eq!(self.bytes, sum, "bytes counted, and bytes on their way");
         let (count, max) = (self.window.len(), self.count_max);
