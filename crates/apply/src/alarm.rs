@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// Every raised alarm. The table's key is the encoded [`AlarmMember`], its value empty.
+///
+/// Always true: the table holds exactly the alarms raised, so a restart changes no answer.
 #[derive(Debug, Default)]
 pub struct Alarms {
     raised: BTreeSet<(i32, u64)>,
@@ -45,6 +47,12 @@ impl Alarms {
         if self.raised.insert((alarm.alarm, alarm.member_id)) {
             txn.put(Table::Alarm, &alarm.encode_to_vec(), Bytes::new());
         }
+    }
+
+    /// Asserts what is always true, against what a restart would find.
+    pub(crate) fn check(&self, view: &View) {
+        let stored = Alarms::load(view).raised;
+        assert_eq!(self.raised, stored, "the alarms raised, and those stored");
     }
 
     /// Lowers an alarm; `false` where it was not raised.

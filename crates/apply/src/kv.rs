@@ -71,7 +71,14 @@ pub(crate) fn put_checked(
         }
     }
     let put = txn.put(&request.key, &value, lease, request.prev_kv);
+    let (revision, now) = (put.revision, txn.revision());
+    assert_eq!(revision, now, "a put at {revision} within a transaction of {now}");
     lessor.attach(&request.key, lease);
+    debug_assert!(
+        lessor.lease_of(&request.key) == Some(lease) || lease == 0 || !lessor.exists(lease),
+        "the key that was put belongs to {:?} instead of {lease}",
+        lessor.lease_of(&request.key)
+    );
     Reply::Put { revision: put.revision, prev: put.prev }
 }
 
@@ -84,7 +91,10 @@ pub(crate) fn delete_range(
     let deleted = txn.delete_range(&request.key, &request.range_end, request.prev_kv);
     for key in &deleted.keys {
         lessor.detach(key);
+        debug_assert_eq!(lessor.lease_of(key), None, "a deleted key keeps its lease: {key:?}");
     }
+    let (prev, keys) = (deleted.prev.len(), deleted.keys.len());
+    assert!(!request.prev_kv || prev == keys, "{keys} keys were deleted with {prev} values");
     Reply::DeleteRange {
         revision: txn.revision(),
         deleted: deleted.keys.len() as i64,

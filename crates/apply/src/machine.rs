@@ -26,6 +26,14 @@ pub struct Config {
 }
 
 /// The state machine of one member.
+///
+/// Always true between two entries, and asserted by [`Machine::check`]:
+/// 1. What is compacted was written: the compacted revision is not above the current one.
+/// 2. A key belongs to a lease exactly where its value names that lease and the lease exists; only a
+///    database that others wrote may hold keys whose lease comes later.
+/// 3. Leases, members, versions and alarms in memory are those that a restart would find in the
+///    tables: what is applied never depends on how long a member has been running.
+/// 4. Each part's own truths: [`Lessor::check`].
 pub struct Machine {
     /// The database; its commits are the owner's business.
     pub backend: Backend,
@@ -145,6 +153,41 @@ impl Machine {
         self.quota
     }
 
+    /// Asserts what is always true of [`Machine`]. Costs a walk over everything.
+    pub fn check(&self) {
+        let (compacted, current) = (self.store.compacted(), self.store.revision());
+        assert!(current >= 1, "the first revision is 1, and this is {current}");
+        assert!(compacted <= current, "compacted at {compacted}, and written up to {current}");
+        self.lessor.check();
+        self.check_attachments();
+        let view = self.backend.reader().view();
+        self.alarms.check(&view);
+        let stored = Members::load(&view).expect("members that were written can be read");
+        assert!(self.members.list().eq(stored.list()), "the members, and those stored");
+        assert!(self.members.removed().eq(stored.removed()), "the removed, and those stored");
+        let (version, other) = (self.members.cluster_version(), stored.cluster_version());
+        assert_eq!(version, other, "the cluster's version, and the one stored");
+        assert_eq!(self.members.downgrade(), stored.downgrade(), "the downgrade, and the stored");
+    }
+
+    /// Asserts that keys and leases name each other.
+    fn check_attachments(&self) {
+        // From the empty key on, that a log may hold though no client can put it.
+        let every = kv::whole_range(&Bytes::new(), &Bytes::from_static(b"\0"));
+        let live = self.store.reader().read().range(&every).expect("what is current can be read");
+        let mut attached = 0;
+        for kv in live.kvs {
+            let kv = kv.decode();
+            let named = Some(kv.lease).filter(|id| *id != 0 && self.lessor.exists(*id));
+            let holder = self.lessor.lease_of(&kv.key);
+            assert_eq!(holder, named, "the lease of the key {:?}", kv.key);
+            attached += usize::from(holder.is_some());
+        }
+        let of_lease = |id| self.lessor.time_to_live(id, 0, true).map_or(0, |it| it.keys.len());
+        let held: usize = self.lessor.leases().into_iter().map(of_lease).sum();
+        assert_eq!(held, attached, "leases hold keys that are not alive");
+    }
+
     /// Applies a committed entry. `wanted(id)` tells whether somebody here waits for its reply;
     /// where nobody does, reads inside transactions are left out.
     ///
@@ -152,13 +195,17 @@ impl Machine {
     /// An entry that cannot be understood: the member must stop rather than diverge.
     pub fn apply(&mut self, entry: &Entry, wanted: impl Fn(u64) -> bool) -> Result<Outcome, Fault> {
         let at = EntryId { term: entry.term(), index: entry.index() };
-        let is_replay = at.index <= self.backend.applied().index;
-        match entry.r#type() {
+        let before = self.backend.applied();
+        let is_replay = at.index <= before.index;
+        let outcome = match entry.r#type() {
             EntryType::EntryNormal if is_replay => Ok(Outcome::empty()),
             EntryType::EntryNormal => self.apply_normal(entry, at, wanted),
             EntryType::EntryConfChange => self.apply_conf_change(entry, at, is_replay),
             EntryType::EntryConfChangeV2 => Err(Fault::Entry { index: at.index }),
-        }
+        }?;
+        let (after, due) = (self.backend.applied(), if is_replay { before } else { at });
+        assert_eq!(after, due, "entry {at:?} was applied behind {before:?}");
+        Ok(outcome)
     }
 
     fn apply_normal(
@@ -201,9 +248,15 @@ impl Machine {
         let kind = envelope.request.kind();
         let result = step.dispatch(envelope.request, skip_ranges);
         let Step { txn, change, effect, operations, .. } = step;
+        // Rule 3 of the crate: what was refused would be in the tables all the same.
+        let refused = result.as_ref().err().filter(|_| change.is_some());
+        assert!(refused.is_none(), "{refused:?} was refused and has changed keys");
         txn.finish(at);
         if let Some(change) = &change {
+            let before = self.store.revision();
+            assert_eq!(change.revision, before + 1, "one entry is at most one revision");
             self.store.publish(change);
+            assert_eq!(self.store.revision(), change.revision, "readers do not see the change");
         }
         let result = if effect == Effect::OutOfSpace { Err(Refusal::NoSpace) } else { result };
         Ok(Outcome { id: envelope.id, result, change, effect, kind, operations })
@@ -221,7 +274,10 @@ impl Machine {
         let mut result = Ok(Reply::Done);
         if !is_replay {
             let mut txn = self.backend.begin();
+            let before = self.members.list().count();
             if let Err(refusal) = self.members.apply_conf_change(&mut txn, &change) {
+                let after = self.members.list().count();
+                assert_eq!(before, after, "a refused change of the members has changed them");
                 result = Err(refusal.into());
                 // Raft ignores a change of node 0.
                 change.node_id = Some(0);
@@ -350,7 +406,8 @@ impl Step<'_, '_> {
         let keys = self.lessor.revoke(&mut self.txn, id)?;
         let mut txn = self.store.begin(&mut self.txn);
         for key in &keys {
-            txn.delete_range(key, &bytes::Bytes::new(), false);
+            let deleted = txn.delete_range(key, &bytes::Bytes::new(), false).keys.len();
+            assert_eq!(deleted, 1, "lease {id} holds a key that is not alive: {key:?}");
         }
         self.operations = txn.operations();
         self.change = txn.end();

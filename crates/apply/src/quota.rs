@@ -21,6 +21,7 @@ impl Quota {
     /// From the flag's value: 0 means the default, a negative value no limit.
     pub fn from_flag(bytes: i64) -> Quota {
         let bytes = if bytes == 0 { DEFAULT_BYTES } else { bytes };
+        assert_ne!(bytes, 0, "a quota of nothing would admit nothing");
         Quota { bytes }
     }
 

@@ -82,8 +82,10 @@ impl Reply {
 
     /// The response message's bytes. `header.revision` is used as it is handed in.
     pub fn encode(&self, header: &Header) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.body_len(header));
+        let len = self.body_len(header);
+        let mut out = BytesMut::with_capacity(len);
         self.write(header, &mut out);
+        assert_eq!(out.len(), len, "a reply is as long as was computed: lengths nest");
         out.freeze()
     }
 
@@ -171,6 +173,7 @@ impl RangeWriter {
             // The room grew by doubling up to the first full piece; the next ones have theirs at once.
             let next = BytesMut::with_capacity(len.max(PIECE_BYTES_MAX));
             let piece = std::mem::replace(&mut self.out, next).freeze();
+            assert!(!piece.is_empty(), "a piece before a key-value of {len} bytes is empty");
             self.full.push(piece);
         }
         write_bytes(2, stored, &mut self.out);
@@ -217,8 +220,12 @@ fn write_txn(txn: &TxnReply, out: &mut BytesMut) {
         write_tag(3, op_len(op.as_ref()), out);
         if let Some(reply) = op {
             let header = reply.inner_header();
-            write_tag(reply.op_field(), reply.body_len(&header), out);
+            let len = reply.body_len(&header);
+            write_tag(reply.op_field(), len, out);
+            let begin = out.len();
             reply.write(&header, out);
+            let written = out.len() - begin;
+            assert_eq!(written, len, "an answer in a transaction has {written} bytes for {len}");
         }
     }
 }

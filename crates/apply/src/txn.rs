@@ -74,11 +74,15 @@ pub(crate) fn apply(
     request: &pb::TxnRequest,
     skip_ranges: bool,
 ) -> Result<TxnReply, Refusal> {
+    let before = txn.revision();
     let path = choose(txn, request, 0)?;
     let mut deleted = Deleted::default();
     check(txn, Some(lessor), request, &path, &mut deleted)?;
+    assert_eq!(txn.revision(), before, "comparing and checking wrote something");
     let mut reply = execute(txn, lessor, request, &path, skip_ranges);
     reply.revision = txn.revision();
+    let steps = reply.revision - before;
+    assert!((0..=1).contains(&steps), "a transaction took {steps} revisions after {before}");
     Ok(reply)
 }
 
@@ -93,6 +97,8 @@ pub fn read(view: &mvcc::ReadTxn, request: &pb::TxnRequest) -> Result<TxnReply, 
             _ => None,
         });
     }
+    let (answers, operations) = (responses.len(), path.branch(request).len());
+    assert_eq!(answers, operations, "{answers} answers to {operations} operations");
     Ok(TxnReply { revision: view.revision(), succeeded: path.taken, responses })
 }
 
@@ -238,6 +244,7 @@ fn check(
             None => {}
         }
     }
+    assert!(nested.next().is_none(), "the path leads into a transaction that is not there");
     Ok(())
 }
 
@@ -289,5 +296,8 @@ fn execute(
             None => None,
         });
     }
+    assert!(nested.next().is_none(), "a transaction on the path was not executed");
+    let (answers, operations) = (responses.len(), path.branch(request).len());
+    assert_eq!(answers, operations, "{answers} answers to {operations} operations");
     TxnReply { revision: 0, succeeded: path.taken, responses }
 }

@@ -75,6 +75,8 @@ impl Machine {
         // No entry of the log is newer than the versions that are known here.
         let result = membership::migrate_from(current, &mut txn, None, target);
         txn.finish();
+        let next = self.next_storage_version();
+        assert!(result.is_err() || next.is_none(), "migrated to {target}, and {next:?} is due");
         result
     }
 }

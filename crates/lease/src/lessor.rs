@@ -92,8 +92,16 @@ impl Lease {
     }
 }
 
-/// All leases. Always true: `attached` maps exactly the keys in the leases' sets, and `expiries`
-/// holds exactly the leases that have a time; no lease is in `checkpoints` twice.
+/// All leases.
+///
+/// Always true, and asserted by [`Lessor::check`]:
+/// 1. `attached` maps exactly the keys in the leases' sets, each to the lease that has it; so no key
+///    belongs to two leases.
+/// 2. Every time to live is between the minimum and [`TTL_MAX_S`].
+/// 3. On a primary every lease has a time at which it expires, on others none has.
+/// 4. `expiries` holds exactly those times, each lease once.
+/// 5. `checkpoints` holds exactly the times at which leases are to be noted, each lease once, and
+///    none where the feature is off or the lease does not expire.
 #[derive(Debug)]
 pub struct Lessor {
     config: Config,
@@ -108,6 +116,8 @@ pub struct Lessor {
 impl Lessor {
     /// Reads the leases of a database; times that no lease may have are cut. Keys are attached by [`Lessor::restore_attachment`].
     pub fn open(view: &View, config: Config) -> Lessor {
+        let ttl_min_s = config.ttl_min_s;
+        assert!((1..=TTL_MAX_S).contains(&ttl_min_s), "a minimum of {ttl_min_s} s is no time");
         let mut lessor = Lessor {
             config,
             leases: HashMap::new(),
@@ -172,7 +182,8 @@ impl Lessor {
         }
         let ttl_s = ttl_s.max(self.config.ttl_min_s);
         store(txn, id, ttl_s, 0);
-        self.leases.insert(id, Lease { ttl_s, ..Lease::default() });
+        let before = self.leases.insert(id, Lease { ttl_s, ..Lease::default() });
+        assert!(before.is_none(), "lease {id} is granted twice");
         if self.is_primary {
             self.set_expiry(id, self.now_ms + ttl_s as u64 * 1000);
         }
@@ -186,14 +197,17 @@ impl Lessor {
     pub fn revoke(&mut self, txn: &mut ApplyTxn<'_>, id: i64) -> Result<Vec<Bytes>, Refusal> {
         let lease = self.leases.remove(&id).ok_or(Refusal::NotFound)?;
         if let Some(at) = lease.expires_ms {
-            self.expiries.remove(&(at, id));
+            let was_there = self.expiries.remove(&(at, id));
+            assert!(was_there, "lease {id} expires at {at} ms and is not among the expiries");
         }
         if let Some(at) = lease.checkpoint_ms {
-            self.checkpoints.remove(&(at, id));
+            let was_there = self.checkpoints.remove(&(at, id));
+            assert!(was_there, "lease {id} is to be noted at {at} ms and is not in the list");
         }
         txn.delete(Table::Lease, &id.to_be_bytes());
         for key in &lease.keys {
-            self.attached.remove(key);
+            let holder = self.attached.remove(key);
+            assert_eq!(holder, Some(id), "a key of lease {id} is attached to another: {key:?}");
         }
         Ok(lease.keys.into_iter().collect())
     }
@@ -220,21 +234,21 @@ impl Lessor {
             return;
         }
         self.detach(key);
-        if let Some(lease) = self.leases.get_mut(&id) {
+        // A database of another program may hold a lease 0, to which no key belongs all the same.
+        if let Some(lease) = self.leases.get_mut(&id).filter(|_| id != 0) {
             // A copy: the request's bytes would keep its whole log entry in memory.
             let key = Bytes::copy_from_slice(key);
             lease.keys.insert(key.clone());
-            self.attached.insert(key, id);
+            let before = self.attached.insert(key, id);
+            assert!(before.is_none(), "a key of lease {id} is still attached to {before:?}");
         }
     }
 
     /// Takes a key from its lease.
     pub fn detach(&mut self, key: &Bytes) {
-        if let Some(id) = self.attached.remove(key)
-            && let Some(lease) = self.leases.get_mut(&id)
-        {
-            lease.keys.remove(key);
-        }
+        let Some(id) = self.attached.remove(key) else { return };
+        let had_it = self.leases.get_mut(&id).is_some_and(|lease| lease.keys.remove(key));
+        assert!(had_it, "lease {id} does not know its key {key:?}");
     }
 
     /// The lease a key is attached to.
@@ -286,11 +300,13 @@ impl Lessor {
     }
 
     fn set_expiry(&mut self, id: i64, at_ms: u64) {
+        assert!(self.is_primary, "lease {id} gets a time where leases do not expire");
         let Some(lease) = self.leases.get_mut(&id) else {
             return;
         };
         if let Some(before) = lease.expires_ms.replace(at_ms) {
-            self.expiries.remove(&(before, id));
+            let was_there = self.expiries.remove(&(before, id));
+            assert!(was_there, "lease {id} expired at {before} ms and was not in the list");
         }
         self.expiries.insert((at_ms, id));
         self.schedule_checkpoint(id);
@@ -312,7 +328,7 @@ impl Lessor {
         self.now_ms = now_ms;
     }
 
-    /// Gives a lease its full time again.
+    /// Gives a lease its full time again. Only a primary is asked: elsewhere leases have no time.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], also where it has expired and only waits to be revoked.
@@ -353,6 +369,35 @@ impl Lessor {
         over.take(max).map(|(_, id)| *id).collect()
     }
 
+    /// Asserts what is always true of [`Lessor`].
+    pub fn check(&self) {
+        let (mut keys, mut expiring, mut noted) = (0, 0, 0);
+        for (&id, lease) in &self.leases {
+            for key in &lease.keys {
+                let holder = self.attached.get(key);
+                assert_eq!(holder, Some(&id), "whose key of lease {id} is {key:?}?");
+            }
+            keys += lease.keys.len();
+            let (ttl_s, min_s) = (lease.ttl_s, self.config.ttl_min_s);
+            assert!((min_s..=TTL_MAX_S).contains(&ttl_s), "lease {id} lives for {ttl_s} s");
+            assert_eq!(lease.expires_ms.is_some(), self.is_primary, "does lease {id} expire here?");
+            if let Some(at) = lease.expires_ms {
+                assert!(self.expiries.contains(&(at, id)), "lease {id} at {at} ms is forgotten");
+                expiring += 1;
+            }
+            if let Some(at) = lease.checkpoint_ms {
+                let is_listed = self.checkpoints.contains(&(at, id));
+                assert!(is_listed, "the note of lease {id} at {at} ms is forgotten");
+                let is_wanted = self.config.checkpoints && self.is_primary;
+                assert!(is_wanted, "lease {id} is to be noted at {at} ms, and nobody notes");
+                noted += 1;
+            }
+        }
+        assert_eq!(self.attached.len(), keys, "keys are attached to leases that are gone");
+        assert_eq!(self.expiries.len(), expiring, "leases expire twice, or after they are gone");
+        assert_eq!(self.checkpoints.len(), noted, "leases are noted twice, or after they are gone");
+    }
+
     /// At most `max` leases whose remaining time should be noted in the log now. Each is due again
     /// later, whatever becomes of this note.
     pub fn due_checkpoints(&mut self, now_ms: u64, max: usize) -> Vec<LeaseCheckpoint> {
@@ -364,6 +409,7 @@ impl Lessor {
         {
             self.checkpoints.remove(&(at_ms, id));
             due.extend(self.checkpoint_of(id, now_ms));
+            assert!(self.leases.contains_key(&id), "lease {id} is gone and was to be noted");
             self.schedule_checkpoint(id);
         }
         due

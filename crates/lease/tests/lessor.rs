@@ -29,6 +29,7 @@ impl Bench {
         let mut txn = self.backend.begin();
         let result = act(&mut self.lessor, &mut txn);
         txn.finish(EntryId { term: 1, index: self.index });
+        self.lessor.check();
         result
     }
 

@@ -195,7 +195,7 @@ fn remove(config: &mut Configuration, progress: &mut ProgressMap, id: u64) {
 }
 
 /// Asserts what is always true of a configuration.
-fn check(config: &Configuration, progress: &ProgressMap) -> Result<(), ConfChangeError> {
+pub(crate) fn check(config: &Configuration, progress: &ProgressMap) -> Result<(), ConfChangeError> {
     let broken = |what: String| Err(ConfChangeError::Broken(what));
     let voters = config.voters.ids();
     let sets: [&BTreeSet<u64>; 3] = [&voters, &config.learners, &config.learners_next];

@@ -83,6 +83,9 @@ impl<S: Storage> Raft<S> {
         // would look out of date.
         self.send(Message { term: message.term, ..response });
         if kind == MessageType::MsgVote {
+            let (term, vote) = (self.term, self.vote);
+            assert_eq!(message.term(), term, "a vote is asked for in the term that is taken up");
+            assert!(vote == NONE || vote == from, "a second vote in term {term}: {vote}, {from}");
             self.election_elapsed = 0;
             self.vote = from;
         }

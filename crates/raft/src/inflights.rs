@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 /// A window of appends that are not answered yet, oldest first.
 ///
-/// Always true: indexes never decrease; `bytes` is the sum over the window.
+/// Always true, and asserted by [`Inflights::check`]:
+/// 1. Indexes never decrease, and the last one lies before the next entry that is sent.
+/// 2. `bytes` is the sum over the window.
+/// 3. The window is no longer than its limit.
 #[derive(Clone, Debug)]
 pub struct Inflights {
     /// The last index and the bytes of each append.
@@ -23,6 +26,8 @@ impl Inflights {
     /// Notes an append that ends with the entry of this index.
     pub fn add(&mut self, index: u64, bytes: u64) {
         assert!(!self.is_full(), "a full window takes no more appends");
+        let last = self.window.back().map_or(0, |(last, _)| *last);
+        assert!(index >= last, "an append up to {index} follows one up to {last}");
         self.window.push_back((index, bytes));
         self.bytes += bytes;
     }
@@ -32,6 +37,18 @@ impl Inflights {
         while let Some((_, bytes)) = self.window.pop_front_if(|(last, _)| *last <= index) {
             self.bytes -= bytes;
         }
+    }
+
+    /// Asserts what is always true of a window whose appends end before `next`.
+    pub fn check(&self, next: u64) {
+        let sum: u64 = self.window.iter().map(|(_, bytes)| bytes).sum();
+        assert_eq!(self.bytes, sum, "bytes counted, and bytes on their way");
+        let (count, max) = (self.window.len(), self.count_max);
+        assert!(count <= max, "{count} appends are on their way, and {max} may be");
+        let indexes = self.window.iter().map(|(last, _)| *last);
+        assert!(indexes.is_sorted(), "appends overtake each other: {:?}", self.window);
+        let last = self.window.back().map_or(0, |(last, _)| *last);
+        assert!(last < next, "{last} is on its way, and {next} is sent next");
     }
 
     /// Whether nothing more may be sent.

@@ -126,7 +126,9 @@ impl<S: Storage> Raft<S> {
             entry.term = Some(self.term);
             entry.index = Some(last);
         }
+        assert_eq!(self.role, Role::Leader, "entries are appended in term {}", self.term);
         self.log.append(entries);
+        assert_eq!(self.log.last_index(), last, "the log ends with what was appended");
         let response = wire::message(MessageType::MsgAppResp, self.config.id);
         self.send(Message { index: Some(last), ..response });
         true
@@ -135,6 +137,7 @@ impl<S: Storage> Raft<S> {
     /// Commits what a quorum has persisted, if it ends with an entry of this term (thesis, section
     /// 3.6.2); whether that is news.
     pub(crate) fn maybe_commit(&mut self) -> bool {
+        assert_eq!(self.role, Role::Leader, "who counts the copies of an entry leads");
         let index = self.tracker.committed();
         self.log.maybe_commit(crate::log::EntryId { index, term: self.term })
     }

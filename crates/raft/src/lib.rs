@@ -21,10 +21,12 @@
 //! read_index    reads without entries            transfer      handing leadership over
 //! confchange    which configuration follows      tracker       the configuration in force
 //! quorum        who must agree                   log, unstable, storage
+//! check         what is always true
 //! wire          names, kinds and sizes           describe      all of it as text
 //! ```
 
 mod candidate;
+mod check;
 mod confchange;
 mod config;
 pub mod describe;

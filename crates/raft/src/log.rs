@@ -30,7 +30,11 @@ impl EntryId {
 
 /// A log.
 ///
-/// Always true: `applied <= applying <= committed <= last`.
+/// Always true, and asserted by [`Log::check`]:
+/// 1. `applied <= applying <= committed <= last`.
+/// 2. Entries that are not applied are here, unless a snapshot is on its way to the state machine.
+/// 3. Between storage and [`Unstable`] no entry is missing, unless a snapshot replaces storage.
+/// 4. The truths of [`Unstable`].
 #[derive(Debug)]
 pub(crate) struct Log<S> {
     pub(crate) storage: S,
@@ -63,10 +67,21 @@ impl<S: Storage> Log<S> {
         }
     }
 
-    /// Asserts what is always true.
+    /// Asserts what is always true of [`Log`]. Cheap: a node does it whenever it hands out work.
     pub(crate) fn check(&self) {
-        assert!(self.applied <= self.applying && self.applying <= self.committed);
-        assert!(self.committed <= self.last_index());
+        let (applied, applying, committed) = (self.applied, self.applying, self.committed);
+        let (first, last) = (self.first_index(), self.last_index());
+        assert!(applied <= applying, "applied {applied}, and only {applying} was handed out");
+        assert!(applying <= committed, "{applying} was handed out, and {committed} is committed");
+        assert!(committed <= last, "committed {committed}, and the log ends at {last}");
+        if self.unstable.snapshot().is_none() {
+            assert!(
+                first <= applied + 1,
+                "the log begins at {first}, and only {applied} is applied"
+            );
+            let (stored, offset) = (self.storage.last_index(), self.unstable.offset());
+            assert!(offset <= stored + 1, "storage ends at {stored}, the rest begins at {offset}");
+        }
         self.unstable.check();
     }
 
@@ -192,7 +207,10 @@ impl<S: Storage> Log<S> {
         let room = self.applying_bytes_max - self.applying_bytes;
         let entries = self.slice(self.applying + 1, last + 1, room);
         let entries = entries.expect("entries that are not applied are kept");
+        let (first, due) = (entries.first().map(Entry::index), self.applying + 1);
+        assert_eq!(first, Some(due), "what is applied next");
         self.applying = entries.last().map_or(self.applying, Entry::index);
+        assert!(self.applying <= last, "{} is handed out of {last}", self.applying);
         self.applying_bytes = self.applying_bytes.saturating_add(encoded_bytes(&entries));
         // Fewer than there are: the next one does not fit.
         self.applying_paused =
@@ -239,6 +257,9 @@ impl<S: Storage> Log<S> {
             Err(StorageError::Unavailable) => panic!("storage lost entries from {from} to {cut}"),
             entries => entries?,
         };
+        let first = entries.first().map(Entry::index);
+        assert_eq!(first, Some(from), "what storage gave for the entries from {from} to {cut}");
+        assert!(entries.len() as u64 <= cut - from, "storage gave more than {from} to {cut}");
         if to <= offset || (entries.len() as u64) < cut - from {
             return Ok(entries);
         }
@@ -261,7 +282,9 @@ impl<S: Storage> Log<S> {
 
     /// Replaces the log by a snapshot.
     pub(crate) fn restore(&mut self, snapshot: Snapshot) {
-        self.committed = snapshot_index(&snapshot);
+        let (index, committed) = (snapshot_index(&snapshot), self.committed);
+        assert!(index > committed, "a snapshot of {index} would take back {committed}");
+        self.committed = index;
         self.unstable.restore(snapshot);
     }
 }

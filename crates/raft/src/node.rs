@@ -18,7 +18,7 @@ use thiserror::Error;
 /// Why a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StepError {
-    /// Only a node itself says such things to itself.
+    /// Only a node itself says such things to itself, or says them without a term.
     #[error("raft: cannot step raft local message")]
     Local,
     /// It answers for a member that is not in the configuration.
@@ -149,7 +149,11 @@ impl<S: Storage> Node<S> {
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
         let (kind, from) = (message.r#type(), message.from());
         if !wire::is_local_target(from) {
-            if wire::is_local(kind) {
+            // Within a node a message without a term is its own; from others it would be believed in
+            // any term, and a candidate would go back to term 0 for it. Only what is passed on to the
+            // leader travels without one.
+            let travels_without = matches!(kind, MessageType::MsgProp | MessageType::MsgReadIndex);
+            if wire::is_local(kind) || (message.term() == 0 && !travels_without) {
                 return Err(StepError::Local);
             }
             if wire::is_response(kind) && self.raft.tracker.get(from).is_none() {
@@ -179,6 +183,8 @@ impl<S: Storage> Node<S> {
             messages: std::mem::take(&mut raft.messages),
             must_sync,
         };
+        let waits = ready.snapshot.is_some() && !ready.committed.is_empty();
+        assert!(!waits, "entries are to be applied before the snapshot that they follow");
         if raft.config.async_storage_writes {
             self.address_storage(&mut ready);
         } else {
@@ -188,6 +194,20 @@ impl<S: Storage> Node<S> {
         (self.soft_state, self.hard_state) = (soft_state, hard_state);
         self.raft.log.check();
         ready
+    }
+
+    /// Asserts what is always true of a node, for tests and simulations: what each type inside says of
+    /// itself. Costs a walk over the members.
+    pub fn check(&self) {
+        self.raft.check();
+        let (handed_out, term) = (self.hard_state.term(), self.raft.term);
+        assert!(handed_out <= term, "term {handed_out} was handed out in term {term}");
+        let (before, now) = (self.hard_state.commit(), self.raft.log.committed);
+        assert!(before <= now, "{before} was handed out as committed, and {now} is");
+        let is_other_vote = handed_out == term
+            && self.hard_state.vote() != NONE
+            && self.hard_state.vote() != self.raft.vote;
+        assert!(!is_other_vote, "a vote of term {term} was changed after it was handed out");
     }
 
     /// Moves what is for storage into messages.

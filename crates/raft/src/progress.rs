@@ -40,7 +40,10 @@ impl fmt::Display for Flow {
 
 /// A follower as its leader sees it.
 ///
-/// Always true: `matched < next`; in [`Flow::Snapshot`], `next` follows the pending snapshot.
+/// Always true, and asserted by [`Progress::check`]:
+/// 1. `matched < next`: what is known to be there is not sent again.
+/// 2. In [`Flow::Snapshot`] `next` follows the pending snapshot; in the others there is none.
+/// 3. Appends on their way end before `next`, and only in [`Flow::Replicate`] there are any.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// The follower's log is known to agree up to here.
@@ -79,6 +82,23 @@ impl Progress {
         }
     }
 
+    /// Asserts what is always true of [`Progress`].
+    pub fn check(&self) {
+        let (matched, next, flow) = (self.matched, self.next, self.flow);
+        assert!(matched < next, "{matched} is there, and {next} is sent");
+        let pending = self.pending_snapshot;
+        if flow == Flow::Snapshot {
+            assert!(pending > 0, "{flow} waits for no snapshot");
+            assert!(next > pending, "{flow} goes on at {next} behind a snapshot of {pending}");
+        } else {
+            assert_eq!(pending, 0, "{flow} waits for a snapshot");
+        }
+        let on_the_way = self.inflights.count();
+        let has_window = flow == Flow::Replicate;
+        assert!(has_window || on_the_way == 0, "{flow} with {on_the_way} appends on their way");
+        self.inflights.check(next);
+    }
+
     fn enter(&mut self, flow: Flow) {
         self.paused = false;
         self.pending_snapshot = 0;
@@ -102,6 +122,7 @@ impl Progress {
 
     /// Waits for a snapshot of this index to be installed.
     pub fn become_snapshot(&mut self, index: u64) {
+        assert!(index > self.matched, "a snapshot of {index} for one who has {}", self.matched);
         self.enter(Flow::Snapshot);
         self.pending_snapshot = index;
         self.next = index + 1;
@@ -143,6 +164,7 @@ impl Progress {
         self.matched = index;
         self.next = self.next.max(index + 1);
         self.paused = false;
+        assert!(self.matched < self.next, "{index} is there, and {} is sent", self.next);
         true
     }
 
@@ -162,6 +184,7 @@ impl Progress {
             self.next = rejected.min(hint.saturating_add(1)).max(self.matched + 1);
             self.paused = false;
         }
+        assert!(self.next > self.matched, "{} is sent again", self.matched);
         self.sent_commit = self.sent_commit.min(self.next - 1);
         true
     }

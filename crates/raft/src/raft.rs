@@ -78,6 +78,17 @@ pub(crate) enum Campaign {
 }
 
 /// A node without its conversation with its owner.
+///
+/// Always true, and asserted by [`Raft::check`]:
+/// 1. A leader knows itself as leader; a candidate has voted for itself and follows nobody.
+/// 2. The last entry of a leader's log is of its term: it begins with one.
+/// 3. To its leader nobody holds more than the leader, is sent more, or is told to commit more.
+/// 4. A leader hands over to another member only.
+/// 5. Nobody but a leader has proposals, pending changes, reads or a transfer under way, and nobody
+///    but a candidate counts votes.
+/// 6. Each part's own truths.
+///
+/// A term only rises, asserted where it changes.
 #[derive(Debug)]
 pub(crate) struct Raft<S> {
     pub(crate) config: Config,
@@ -198,6 +209,7 @@ impl<S: Storage> Raft<S> {
 
     /// Forgets everything that belongs to a role or an earlier term.
     fn reset(&mut self, term: u64) {
+        assert!(term >= self.term, "term {} is followed by {term}", self.term);
         if self.term != term {
             self.term = term;
             self.vote = NONE;

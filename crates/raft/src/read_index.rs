@@ -15,6 +15,8 @@ use proto::raftpb::{Message, MessageType};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Reads that wait for a quorum. Their positions count from 1 in each leader's term.
+///
+/// Always true: indexes at which reads wait never fall, since the commit index does not.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     /// The position up to which each member has answered.
@@ -26,7 +28,20 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
+    /// Whether no read waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unconfirmed.is_empty()
+    }
+
+    /// Asserts what is always true of [`Reads`].
+    pub(crate) fn check(&self) {
+        let indexes = self.unconfirmed.iter().map(|(_, index)| *index);
+        assert!(indexes.is_sorted(), "a later read waits for an earlier index");
+    }
+
     fn add(&mut self, request: Message, committed: u64) {
+        let before = self.unconfirmed.back().map_or(0, |(_, index)| *index);
+        assert!(committed >= before, "a read at {committed} comes after one at {before}");
         self.unconfirmed.push_back((request, committed));
     }
 
@@ -50,6 +65,7 @@ impl Reads {
         let acked = config.voters.committed_index(|id| self.acked.get(&id).copied());
         let confirmed = acked.clamp(self.confirmed, self.last());
         let count = (confirmed - self.confirmed) as usize;
+        assert!(count <= self.unconfirmed.len(), "{count} reads are confirmed of fewer");
         self.confirmed = confirmed;
         self.unconfirmed.drain(..count).collect()
     }

@@ -58,7 +58,8 @@ pub trait Storage {
 
 /// Storage in memory: the newest snapshot and the entries behind some index at or before it.
 ///
-/// Always true: entries are consecutive.
+/// Always true, and asserted by [`MemoryStorage::check`]: entries are consecutive behind `before`,
+/// their terms never fall, and `bytes` is what they carry.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     hard_state: HardState,
@@ -93,6 +94,18 @@ impl MemoryStorage {
         let snapshot = Snapshot { data: None, metadata: Some(metadata) };
         let bytes = entries.iter().map(data_len).sum();
         MemoryStorage { hard_state, conf_state, snapshot, before, entries: entries.into(), bytes }
+    }
+
+    /// Asserts what is always true of [`MemoryStorage`]. Costs a walk over all entries.
+    pub fn check(&self) {
+        let (before, term) = self.before;
+        let numbered = self.entries.iter().zip(before + 1..);
+        let misplaced = numbered.clone().find(|(entry, index)| entry.index() != *index);
+        assert!(misplaced.is_none(), "behind {before} an entry is misplaced: {misplaced:?}");
+        let terms = std::iter::once(term).chain(self.entries.iter().map(Entry::term));
+        assert!(terms.is_sorted(), "terms fall behind {before}");
+        let bytes: usize = self.entries.iter().map(data_len).sum();
+        assert_eq!(self.bytes, bytes, "bytes counted, and bytes in the entries");
     }
 
     fn place(&self, index: u64) -> usize {
@@ -169,7 +182,9 @@ impl MemoryStorage {
             bytes <= bytes_max
         };
         let kept = self.entries.iter().rev().take(entries_max).take_while(fits).count();
-        self.last_index() - kept as u64
+        let (excess, before) = (self.last_index() - kept as u64, self.before.0);
+        assert!(excess >= before, "{excess} is let go of, and {before} is gone already");
+        excess
     }
 
     /// Appends entries; what is here from the first of them on is replaced.

@@ -62,6 +62,10 @@ impl fmt::Display for ProgressMap {
 }
 
 /// The configuration with everything that a leader or candidate counts.
+///
+/// Always true, and asserted by [`Tracker::check`]: the truths of [`Configuration`]; there is progress
+/// of its members and of nobody else, marked as a learner's where it is one's; and the truths of each
+/// [`Progress`].
 #[derive(Clone, Debug)]
 pub struct Tracker {
     /// The configuration in force.
@@ -83,6 +87,25 @@ impl Tracker {
             inflight_count_max,
             inflight_bytes_max,
         }
+    }
+
+    /// Asserts what is always true of [`Tracker`].
+    pub fn check(&self) {
+        let config = &self.config;
+        let checked = crate::confchange::check(config, &self.progress);
+        assert_eq!(checked, Ok(()), "the configuration {config}");
+        for (id, progress) in &self.progress.0 {
+            let is_learner = config.learners.contains(id);
+            let is_member = is_learner || config.voters.contains(*id);
+            assert!(is_member, "progress of {id}, who is not in {config}");
+            assert_eq!(progress.is_learner, is_learner, "is {id} a learner in {config}?");
+            progress.check();
+        }
+    }
+
+    /// Whether votes are being counted.
+    pub(crate) fn has_votes(&self) -> bool {
+        !self.votes.is_empty()
     }
 
     /// The same limits with nobody in it.

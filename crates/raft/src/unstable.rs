@@ -14,7 +14,10 @@ use std::collections::VecDeque;
 
 /// Entries from `offset` on, and a snapshot from a leader that replaces everything before them.
 ///
-/// Always true: `offset <= in_progress <= offset + entries.len()`; entries are consecutive.
+/// Always true, and asserted by [`Unstable::check`]:
+/// 1. `offset <= in_progress <= offset + entries.len()`.
+/// 2. Entries are consecutive from `offset` on, as their ends show.
+/// 3. A snapshot lies before them, and only one that is here is being persisted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unstable {
     snapshot: Option<Snapshot>,
@@ -31,10 +34,22 @@ impl Unstable {
         Unstable { offset, in_progress: offset, ..Unstable::default() }
     }
 
+    /// Asserts what is always true of [`Unstable`].
     pub(crate) fn check(&self) {
-        let end = self.offset + self.entries.len() as u64;
-        assert!(self.offset <= self.in_progress && self.in_progress <= end);
-        assert!(self.entries.front().is_none_or(|entry| entry.index() == self.offset));
+        let (offset, handed_out) = (self.offset, self.in_progress);
+        let end = offset + self.entries.len() as u64;
+        assert!(
+            (offset..=end).contains(&handed_out),
+            "{handed_out} was handed out of {offset} to {end}"
+        );
+        let ends = [(self.entries.front(), offset), (self.entries.back(), end - 1)];
+        for (entry, index) in ends.into_iter().filter_map(|(entry, at)| Some((entry?, at))) {
+            assert_eq!(entry.index(), index, "an entry stands in another's place");
+        }
+        let covered = self.snapshot.as_ref().map_or(0, snapshot_index);
+        assert!(covered < offset, "a snapshot of {covered} covers entries from {offset} on");
+        let is_here = self.snapshot.is_some() || !self.snapshot_in_progress;
+        assert!(is_here, "a snapshot is being persisted that is gone");
     }
 
     pub(crate) fn offset(&self) -> u64 {
@@ -121,6 +136,10 @@ impl Unstable {
     /// Appends entries, in place of what is here from the first of them on.
     pub(crate) fn append(&mut self, entries: Vec<Entry>) {
         let from = entries[0].index();
+        debug_assert!(
+            entries.iter().zip(from..).all(|(entry, index)| entry.index() == index),
+            "entries from {from} on are not consecutive"
+        );
         if from <= self.offset {
             self.entries = entries.into();
             (self.offset, self.in_progress) = (from, from);
@@ -135,7 +154,9 @@ impl Unstable {
 
     /// Entries from `from` up to but without `to`, as many as fit.
     pub(crate) fn slice(&self, from: u64, to: u64, bytes_max: u64) -> Vec<Entry> {
-        let range = (from - self.offset) as usize..(to - self.offset) as usize;
+        let (offset, end) = (self.offset, self.offset + self.entries.len() as u64);
+        assert!(offset <= from && from <= to && to <= end, "{from} to {to} of {offset} to {end}");
+        let range = (from - offset) as usize..(to - offset) as usize;
         take_limited(self.entries.range(range), bytes_max)
     }
 }

@@ -8,17 +8,26 @@ use proptest::prelude::*;
 use proto::raftpb::ConfChangeSingle;
 use raft::{Changer, Configuration, Tracker, describe, restore};
 
+/// A machine that starts with nobody.
+fn configuration() -> impl FnMut(&Directive) -> String {
+    let mut tracker = Tracker::new(10, 0);
+    let mut last_index = 0;
+    move |directive| {
+        let text = handle(&mut tracker, last_index, directive);
+        tracker.check();
+        last_index += 1;
+        text.unwrap_or_else(|error| error + "\n")
+    }
+}
+
 #[test]
-fn configurations_follow_as_recorded() {
-    common::run("confchange", || {
-        let mut tracker = Tracker::new(10, 0);
-        let mut last_index = 0;
-        move |directive: &Directive| {
-            let text = handle(&mut tracker, last_index, directive);
-            last_index += 1;
-            text.unwrap_or_else(|error| error + "\n")
-        }
-    });
+fn configurations_follow_as_the_reference_recorded_for_our_scripts() {
+    common::run_recorded("confchange", 5, configuration);
+}
+
+#[test]
+fn configurations_follow_as_the_references_own_scripts_say() {
+    common::run_foreign("confchange", configuration);
 }
 
 fn handle(tracker: &mut Tracker, last_index: u64, directive: &Directive) -> Result<String, String> {

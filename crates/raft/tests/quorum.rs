@@ -9,8 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 #[test]
-fn quorums_decide_as_recorded() {
-    common::run("quorum", || handle);
+fn quorums_decide_as_the_reference_recorded_for_our_scripts() {
+    common::run_recorded("quorum", 3, || handle);
+}
+
+#[test]
+fn quorums_decide_as_the_references_own_scripts_say() {
+    common::run_foreign("quorum", || handle);
 }
 
 /// What a script says of voters. 0 stands for a voter of whom nothing is known.

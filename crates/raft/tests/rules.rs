@@ -58,6 +58,7 @@ fn work(node: &mut Node<MemoryStorage>) -> (Vec<Message>, Vec<ReadState>) {
         sent.extend(ready.messages);
         reads.extend(ready.read_states);
         node.advance();
+        node.check();
     }
     (sent, reads)
 }
@@ -159,6 +160,49 @@ fn nothing_that_others_send_can_stop_a_node() {
         node.step(empty).unwrap();
         work(&mut node);
         assert_eq!(node.basic_status().leader, 3);
+    }
+}
+
+/// Every kind of message that another member sends, without a term.
+fn without_term() -> impl Iterator<Item = Message> {
+    use MessageType::*;
+    let kinds = [
+        MsgApp,
+        MsgAppResp,
+        MsgVote,
+        MsgVoteResp,
+        MsgSnap,
+        MsgHeartbeat,
+        MsgHeartbeatResp,
+        MsgTransferLeader,
+        MsgTimeoutNow,
+        MsgReadIndexResp,
+        MsgPreVote,
+        MsgPreVoteResp,
+        MsgForgetLeader,
+    ];
+    kinds.into_iter().map(|kind| message(kind, 2, 0))
+}
+
+#[test]
+fn no_message_of_another_member_counts_as_the_own_for_it_has_no_term() {
+    let mut candidate = node(3, CONFIG);
+    candidate.campaign();
+    for mut node in [node(3, CONFIG), candidate, leader(3, CONFIG)] {
+        work(&mut node);
+        let before = node.basic_status();
+        for message in without_term() {
+            let kind = message.r#type();
+            assert_eq!(node.step(message), Err(StepError::Local), "{kind:?}");
+            assert!(work(&mut node).0.is_empty(), "{kind:?} is answered");
+            assert_eq!(node.basic_status(), before, "{kind:?}");
+            node.check();
+        }
+        // Proposals and reads are passed on without one.
+        let proposal =
+            Message { entries: vec![Entry::default()], ..message(MessageType::MsgProp, 2, 0) };
+        assert_ne!(node.step(proposal), Err(StepError::Local));
+        assert_ne!(node.step(message(MessageType::MsgReadIndex, 2, 0)), Err(StepError::Local));
     }
 }
 

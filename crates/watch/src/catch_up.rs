@@ -101,6 +101,8 @@ impl Hub {
 
     /// The watcher hears how far history is gone. Its id stays taken until it is canceled.
     fn cancel_compacted(&mut self, id: WatcherId, compact_revision: i64) {
+        let next = self.next_of(id);
+        assert!(next < compact_revision, "{id:?} can read {next}, compacted at {compact_revision}");
         self.move_to(id, Target::Nowhere);
         let canceled = WatchResponse {
             watch_id: id.1,
@@ -184,6 +186,8 @@ impl Hub {
         }
         let bytes_max = sink.response_bytes_max();
         let portion = piece.portion(id, watcher.prev_kv, bytes_max, read);
+        let (next, to) = (watcher.next, portion.to);
+        assert!((next..=current).contains(&to), "{id:?} goes from {next} to {to} of {current}");
         watcher.next = portion.to + 1;
         let is_synced = watcher.next > current;
         if !portion.fields.is_empty() {

@@ -58,8 +58,15 @@ pub(crate) struct Stream {
 
 /// All watchers of a member.
 ///
-/// Always true: the index holds exactly the synced watchers, the queue exactly the queued ones; a
-/// queued or waiting watcher's next revision has been published.
+/// Always true, and asserted by [`Hub::check`]:
+/// 1. The index holds exactly the synced watchers, the queue exactly the queued ones, and a stream's
+///    own queue exactly those that wait for its room.
+/// 2. A queued or waiting watcher's next revision has been published: there is something to read.
+/// 3. The hub has come no further than readers see.
+/// 4. A stream to which progress is owed stands in `progress_due` once, under a revision that has not
+///    been published; nobody else does.
+/// 5. No stream was given more bytes of answers than the limit since it had room.
+/// 6. The counters of watchers count them.
 pub struct Hub {
     pub(crate) reader: Reader,
     pub(crate) limits: Limits,
@@ -139,7 +146,8 @@ impl Hub {
             next_progress_ms: self.now_ms + self.limits.progress_interval_ms,
             progress_due: None,
         };
-        self.streams.insert(id, stream);
+        let before = self.streams.insert(id, stream);
+        assert!(before.is_none(), "stream {id} is open already");
     }
 
     /// Forgets a stream and all its watchers.
@@ -156,8 +164,11 @@ impl Hub {
                 Place::Waiting(_) | Place::Nowhere => {}
             }
         }
-        self.waiting -= closed.waiting.len();
-        self.watchers -= closed.watchers.len();
+        let (waiting, watchers) = (closed.waiting.len(), closed.watchers.len());
+        assert!(waiting <= self.waiting, "{waiting} of {} watchers wait", self.waiting);
+        assert!(watchers <= self.watchers, "{watchers} of {} watchers go", self.watchers);
+        self.waiting -= waiting;
+        self.watchers -= watchers;
         if let Some(revision) = closed.progress_due {
             self.progress_due.remove(&(revision, stream));
         }
@@ -178,7 +189,8 @@ impl Hub {
             return self.deny(stream, DUPLICATE_ID);
         };
         let is_synced = watcher.next > self.current;
-        open.watchers.insert(id, watcher);
+        let before = open.watchers.insert(id, watcher);
+        assert!(before.is_none(), "stream {stream} has a watcher {id} already");
         self.watchers += 1;
         self.move_to((stream, id), if is_synced { Target::Index } else { Target::Queue });
         let created = WatchResponse { watch_id: id, created: true, ..Default::default() };
@@ -286,36 +298,67 @@ impl Hub {
         }
     }
 
-    /// Asserts what is always true.
+    /// Asserts what is always true of [`Hub`].
     pub fn check(&self) {
-        let (mut all, mut synced, mut queued, mut waiting) = (0, 0, 0, 0);
+        let (mut all, mut synced, mut queued, mut waiting, mut owed) = (0, 0, 0, 0, 0);
         for (stream, open) in &self.streams {
             all += open.watchers.len();
             let mut own_waiting = 0;
             for (id, watcher) in &open.watchers {
+                let (id, next, current) = ((*stream, *id), watcher.next, self.current);
                 match watcher.place {
-                    Place::Synced => synced += 1,
+                    Place::Synced => {
+                        assert!(
+                            self.synced.holds(id, watcher),
+                            "{id:?} is synced and hears nothing"
+                        );
+                        synced += 1;
+                    }
                     Place::Queued(ticket) => {
-                        assert_eq!(self.queue.holder(ticket), Some((*stream, *id)));
-                        assert!(watcher.next <= self.current, "there is something to catch up");
+                        assert_eq!(
+                            self.queue.holder(ticket),
+                            Some(id),
+                            "whose ticket is {ticket}?"
+                        );
+                        assert!(next <= current, "{id:?} is queued at {current} for {next}");
                         queued += 1;
                     }
                     Place::Waiting(ticket) => {
-                        assert_eq!(open.waiting.holder(ticket), Some((*stream, *id)));
-                        assert!(watcher.next <= self.current);
+                        assert_eq!(
+                            open.waiting.holder(ticket),
+                            Some(id),
+                            "whose place is {ticket}?"
+                        );
+                        assert!(next <= current, "{id:?} waits at {current} for {next}");
                         own_waiting += 1;
                     }
                     Place::Nowhere => {}
                 }
             }
-            assert_eq!(own_waiting, open.waiting.len());
+            assert_eq!(own_waiting, open.waiting.len(), "stream {stream}: who waits for room?");
             waiting += own_waiting;
-            if let Some(revision) = open.progress_due {
-                assert!(self.progress_due.contains(&(revision, *stream)));
-            }
+            owed += usize::from(self.check_stream(*stream, open));
         }
-        assert_eq!((all, waiting), (self.watchers, self.waiting));
-        assert_eq!((synced, queued), (self.synced.len(), self.queue.len()));
+        assert_eq!((all, waiting), (self.watchers, self.waiting), "watchers, and those waiting");
+        assert_eq!(synced, self.synced.len(), "the index holds others than the synced");
+        assert_eq!(queued, self.queue.len(), "the queue holds others than the queued");
+        assert_eq!(owed, self.progress_due.len(), "progress is owed to streams that are gone");
+        let seen = self.reader.revision();
+        assert!(self.current <= seen, "{} is published, and readers see {seen}", self.current);
+        self.synced.check();
+        self.queue.check();
+    }
+
+    /// Asserts what is always true of a stream; gives whether it is owed progress.
+    fn check_stream(&self, stream: StreamId, open: &Stream) -> bool {
+        let (bytes, max) = (open.answer_bytes, self.limits.answer_bytes_max);
+        assert!(bytes <= max, "stream {stream} was given {bytes} bytes of {max}");
+        open.waiting.check();
+        let Some(revision) = open.progress_due else { return false };
+        let is_listed = self.progress_due.contains(&(revision, stream));
+        assert!(is_listed, "stream {stream} is owed progress at {revision} and forgotten");
+        assert!(revision > self.current, "stream {stream} is owed progress at {revision} still");
+        true
     }
 }
 

@@ -27,6 +27,12 @@ struct Node {
 }
 
 /// Watchers by the range they watch.
+///
+/// Always true, and asserted by [`Intervals::check`]:
+/// 1. Ranges ascend from left to right, and no range has two nodes.
+/// 2. No node's priority is below a child's.
+/// 3. A node's last end is the last of its own and its children's.
+/// 4. Every node that is not free is in the tree and has a watcher.
 #[derive(Debug, Default)]
 pub(crate) struct Intervals {
     nodes: Vec<Node>,
@@ -42,7 +48,8 @@ impl Intervals {
     /// Adds a watcher of a range; an empty `end` is no end.
     pub(crate) fn insert(&mut self, id: WatcherId, start: &Bytes, end: &Bytes) {
         if let Some(at) = self.find(start, end) {
-            self.nodes[at].ids.insert(id);
+            let is_new = self.nodes[at].ids.insert(id);
+            assert!(is_new, "watcher {id:?} has its range already");
             return;
         }
         let new = self.allocate(id, start, end);
@@ -51,12 +58,46 @@ impl Intervals {
 
     /// Removes a watcher of a range.
     pub(crate) fn remove(&mut self, id: WatcherId, start: &Bytes, end: &Bytes) {
-        let Some(at) = self.find(start, end) else { return };
-        self.nodes[at].ids.remove(&id);
+        let at = self.find(start, end);
+        let was_there = at.is_some_and(|at| self.nodes[at].ids.remove(&id));
+        assert!(was_there, "watcher {id:?} has not the range {start:?} to {end:?}");
+        let Some(at) = at else { return };
         if self.nodes[at].ids.is_empty() {
             self.root = self.remove_below(self.root, at);
             self.free.push(at);
         }
+    }
+
+    /// Whether a watcher of a range is there.
+    pub(crate) fn holds(&self, id: WatcherId, start: &Bytes, end: &Bytes) -> bool {
+        self.find(start, end).is_some_and(|at| self.nodes[at].ids.contains(&id))
+    }
+
+    /// Asserts what is always true of the tree; gives the number of watchers in it.
+    pub(crate) fn check(&self) -> usize {
+        let mut in_order = Vec::new();
+        self.check_below(self.root, &mut in_order);
+        let (used, all, free) = (in_order.len(), self.nodes.len(), self.free.len());
+        assert_eq!(used + free, all, "{used} nodes are in the tree and {free} are free");
+        for two in in_order.windows(2) {
+            let is_left = self.is_left_of(two[0], two[1]);
+            assert!(is_left, "{:?} stands before {:?}", self.nodes[two[0]], self.nodes[two[1]]);
+        }
+        in_order.into_iter().map(|at| self.nodes[at].ids.len()).sum()
+    }
+
+    fn check_below(&self, tree: Link, in_order: &mut Vec<usize>) {
+        let Some(at) = tree else { return };
+        let node = &self.nodes[at];
+        assert!(!node.ids.is_empty(), "nobody watches {:?} to {:?}", node.start, node.end);
+        for child in [node.left, node.right].into_iter().flatten() {
+            let below = self.nodes[child].priority;
+            assert!(node.priority >= below, "priority {} stands above {below}", node.priority);
+        }
+        assert_eq!(node.last_end, self.last_end(at), "the last end below {:?}", node.start);
+        self.check_below(node.left, in_order);
+        in_order.push(at);
+        self.check_below(node.right, in_order);
     }
 
     /// Hands on every watcher whose range holds the key.
@@ -178,8 +219,14 @@ impl Intervals {
         }
     }
 
-    /// Computes a node's last end from its children's.
+    /// Notes a node's last end anew, for its children have changed.
     fn updated(&mut self, at: usize) -> usize {
+        self.nodes[at].last_end = self.last_end(at);
+        at
+    }
+
+    /// A node's last end, from its own and its children's.
+    fn last_end(&self, at: usize) -> Bytes {
         let node = &self.nodes[at];
         let below = [node.left, node.right].into_iter().flatten();
         let mut last = &node.end;
@@ -189,8 +236,7 @@ impl Intervals {
                 last = end;
             }
         }
-        self.nodes[at].last_end = last.clone();
-        at
+        last.clone()
     }
 }
 
@@ -232,6 +278,7 @@ mod tests {
                 tree.insert((n, 0), &bytes(start), &end);
                 plain.push(((n, 0), bytes(start), end));
             }
+            assert_eq!(tree.check(), plain.len());
             let key = bytes(scatter(n + 77) % 128);
             let mut found = Vec::new();
             tree.holding(&key, &mut |id| found.push(id));

@@ -45,6 +45,7 @@ impl Hub {
 
     /// Lets time pass: watchers that asked for it hear of progress.
     pub fn tick(&mut self, now_ms: u64) {
+        assert!(now_ms >= self.now_ms, "{now_ms} ms comes before {} ms", self.now_ms);
         self.now_ms = now_ms;
         for (stream, watch_id) in self.due_for_progress() {
             let has_room = self.find((stream, watch_id)).is_some_and(|(sink, _)| sink.has_room());

@@ -12,7 +12,10 @@ use std::collections::BTreeMap;
 impl Hub {
     /// A change of the store, in order. Costs next to nothing where nobody watches.
     pub fn publish(&mut self, change: &Change) {
-        assert!(change.revision > self.current, "changes are published in order");
+        let (revision, current, seen) = (change.revision, self.current, self.reader.revision());
+        assert!(revision > current, "{revision} comes after {current}");
+        assert!(revision <= seen, "{revision} is published to watchers, and readers see {seen}");
+        assert!(!change.events.is_empty(), "nothing changed at {revision}");
         self.current = change.revision;
         if self.synced.len() > 0 {
             self.publish_events(change);
@@ -106,6 +109,8 @@ impl Hub {
     /// comes from its history, nothing comes twice, and a watcher of a revision yet to come waits
     /// for it.
     pub fn snapshot_installed(&mut self, reader: Reader, revision: i64) {
+        let seen = reader.revision();
+        assert!(revision <= seen, "a snapshot of {revision} whose readers see {seen}");
         self.reader = reader;
         self.overrun(revision);
     }
@@ -119,6 +124,7 @@ pub(crate) fn send_events(
     fragment_bytes: Option<usize>,
     fields: Vec<Bytes>,
 ) {
+    assert!(!fields.is_empty(), "watcher {watch_id} is sent a response without events");
     let runs = match fragment_bytes {
         Some(max) => wire::fragments(fields, wire::head_len(header, watch_id), max),
         None => vec![fields],

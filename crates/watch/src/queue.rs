@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub(crate) type Ticket = u64;
 
 /// Watchers that wait for something, the next one in front; left from anywhere at the same low cost.
+///
+/// Always true: no ticket is higher than the last one given, so who joins comes after everyone.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: BTreeMap<Ticket, WatcherId>,
@@ -25,12 +27,14 @@ impl Queue {
     /// Joins at the end.
     pub(crate) fn join(&mut self, id: WatcherId) -> Ticket {
         self.next += 1;
-        self.waiting.insert(self.next, id);
+        let before = self.waiting.insert(self.next, id);
+        assert!(before.is_none(), "ticket {} was given to {before:?} before", self.next);
         self.next
     }
 
     pub(crate) fn leave(&mut self, ticket: Ticket) {
-        self.waiting.remove(&ticket);
+        let holder = self.waiting.remove(&ticket);
+        assert!(holder.is_some(), "nobody holds ticket {ticket}");
     }
 
     pub(crate) fn front(&self) -> Option<WatcherId> {
@@ -40,6 +44,12 @@ impl Queue {
     /// Everyone from the front on.
     pub(crate) fn iter(&self) -> impl Iterator<Item = WatcherId> {
         self.waiting.values().copied()
+    }
+
+    /// Asserts what is always true.
+    pub(crate) fn check(&self) {
+        let last = self.waiting.last_key_value().map_or(0, |(ticket, _)| *ticket);
+        assert!(last <= self.next, "ticket {last} was never given: {} is the last", self.next);
     }
 
     /// Who holds a ticket.

@@ -39,7 +39,7 @@ pub(crate) fn fragments(events: Vec<Bytes>, head_len: usize, max: usize) -> Vec<
     if head_len + total < max || events.len() < 2 {
         return vec![events];
     }
-    let head_len = head_len + FRAGMENT_LEN;
+    let (count, head_len) = (events.len(), head_len + FRAGMENT_LEN);
     let mut runs: Vec<Vec<Bytes>> = Vec::new();
     let mut size = 0;
     for event in events {
@@ -54,6 +54,8 @@ pub(crate) fn fragments(events: Vec<Bytes>, head_len: usize, max: usize) -> Vec<
             }
         }
     }
+    let sent: usize = runs.iter().map(Vec::len).sum();
+    assert_eq!(sent, count, "events are lost between fragments");
     runs
 }
 

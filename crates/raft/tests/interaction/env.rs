@@ -37,6 +37,10 @@ impl Env {
     pub(crate) fn handle(&mut self, directive: &Directive) -> String {
         self.output.clear();
         let outcome = self.dispatch(directive);
+        for member in &self.members {
+            member.node.check();
+            member.node.storage().memory.check();
+        }
         if let Err(error) = outcome {
             if self.output.is_quiet() {
                 return error;

@@ -112,6 +112,8 @@ impl Cluster {
     /// What no member may ever do.
     fn watch(&mut self, at: usize) {
         let member = &mut self.members[at];
+        member.node.check();
+        member.node.storage().check();
         let status = member.node.basic_status();
         if status.role == Role::Leader {
             let leader = *self.truth.leaders.entry(status.term).or_insert(status.id);
