@@ -1,9 +1,9 @@
 //! The log itself: recovered, appended to, cut into segments.
 
+use crate::examine::FoundEnd;
 use crate::frame::{Encoder, Kind};
 use crate::names::SegmentName;
-use crate::reader::{SegmentEnd, has_segments, segments};
-use crate::replay::{Replayed, needed, replay};
+use crate::reader::{has_segments, segments};
 use crate::{Fault, Recovered, SEGMENT_BYTES};
 use bytes::Bytes;
 use disk::{Disk, File, Lock, Open};
@@ -86,11 +86,8 @@ impl Wal {
         entries: &[Entry],
         options: Options,
     ) -> Result<Wal, Fault> {
-        if has_segments(&*disk, dir)? {
-            return Err(Fault::inconsistent(dir, "there is a log already"));
-        }
+        check_vacant(&*disk, dir)?;
         if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
-            check_empty(&*disk, dir)?;
             // Made beforehand by whoever set the machine up; the finished log takes its place.
             disk.remove_dir_all(dir).map_err(Fault::io(dir, "cannot replace"))?;
         }
@@ -141,7 +138,8 @@ impl Wal {
 
     /// Opens a log to read what follows a snapshot and to append.
     ///
-    /// A torn tail of the last segment is cut off; a copy stays beside it as `.broken`.
+    /// A torn tail of the last segment is cut off; a copy stays beside it as `.broken`. Whoever may
+    /// still refuse the log for what is in it calls [`Wal::examine`] first.
     ///
     /// # Errors
     /// Every other damage, a missing snapshot record, missing entries.
@@ -151,35 +149,33 @@ impl Wal {
         at: &walpb::Snapshot,
         options: Options,
     ) -> Result<(Wal, Recovered), Fault> {
-        remove_leftovers(&*disk, dir)?;
-        let names = needed(&*disk, dir, at)?;
-        let mut held = Vec::new();
-        for name in &names {
-            let path = dir.join(name.file_name());
-            let file = disk
-                .open(&path, Open::WRITE.locked(Lock::Exclusive))
-                .map_err(Fault::io(&path, "cannot lock"))?;
-            held.push((*name, file));
-        }
-        let Replayed { recovered, last_index, end, crc } = replay(&*disk, dir, &names, at)?;
-        let (name, file) = held.last().expect("there is a last segment");
-        clear_tail(&*disk, &dir.join(name.file_name()), &**file, &end, options)?;
-        let wal = Wal {
+        let (examined, recovered) = Wal::examine(disk, dir, at, options)?;
+        Ok((examined.begin()?, recovered))
+    }
+
+    /// The log of a directory, with what was found where it ends. The segments are locked.
+    pub(crate) fn found(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: Options,
+        held: Vec<(SegmentName, Arc<dyn File>)>,
+        end: FoundEnd,
+    ) -> Wal {
+        let FoundEnd { metadata, hard_state, offset, crc, last_index } = end;
+        Wal {
             disk,
-            dir: dir.to_owned(),
+            dir,
             options,
-            metadata: recovered.metadata.clone(),
-            hard_state: recovered.hard_state,
+            metadata,
+            hard_state,
             held,
-            offset: end.offset,
+            offset,
             encoder: Encoder::new(crc),
-            // The next segment's name must not be taken for one that the snapshot follows.
-            last_index: last_index.max(at.index()),
+            last_index,
             prepared: None,
             prepared_count: 0,
             failed: None,
-        };
-        Ok((wal, recovered))
+        }
     }
 
     /// Appends entries and a hard state in one write; with `sync` they are durable on return.
@@ -306,23 +302,32 @@ impl Wal {
         self.held.drain(..needed);
     }
 
-    /// Removes released segments, the oldest first, until at most `keep` segments are left.
-    /// Gives the names of those removed.
+    /// Released segments, the oldest first, that are more than `keep` with those in use. Nobody
+    /// writes to them any more; they may be removed at any time.
     ///
     /// # Errors
-    /// Those of listing and removing.
-    pub fn purge(&self, keep: usize) -> Result<Vec<String>, Fault> {
+    /// Those of listing.
+    pub fn surplus(&self, keep: usize) -> Result<Vec<PathBuf>, Fault> {
         let names = segments(&*self.disk, &self.dir)?;
         let in_use = self.held.first().map_or(0, |(name, _)| name.sequence);
         let surplus = names.len().saturating_sub(keep);
-        let mut removed = Vec::new();
-        for name in names.iter().take(surplus).filter(|name| name.sequence < in_use) {
-            let path = self.dir.join(name.file_name());
-            self.disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
-            removed.push(name.file_name());
-        }
-        Ok(removed)
+        let released = names.iter().take(surplus).take_while(|name| name.sequence < in_use);
+        Ok(released.map(|name| self.dir.join(name.file_name())).collect())
     }
+}
+
+/// Whether a new log may be made in a directory, as far as can be told by looking.
+///
+/// # Errors
+/// A log that is there, other files in its place, I/O faults.
+pub fn check_vacant(disk: &dyn Disk, dir: &Path) -> Result<(), Fault> {
+    if has_segments(disk, dir)? {
+        return Err(Fault::inconsistent(dir, "there is a log already"));
+    }
+    if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
+        check_empty(disk, dir)?;
+    }
+    Ok(())
 }
 
 /// Nothing is removed that nobody has read: a directory may have been named by mistake.
@@ -350,42 +355,6 @@ fn new_segment(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn File>, 
     let file = disk.open(path, how).map_err(Fault::io(path, "cannot make"))?;
     file.allocate(len).map_err(Fault::io(path, "cannot preallocate"))?;
     Ok(file)
-}
-
-/// Segments that were made ahead by an earlier run.
-fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), Fault> {
-    let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
-    for name in names.iter().filter(|name| name.ends_with(".tmp")) {
-        let path = dir.join(name);
-        disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
-    }
-    Ok(())
-}
-
-/// Zeros what a torn write left after the last sound record: records written later would
-/// otherwise end in old bytes.
-fn clear_tail(
-    disk: &dyn Disk,
-    path: &Path,
-    file: &dyn File,
-    end: &SegmentEnd,
-    options: Options,
-) -> Result<(), Fault> {
-    let io = |what| Fault::io(path, what);
-    if end.torn {
-        let mut broken = path.as_os_str().to_owned();
-        broken.push(".broken");
-        let bytes = disk::read_all(disk, path).map_err(io("cannot read"))?;
-        let how = Open { truncate: true, ..Open::CREATE };
-        let copy = disk.open(Path::new(&broken), how).map_err(io("cannot make a copy of"))?;
-        copy.write_at(&bytes, 0).map_err(io("cannot copy"))?;
-        copy.sync_all().map_err(io("cannot sync the copy of"))?;
-        let dir = path.parent().unwrap_or(Path::new(""));
-        disk.sync_dir(dir).map_err(Fault::io(dir, "cannot sync"))?;
-    }
-    file.set_len(end.offset).map_err(io("cannot cut"))?;
-    file.allocate(options.segment_bytes.max(end.offset)).map_err(io("cannot preallocate"))?;
-    file.sync_all().map_err(io("cannot sync"))
 }
 
 #[cfg(test)]

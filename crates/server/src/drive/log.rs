@@ -8,10 +8,10 @@ use crate::lines;
 use crate::mailbox::{Heed, Mailbox, Woken};
 use crate::shared::Shared;
 use parking_lot::{Mutex, MutexGuard};
-use replica::{Fault, LogWriter, Persist, SnapshotDue};
+use replica::{Fault, LogWriter, Persist, SnapshotDue, Surplus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The log writer and what waits for it.
 pub(crate) struct LogDesk {
@@ -71,6 +71,28 @@ impl LogDesk {
         }
     }
 
+    /// Removes files that are more than are kept, without holding up whoever writes.
+    pub(crate) fn purge(&self) {
+        let surplus = self.writer.lock().surplus();
+        match surplus.and_then(Surplus::remove) {
+            Ok(purged) => lines::purged(&purged),
+            Err(fault) => (self.failed)(fault),
+        }
+    }
+
+    /// Purges now and at every interval, until the mailbox is closed.
+    pub(crate) fn run_purge(&self, interval: Duration, stop: &Mailbox<()>) {
+        let mut nothing = Vec::new();
+        loop {
+            self.purge();
+            if stop.drain(&mut nothing, Some(Instant::now() + interval), Heed::All) == Woken::Closed
+            {
+                return;
+            }
+            nothing.clear();
+        }
+    }
+
     /// Refuses more; what is there is still written.
     pub(crate) fn close(&self) {
         self.mailbox.close();
@@ -112,10 +134,51 @@ fn work(shared: &Shared, log: &mut LogWriter, events: &mut Vec<LogEvent>) -> Res
     for due in snapshots {
         let (begun, disk) = (Instant::now(), &shared.metrics.disk);
         let (busy, index) = (disk.snapshots.total(), due.index);
-        log.save_snapshot(due)?;
+        let purged = log.save_snapshot(due)?;
         disk.snapshot_saved(begun.elapsed(), disk.snapshots.total() - busy);
         lines::snapshot_saved(index);
+        lines::purged(&purged);
         shared.on_apply(move |driver| driver.snapshot_recorded(index));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::config;
+    use replica::disk::sim::SimDisk;
+    use replica::disk::{Disk, Open};
+    use std::path::Path;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn files_that_come_while_a_member_runs_are_purged_at_the_next_interval() {
+        let (sim, dir) = (SimDisk::new(1), Path::new("m.etcd/member/snap"));
+        let parts = replica::open(sim.disk(), &config().replica).unwrap();
+        let failed: Failed = Arc::new(|fault| panic!("{fault}"));
+        let (desk, stop) = (LogDesk::new(parts.log_writer, failed), Mailbox::new());
+        let (runs, stopped) = (Arc::clone(&desk), stop.clone());
+        let thread = std::thread::spawn(move || runs.run_purge(Duration::from_millis(1), &stopped));
+        let left = || {
+            let names = sim.list(dir).unwrap();
+            names.into_iter().filter(|name| name.ends_with(".snap")).collect::<Vec<_>>()
+        };
+        for round in 0..3 {
+            for n in 0..4 {
+                let name = format!("{:016x}-{n:016x}.snap", round + 1);
+                sim.open(&dir.join(name), Open::CREATE).unwrap();
+            }
+            let begun = Instant::now();
+            while left().len() > config().replica.keep_snapshots {
+                assert!(begun.elapsed() < PATIENCE, "{:?}", left());
+                std::thread::yield_now();
+            }
+            let newest = [2, 3].map(|n| format!("{:016x}-{n:016x}.snap", round + 1));
+            assert_eq!(left(), newest);
+        }
+        stop.close();
+        thread.join().unwrap();
+    }
 }
