@@ -10,7 +10,7 @@ use raft::{Changer, Configuration, Tracker, describe, restore};
 
 #[test]
 fn configurations_follow_as_recorded() {
-    common::run("confchange", || {
+    common::run_foreign("confchange", || {
         let mut tracker = Tracker::new(10, 0);
         let mut last_index = 0;
         move |directive: &Directive| {

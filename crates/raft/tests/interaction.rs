@@ -8,10 +8,12 @@ mod common;
 #[path = "interaction/env.rs"]
 mod interaction;
 
+fn cluster() -> impl FnMut(&common::Directive) -> String {
+    let mut env = interaction::Env::default();
+    move |directive| env.handle(directive)
+}
+
 #[test]
-fn clusters_act_as_recorded() {
-    common::run("interaction", || {
-        let mut env = interaction::Env::default();
-        move |directive: &common::Directive| env.handle(directive)
-    });
+fn clusters_act_as_the_references_own_scripts_say() {
+    common::run_foreign("interaction", cluster);
 }

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 #[test]
 fn quorums_decide_as_recorded() {
-    common::run("quorum", || handle);
+    common::run_foreign("quorum", || handle);
 }
 
 /// What a script says of voters. 0 stands for a voter of whom nothing is known.
