@@ -62,6 +62,7 @@ impl Wal {
             held.push((*name, file));
         }
         let Replayed { recovered, last_index, end, crc } = replay(&*disk, dir, &names, at)?;
+        assert_eq!(names.len(), held.len(), "every segment that is read is locked");
         let found = FoundEnd {
             metadata: recovered.metadata.clone(),
             hard_state: recovered.hard_state,
@@ -83,6 +84,7 @@ impl Examined {
         let Examined { disk, dir, options, held, end, found } = self;
         remove_leftovers(&*disk, &dir)?;
         let (name, file) = held.last().expect("an examined log has a segment");
+        assert!(found.offset == end.offset, "what is cut begins where the records end");
         clear_tail(&*disk, &dir.join(name.file_name()), &**file, &end, options)?;
         Ok(Wal::found(disk, dir, options, held, found))
     }

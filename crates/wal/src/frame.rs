@@ -86,6 +86,11 @@ impl Encoder {
 
     fn pad(&mut self, record_len: usize) {
         self.buffer.resize(self.buffer.len() + padding(record_len), 0);
+        let len = self.buffer.len();
+        assert!(
+            len.is_multiple_of(LENGTH_BYTES),
+            "after a record of {record_len} the next is at {len}"
+        );
     }
 }
 
@@ -98,6 +103,7 @@ fn padding(record_len: usize) -> usize {
 }
 
 pub(crate) fn length_field(record_len: usize) -> u64 {
+    debug_assert!((record_len as u64) >> 56 == 0, "a length of {record_len} has no room");
     match padding(record_len) as u64 {
         0 => record_len as u64,
         padding => record_len as u64 | (0x80 | padding) << 56,
@@ -168,6 +174,7 @@ impl Decoder {
             }
         })?;
         self.offset += LENGTH_BYTES + whole;
+        assert!(self.offset <= segment.len(), "a record that was read ends within its segment");
         Ok(Some(record))
     }
 

@@ -43,6 +43,11 @@ pub struct Prepared {
 }
 
 /// A log open for appending.
+///
+/// Always true:
+/// 1. At least one segment is held, and the numbers of those held count up by one.
+/// 2. Nothing waits to be written between calls, unless a write has failed.
+/// 3. The last record ends within the last segment's file.
 pub struct Wal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -86,6 +91,10 @@ impl Wal {
         entries: &[Entry],
         options: Options,
     ) -> Result<Wal, Fault> {
+        let counts_from_one = entries.iter().zip(1..).all(|(entry, n)| entry.index() == n);
+        assert!(counts_from_one, "a log begins with entry 1 and has no gap");
+        let (commit, last) = (hard_state.commit(), entries.len() as u64);
+        assert!(commit <= last, "a new log of {last} entries has none committed beyond: {commit}");
         check_vacant(&*disk, dir)?;
         if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
             // Made beforehand by whoever set the machine up; the finished log takes its place.
@@ -190,8 +199,15 @@ impl Wal {
     ) -> Result<Saved, Fault> {
         self.check_sound()?;
         for entry in entries {
+            let (index, last) = (entry.index(), self.last_index);
+            assert!((1..=last + 1).contains(&index), "entry {index} leaves a gap after {last}");
             self.encoder.message(Kind::Entry, entry);
             self.last_index = entry.index();
+        }
+        if let Some(state) = hard_state {
+            let (term, before) = (state.term(), self.hard_state.term());
+            let is_none = *state == HardState::default();
+            assert!(is_none || term >= before, "term {term} is written after term {before}");
         }
         if let Some(state) = hard_state.filter(|state| **state != HardState::default()) {
             self.encoder.message(Kind::State, state);
@@ -225,10 +241,31 @@ impl Wal {
 
     fn flush(&mut self, sync: bool) -> Result<Saved, Fault> {
         let result = self.try_flush(sync);
-        if let Err(fault) = &result {
-            self.failed = Some(fault.to_string());
+        match &result {
+            Err(fault) => self.failed = Some(fault.to_string()),
+            Ok(_) if cfg!(debug_assertions) => self.check(),
+            Ok(_) => {}
         }
         result
+    }
+
+    /// Asserts what is always true.
+    pub fn check(&self) {
+        assert!(!self.held.is_empty(), "a segment is held");
+        for pair in self.held.windows(2) {
+            let (one, next) = (pair[0].0.sequence, pair[1].0.sequence);
+            assert_eq!(next, one + 1, "segments are held without a gap");
+        }
+        if self.failed.is_some() {
+            return;
+        }
+        let waiting = self.encoder.buffer.len();
+        assert_eq!(waiting, 0, "{waiting} bytes wait to be written though no call is under way");
+        let len = self.held.last().map(|(_, file)| file.len());
+        if let Some(Ok(len)) = len {
+            let offset = self.offset;
+            assert!(offset <= len, "records end at {offset}, the segment at {len}");
+        }
     }
 
     fn try_flush(&mut self, sync: bool) -> Result<Saved, Fault> {
@@ -253,6 +290,11 @@ impl Wal {
 
     /// Ends the segment and begins the next.
     fn cut(&mut self, path: &Path) -> Result<(), Fault> {
+        let waiting = self.encoder.buffer.len();
+        assert_eq!(
+            waiting, 0,
+            "a segment ends with whole records, {waiting} bytes are not written"
+        );
         let (name, file) = self.held.last().expect("there is a last segment");
         file.set_len(self.offset).map_err(Fault::io(path, "cannot cut"))?;
         file.sync_all().map_err(Fault::io(path, "cannot sync"))?;
@@ -293,6 +335,8 @@ impl Wal {
 
     /// Takes a segment made ahead.
     pub fn prepared(&mut self, prepared: Prepared) {
+        assert!(self.prepared.is_none(), "one segment is made ahead, not two");
+        assert_eq!(prepared.path.parent(), Some(&*self.dir), "it is made in the log's directory");
         self.prepared = Some(prepared);
     }
 
@@ -300,6 +344,7 @@ impl Wal {
     pub fn release_to(&mut self, index: u64) {
         let needed = self.held.iter().rposition(|(name, _)| name.index <= index).unwrap_or(0);
         self.held.drain(..needed);
+        assert!(!self.held.is_empty(), "the segment that is written to is never let go");
     }
 
     /// Released segments, the oldest first, that are more than `keep` with those in use. Nobody
@@ -312,7 +357,10 @@ impl Wal {
         let in_use = self.held.first().map_or(0, |(name, _)| name.sequence);
         let surplus = names.len().saturating_sub(keep);
         let released = names.iter().take(surplus).take_while(|name| name.sequence < in_use);
-        Ok(released.map(|name| self.dir.join(name.file_name())).collect())
+        let released: Vec<PathBuf> = released.map(|name| self.dir.join(name.file_name())).collect();
+        let held = self.held.len();
+        assert!(released.len() + held <= names.len(), "of {held} segments in use none is too many");
+        Ok(released)
     }
 }
 

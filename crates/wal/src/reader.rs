@@ -95,6 +95,9 @@ impl<'d> Reader<'d> {
                 see(record).map_err(fault)?;
             }
         };
+        let (offset, len) = (end.offset, bytes.len());
+        assert!(offset <= len as u64, "reading ended at {offset} of {len} bytes");
+        assert!(is_last || end.tear.is_none(), "only the last segment is ever cut off");
         Ok(end)
     }
 

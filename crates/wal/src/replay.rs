@@ -26,6 +26,18 @@ pub struct Recovered {
     pub torn: Option<Torn>,
 }
 
+impl Recovered {
+    /// Asserts that the entries follow the snapshot at this index without a gap.
+    pub fn check(&self, index: u64) {
+        let (first, last) = (self.entries.first(), self.entries.last());
+        if let (Some(first), Some(last)) = (first, last) {
+            assert_eq!(first.index(), index + 1, "entries begin after the snapshot");
+            let count = self.entries.len() as u64;
+            assert_eq!(last.index(), index + count, "{count} entries are there after {index}");
+        }
+    }
+}
+
 /// What follows the last whole record of a log and cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
@@ -100,6 +112,7 @@ pub(crate) fn replay(
         tear,
     });
     let recovered = Recovered { torn, ..replay.recovered };
+    recovered.check(at.index());
     Ok(Replayed { recovered, last_index: replay.last_index, end, crc: reader.crc() })
 }
 
@@ -163,6 +176,12 @@ impl<'a> Replay<'a> {
                 return Err(format!("entry {} where {expected} must be", entry.index()));
             }
             self.recovered.entries.truncate(place);
+            debug_assert_eq!(
+                self.recovered.entries.len(),
+                place,
+                "entry {} has its place",
+                start + 1
+            );
             self.last_index = entry.index();
             self.recovered.entries.push(entry);
         } else {

@@ -17,6 +17,7 @@ pub fn file_name(term: u64, index: u64) -> String {
 /// I/O faults.
 pub fn write(disk: &dyn Disk, dir: &Path, snapshot: &raftpb::Snapshot) -> Result<(), Fault> {
     let data = snapshot.encode_to_vec();
+    assert!(!data.is_empty(), "a snapshot of nothing could not be read back");
     let envelope = snappb::Snapshot { crc: Some(crc32c::crc32c(&data)), data: Some(data.into()) };
     let meta = snapshot.metadata.clone().unwrap_or_default();
     let path = dir.join(file_name(meta.term(), meta.index()));
@@ -118,6 +119,9 @@ pub fn surplus(
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
     let of_kind: Vec<&String> = names.iter().filter(|name| name.ends_with(kind)).collect();
     let surplus = of_kind.len().saturating_sub(keep);
-    let too_many = of_kind.into_iter().take(surplus).filter(|name| *name != needed);
-    Ok(too_many.map(|name| dir.join(name)).collect())
+    let too_many = of_kind.iter().take(surplus).filter(|name| **name != needed);
+    let too_many: Vec<PathBuf> = too_many.map(|name| dir.join(name)).collect();
+    let left = of_kind.len() - too_many.len();
+    assert!(left >= keep.min(of_kind.len()), "{left} files would be left of {keep} to be kept");
+    Ok(too_many)
 }

@@ -46,6 +46,7 @@ impl fmt::Display for Tear {
 
 /// What is wrong where a record's length is zero: nothing, if only zeros follow.
 pub(crate) fn after_zero_length(rest: &[u8], offset: usize) -> Option<Defect> {
+    debug_assert!(is_zero(&rest[..8.min(rest.len())]), "it is asked about a length of zero");
     let (head, later) = rest.split_at(to_sector_end(offset).min(rest.len()));
     if !is_zero(head) {
         let what = "zeros stand in the place of a record's length, before bytes that are not zero";
