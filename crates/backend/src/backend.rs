@@ -46,6 +46,12 @@ impl Default for Options {
 }
 
 /// The database with its one writer.
+///
+/// Always true:
+/// 1. Readers see the layer that is written to, above a frozen one only while a job is out.
+/// 2. Revisions ascend from the file through the frozen layer to the active one.
+/// 3. Layers carry the index of the last entry in them, the active one that of the last of all.
+/// 4. Between transactions nothing is written that is in no layer.
 pub struct Backend {
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -95,6 +101,14 @@ impl Backend {
         })
     }
 
+    /// Asserts what is always true. Looks at everything that is not in the file yet.
+    pub fn check(&self) {
+        self.newest.read().check(&self.active, self.job_is_out);
+        let (layer, applied) = (self.active.read().applied, self.applied);
+        assert_eq!(layer, applied, "the active layer carries the last applied entry");
+        assert!(self.writes.is_empty(), "no transaction is open, and nothing is left of one");
+    }
+
     /// Opens views of this database.
     pub fn reader(&self) -> Reader {
         Reader { newest: Arc::clone(&self.newest) }
@@ -117,13 +131,13 @@ impl Backend {
 
     /// Begins to apply an entry.
     pub fn begin(&mut self) -> ApplyTxn<'_> {
-        self.writes.clear();
+        assert!(self.writes.is_empty(), "the transaction before left nothing");
         ApplyTxn::new(self)
     }
 
     /// Begins a change that no entry asks for, like removing compacted revisions.
     pub fn begin_maintenance(&mut self) -> MaintenanceTxn<'_> {
-        self.writes.clear();
+        assert!(self.writes.is_empty(), "the transaction before left nothing");
         MaintenanceTxn::new(self)
     }
 
@@ -132,7 +146,8 @@ impl Backend {
         let mut layer = self.active.write();
         layer.absorb(&mut self.writes);
         if let Some(applied) = applied {
-            assert!(applied.index > self.applied.index, "entries are applied once, in order");
+            let (index, before) = (applied.index, self.applied.index);
+            assert!(index > before, "entries are applied once, in order: {index} after {before}");
             layer.applied = applied;
             self.applied = applied;
         }
@@ -140,6 +155,7 @@ impl Backend {
 
     /// Another log begins after this entry.
     pub(crate) fn restart_at(&mut self, entry: EntryId) {
+        assert!(!self.job_is_out, "no other log begins while a layer of this one is written");
         self.active.write().applied = entry;
         self.applied = entry;
     }
@@ -180,6 +196,9 @@ impl Backend {
 
     /// Takes the result of a commit: what was frozen is read from the file from now on.
     pub fn complete(&mut self, done: Committed) {
+        assert!(self.job_is_out, "a job that is done was taken");
+        let (durable, applied) = (done.applied.index, self.applied.index);
+        assert!(durable <= applied, "entry {durable} is durable, and {applied} was applied last");
         self.newest.write().complete(done.committed);
         self.durable = done.applied;
         self.job_is_out = false;
@@ -219,6 +238,7 @@ impl Backend {
     /// # Errors
     /// It is not known which file a restart would find: the member must stop.
     pub fn complete_defragment(&mut self, done: Defragmented) -> Result<DefragResult, Fault> {
+        assert!(self.job_is_out, "a job that is done was taken");
         let result = match done {
             Defragmented::Exchanged(db) => {
                 self.db = db;
@@ -299,7 +319,7 @@ fn create_tables(db: &Db) -> Result<(), Fault> {
     Ok(())
 }
 
-fn applied(committed: &bolt::ReadTxn) -> Result<EntryId, Fault> {
+pub(crate) fn applied(committed: &bolt::ReadTxn) -> Result<EntryId, Fault> {
     Ok(EntryId { term: number(committed, TERM)?, index: number(committed, CONSISTENT_INDEX)? })
 }
 
