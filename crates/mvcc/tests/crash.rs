@@ -54,6 +54,12 @@ impl Member {
         if let Some(change) = change {
             self.store.publish(&change);
         }
+        self.check();
+    }
+
+    fn check(&self) {
+        self.store.check();
+        self.backend.check();
     }
 
     /// Everything that happens beside the log, at times that an entry's index decides.
@@ -79,6 +85,7 @@ impl Member {
             let mut txn = self.backend.begin_maintenance();
             self.store.compaction_step(&mut txn);
             txn.finish();
+            self.check();
             assert!(!sim.has_crashed(), "a crash is an error");
         }
         self.settle()
@@ -98,6 +105,7 @@ impl Member {
     }
 
     fn see(&self) -> Seen {
+        self.check();
         let read = self.store.reader().read();
         let all = RangeOptions { key: "\0".into(), range_end: "\0".into(), ..Default::default() };
         let kvs = read.range(&all).unwrap().kvs.iter().map(mvcc::Kv::decode).collect();
