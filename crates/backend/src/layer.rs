@@ -194,3 +194,30 @@ impl Writes {
         self.bytes = savepoint.bytes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(keys: &[&[u8]]) -> Layer {
+        let keys = keys.iter().map(|key| (RevisionKey::new(key), Bytes::new())).collect();
+        Layer { keys, ops: 9, bytes: 99, ..Layer::default() }
+    }
+
+    #[test]
+    #[should_panic(expected = "revisions of a layer ascend from those below it")]
+    fn a_revision_that_is_below_the_file_is_found() {
+        layer(&[b"b", b"c"]).check(&RevisionKey::new(b"a"));
+        layer(&[b"b", b"c"]).check(&RevisionKey::new(b"b"));
+    }
+
+    #[test]
+    #[should_panic(expected = "which lies ahead")]
+    fn nobody_goes_back_to_what_lies_ahead() {
+        let mut writes = Writes::default();
+        writes.put(Table::Meta, b"k", Bytes::new());
+        let ahead = writes.savepoint();
+        writes.clear();
+        writes.undo_to(ahead);
+    }
+}

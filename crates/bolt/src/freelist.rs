@@ -309,4 +309,31 @@ mod tests {
         bytes[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
         assert_eq!(decode(Page::inline(&bytes)), None);
     }
+
+    #[test]
+    #[should_panic(expected = "page 14 is free already")]
+    fn no_page_is_freed_twice() {
+        let mut free = FreePages::default();
+        free.add(14, 2);
+        free.add(12, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "page 15 is free or waiting twice")]
+    fn a_page_that_is_free_and_waits_is_found() {
+        let mut free = FreePages::default();
+        free.add(14, 2);
+        free.check(20);
+        free.free(7, (15, 1));
+        free.check(20);
+    }
+
+    #[test]
+    #[should_panic(expected = "which 7 took")]
+    fn no_transaction_gives_up_what_it_took() {
+        let mut free = FreePages::default();
+        free.add(14, 2);
+        let start = free.allocate(7, 2).unwrap();
+        free.free(7, (start, 2));
+    }
 }

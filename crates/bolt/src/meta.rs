@@ -127,4 +127,11 @@ mod tests {
         }
         assert!(Meta::decode(&page[..40]).is_err());
     }
+
+    #[test]
+    #[should_panic(expected = "the root is page 40 of 40")]
+    fn a_root_that_was_never_used_is_found() {
+        let freelist = NO_FREELIST;
+        Meta { page_size: 4096, root: 40, sequence: 0, freelist, high_water: 40, txid: 1 }.check();
+    }
 }

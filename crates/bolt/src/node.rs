@@ -375,4 +375,21 @@ mod tests {
         };
         node.len().max(below.unwrap_or(0))
     }
+
+    #[test]
+    #[should_panic(expected = "is not below the next leaf's bound")]
+    fn a_key_in_the_wrong_leaf_is_found() {
+        let mut store = Store::new(Mapping::copied([0; 0]), 1024);
+        let mut tree = Tree::empty();
+        (0..40_u8).for_each(|n| tree.put(0, &[n.wrapping_mul(37), n], b"", &mut store));
+        tree.check(None, None, &store);
+        let Tree::Node(root) = &mut tree else { panic!("it was never in a file") };
+        let Entries::Branch(entries) = &mut root.entries else { panic!("it has many keys") };
+        let Entries::Leaf(first) = &mut entries[0].child.node(&store).entries else {
+            panic!("it is two levels high")
+        };
+        let span = store.add(&[255, 255], b"");
+        first.push(LeafEntry { flags: 0, span });
+        tree.check(None, None, &store);
+    }
 }

@@ -195,3 +195,15 @@ fn store_freelist(spill: &mut Spill<'_>) -> PageId {
     spill.output.page(id, list.len(), |out| out.extend_from_slice(&list));
     id
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "page 6 is given up and written")]
+    fn a_page_of_the_state_before_is_not_written_over() {
+        check_copied(vec![(9, 1), (5, 2)], [(7, 2)].into_iter());
+        check_copied(vec![(9, 1), (5, 2)], [(6, 1)].into_iter());
+    }
+}

@@ -10,7 +10,10 @@ use serde_json::Value;
 use std::path::Path;
 
 fn open() -> Backend {
-    Backend::open(SimDisk::new(1).disk(), Path::new("db"), Options::default()).unwrap()
+    let mut options = Options::default();
+    (options.bolt.page_size, options.bolt.growth_bytes) = (1024, 4096);
+    options.bolt.initial_map_bytes = 0;
+    Backend::open(SimDisk::new(1).disk(), Path::new("db"), options).unwrap()
 }
 
 fn change(kind: ConfChangeType, id: u64) -> ConfChange {
@@ -115,7 +118,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn tables_and_members_agree_after_every_step(steps in prop::collection::vec(step(), 1..40)) {
@@ -159,6 +162,18 @@ proptest! {
             backend.check();
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "is stored of")]
+fn a_table_that_says_something_else_is_found() {
+    let mut backend = open();
+    let mut members = Members::load(&backend.reader().view()).unwrap();
+    apply(&mut backend, &mut members, &change(ConfChangeType::ConfChangeAddNode, 1)).unwrap();
+    let mut txn = backend.begin();
+    txn.delete(Table::Members, b"1");
+    txn.finish(EntryId { term: 1, index: 2 });
+    members.check(&backend.reader().view());
 }
 
 #[test]

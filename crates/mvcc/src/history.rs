@@ -413,6 +413,34 @@ mod tests {
         assert_eq!(history, History::once(r(4)));
     }
 
+    fn broken(act: impl FnOnce(&mut Vec<Generation>)) {
+        let mut history = sample();
+        history.check();
+        act(history.generations());
+        history.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "revisions ascend")]
+    fn revisions_that_do_not_ascend_are_found() {
+        broken(|generations| generations[1].revisions.reverse());
+    }
+
+    #[test]
+    #[should_panic(expected = "a generation ends before the next begins")]
+    fn a_generation_that_did_not_end_is_found() {
+        broken(|generations| {
+            generations[0].ended = false;
+            generations[0].version += 1;
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "puts are left of")]
+    fn puts_that_were_not_counted_are_found() {
+        broken(|generations| generations[1].version = 1);
+    }
+
     impl History {
         fn clone_as_ended(mut self, created: i64, version: i64) -> History {
             let only = &mut self.generations()[0];

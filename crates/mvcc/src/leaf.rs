@@ -239,3 +239,32 @@ impl Tally {
         self.newest = self.newest.max(other.newest);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Revision;
+
+    fn leaf() -> Leaf {
+        let mut leaf = Leaf::default();
+        for (name, main) in [("a", 2), ("b", 3)] {
+            leaf.insert(leaf.len(), name.as_bytes(), History::once(Revision { main, sub: 0 }));
+        }
+        leaf.check(b"a", Some(b"c"));
+        leaf
+    }
+
+    #[test]
+    #[should_panic(expected = "the tally adds up")]
+    fn a_wrong_tally_is_found() {
+        let mut leaf = leaf();
+        leaf.tally.alive -= 1;
+        leaf.check(b"", None);
+    }
+
+    #[test]
+    #[should_panic(expected = "name 1 is beyond the next leaf's bound")]
+    fn a_name_in_the_wrong_leaf_is_found() {
+        leaf().check(b"a", Some(b"b"));
+    }
+}

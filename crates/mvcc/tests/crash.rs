@@ -308,3 +308,29 @@ fn damaged_rows_are_a_fault_that_names_the_table() {
         assert!(fault.starts_with("table key: "), "{fault}");
     }
 }
+
+#[test]
+#[should_panic(expected = "the table has")]
+fn a_row_that_is_gone_is_found() {
+    let sim = SimDisk::new(1);
+    let mut member = open(&sim).unwrap();
+    member.apply(1);
+    let row = rows(&member).swap_remove(0);
+    let mut txn = member.backend.begin_maintenance();
+    txn.delete(Table::Key, &row);
+    txn.finish();
+    member.backend.commit().unwrap();
+    member.check();
+}
+
+#[test]
+#[should_panic(expected = "the index knows")]
+fn a_row_that_nobody_wrote_is_found() {
+    let sim = SimDisk::new(1);
+    let mut member = open(&sim).unwrap();
+    member.apply(1);
+    let mut txn = member.backend.begin_maintenance();
+    txn.put(Table::Key, b"\0\0\0\0\0\0\0\x09_\0\0\0\0\0\0\0\0", "".into());
+    txn.finish();
+    member.check();
+}

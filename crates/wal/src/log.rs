@@ -444,4 +444,39 @@ mod tests {
         }
         assert_eq!((wal.encoder.buffer.len(), wal.last_index), (buffered, last));
     }
+
+    fn written() -> Wal {
+        let sim = SimDisk::new(1);
+        let options = Options { segment_bytes: 1024, ..Options::default() };
+        let mut wal = Wal::create(sim.disk(), Path::new("wal"), Bytes::new(), options).unwrap();
+        for index in 1..5 {
+            let data = Some(Bytes::from(vec![1; 600]));
+            let entry = Entry { index: Some(index), term: Some(1), data, ..Entry::default() };
+            wal.save(None, &[entry], true).unwrap();
+        }
+        wal
+    }
+
+    #[test]
+    #[should_panic(expected = "segments are held without a gap")]
+    fn a_gap_between_segments_is_found() {
+        let mut wal = written();
+        wal.held.remove(1);
+        wal.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "records end at")]
+    fn records_beyond_the_segment_are_found() {
+        let mut wal = written();
+        wal.offset += 1 << 20;
+        wal.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "entry 7 leaves a gap after 4")]
+    fn an_entry_that_leaves_a_gap_is_not_written() {
+        let entry = Entry { index: Some(7), term: Some(1), ..Entry::default() };
+        let _ = written().save(None, &[entry], true);
+    }
 }

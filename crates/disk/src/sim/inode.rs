@@ -135,3 +135,26 @@ impl Inode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "sector 0 waits and is given up")]
+    fn a_sector_that_waits_and_is_given_up_is_found() {
+        let mut inode = Inode::default();
+        inode.write(b"x", 0);
+        inode.lost.insert(0, Vec::new());
+        inode.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "a lock is given back that nobody had")]
+    fn no_lock_is_given_back_twice() {
+        let mut inode = Inode::default();
+        inode.lock(Lock::Shared).unwrap();
+        inode.unlock(Lock::Shared);
+        inode.unlock(Lock::Shared);
+    }
+}
