@@ -79,9 +79,22 @@ impl Backend {
     /// # Errors
     /// I/O faults, a file in use by another process, a damaged file.
     pub fn open(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Backend, Fault> {
+        let mut backend = Backend::open_as_it_is(disk, path, options)?;
+        backend.make_ready()?;
+        Ok(backend)
+    }
+
+    /// As [`Backend::open`], but nothing is made or removed before [`Backend::make_ready`]: whoever may
+    /// still refuse the database for what is in it leaves it as it was.
+    ///
+    /// # Errors
+    /// As [`Backend::open`].
+    pub fn open_as_it_is(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: Options,
+    ) -> Result<Backend, Fault> {
         let db = Db::open(&*disk, path, options.bolt)?;
-        defrag::remove_left_overs(&*disk, path)?;
-        create_tables(&db)?;
         let committed = Arc::new(db.begin_read());
         let applied = applied(&committed)?;
         let last = last_revision(&committed)?;
@@ -99,6 +112,18 @@ impl Backend {
             durable: applied,
             job_is_out: false,
         })
+    }
+
+    /// Makes the tables that are missing, and removes what a defragmentation left behind.
+    ///
+    /// # Errors
+    /// I/O faults.
+    pub fn make_ready(&mut self) -> Result<(), Fault> {
+        assert!(!self.job_is_out, "a database is made ready before it is used");
+        defrag::remove_left_overs(&*self.disk, &self.path)?;
+        create_tables(&self.db)?;
+        self.newest.write().complete(Arc::new(self.db.begin_read()));
+        Ok(())
     }
 
     /// Asserts what is always true. Looks at everything that is not in the file yet.

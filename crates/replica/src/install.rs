@@ -38,9 +38,13 @@ impl Home {
         self.snap_dir.join("db")
     }
 
-    /// The database, if there is one.
+    /// The database as it is, if there is one.
     pub(crate) fn open_existing(&self) -> Result<Option<Backend>, Fault> {
-        if self.exists(&self.db())? { self.open_backend().map(Some) } else { Ok(None) }
+        if !self.exists(&self.db())? {
+            return Ok(None);
+        }
+        let disk = Arc::clone(&self.disk);
+        Ok(Some(Backend::open_as_it_is(disk, &self.db(), self.backend)?))
     }
 
     pub(crate) fn open_backend(&self) -> Result<Backend, Fault> {
@@ -131,7 +135,10 @@ impl Found {
     pub(crate) fn take(self, home: &Home, cut: &Cut) -> Result<Backend, Fault> {
         match self {
             Found::Nothing => home.open_backend(),
-            Found::Own(backend) => Ok(*backend),
+            Found::Own(mut backend) => {
+                backend.make_ready()?;
+                Ok(*backend)
+            }
             Found::Received { .. } => {
                 home.adopt(cut)?;
                 home.open_backend()
