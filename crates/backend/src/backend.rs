@@ -46,6 +46,12 @@ impl Default for Options {
 }
 
 /// The database with its one writer.
+///
+/// Always true:
+/// 1. Readers see the layer that is written to, above a frozen one only while a job is out.
+/// 2. Revisions ascend from the file through the frozen layer to the active one.
+/// 3. Layers carry the index of the last entry in them, the active one that of the last of all.
+/// 4. Between transactions nothing is written that is in no layer.
 pub struct Backend {
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -73,9 +79,22 @@ impl Backend {
     /// # Errors
     /// I/O faults, a file in use by another process, a damaged file.
     pub fn open(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Backend, Fault> {
+        let mut backend = Backend::open_as_it_is(disk, path, options)?;
+        backend.make_ready()?;
+        Ok(backend)
+    }
+
+    /// As [`Backend::open`], but nothing is made or removed before [`Backend::make_ready`]: whoever may
+    /// still refuse the database for what is in it leaves it as it was.
+    ///
+    /// # Errors
+    /// As [`Backend::open`].
+    pub fn open_as_it_is(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: Options,
+    ) -> Result<Backend, Fault> {
         let db = Db::open(&*disk, path, options.bolt)?;
-        defrag::remove_left_overs(&*disk, path)?;
-        create_tables(&db)?;
         let committed = Arc::new(db.begin_read());
         let applied = applied(&committed)?;
         let last = last_revision(&committed)?;
@@ -93,6 +112,26 @@ impl Backend {
             durable: applied,
             job_is_out: false,
         })
+    }
+
+    /// Makes the tables that are missing, and removes what a defragmentation left behind.
+    ///
+    /// # Errors
+    /// I/O faults.
+    pub fn make_ready(&mut self) -> Result<(), Fault> {
+        assert!(!self.job_is_out, "a database is made ready before it is used");
+        defrag::remove_left_overs(&*self.disk, &self.path)?;
+        create_tables(&self.db)?;
+        self.newest.write().complete(Arc::new(self.db.begin_read()));
+        Ok(())
+    }
+
+    /// Asserts what is always true. Looks at everything that is not in the file yet.
+    pub fn check(&self) {
+        self.newest.read().check(&self.active, self.job_is_out);
+        let (layer, applied) = (self.active.read().applied, self.applied);
+        assert_eq!(layer, applied, "the active layer carries the last applied entry");
+        assert!(self.writes.is_empty(), "no transaction is open, and nothing is left of one");
     }
 
     /// Opens views of this database.
@@ -117,13 +156,13 @@ impl Backend {
 
     /// Begins to apply an entry.
     pub fn begin(&mut self) -> ApplyTxn<'_> {
-        self.writes.clear();
+        assert!(self.writes.is_empty(), "the transaction before left nothing");
         ApplyTxn::new(self)
     }
 
     /// Begins a change that no entry asks for, like removing compacted revisions.
     pub fn begin_maintenance(&mut self) -> MaintenanceTxn<'_> {
-        self.writes.clear();
+        assert!(self.writes.is_empty(), "the transaction before left nothing");
         MaintenanceTxn::new(self)
     }
 
@@ -132,7 +171,8 @@ impl Backend {
         let mut layer = self.active.write();
         layer.absorb(&mut self.writes);
         if let Some(applied) = applied {
-            assert!(applied.index > self.applied.index, "entries are applied once, in order");
+            let (index, before) = (applied.index, self.applied.index);
+            assert!(index > before, "entries are applied once, in order: {index} after {before}");
             layer.applied = applied;
             self.applied = applied;
         }
@@ -140,6 +180,7 @@ impl Backend {
 
     /// Another log begins after this entry.
     pub(crate) fn restart_at(&mut self, entry: EntryId) {
+        assert!(!self.job_is_out, "no other log begins while a layer of this one is written");
         self.active.write().applied = entry;
         self.applied = entry;
     }
@@ -180,6 +221,9 @@ impl Backend {
 
     /// Takes the result of a commit: what was frozen is read from the file from now on.
     pub fn complete(&mut self, done: Committed) {
+        assert!(self.job_is_out, "a job that is done was taken");
+        let (durable, applied) = (done.applied.index, self.applied.index);
+        assert!(durable <= applied, "entry {durable} is durable, and {applied} was applied last");
         self.newest.write().complete(done.committed);
         self.durable = done.applied;
         self.job_is_out = false;
@@ -219,6 +263,7 @@ impl Backend {
     /// # Errors
     /// It is not known which file a restart would find: the member must stop.
     pub fn complete_defragment(&mut self, done: Defragmented) -> Result<DefragResult, Fault> {
+        assert!(self.job_is_out, "a job that is done was taken");
         let result = match done {
             Defragmented::Exchanged(db) => {
                 self.db = db;
@@ -299,7 +344,7 @@ fn create_tables(db: &Db) -> Result<(), Fault> {
     Ok(())
 }
 
-fn applied(committed: &bolt::ReadTxn) -> Result<EntryId, Fault> {
+pub(crate) fn applied(committed: &bolt::ReadTxn) -> Result<EntryId, Fault> {
     Ok(EntryId { term: number(committed, TERM)?, index: number(committed, CONSISTENT_INDEX)? })
 }
 

@@ -28,6 +28,8 @@ impl CommitJob {
     /// The file's faults; the database takes no more writes then.
     pub fn run(self) -> Result<Committed, Fault> {
         let layer = self.layer.read();
+        // The caller promises that nobody writes into a frozen layer.
+        let (ops, txid) = (layer.ops, self.db.begin_read().txid());
         let mut txn = self.db.begin_write()?;
         let mut keys = txn.create_bucket_if_not_exists(Table::Key.name().as_bytes())?;
         keys.set_fill_percent(KEY_FILL_PERCENT);
@@ -46,7 +48,11 @@ impl CommitJob {
             meta.put(TERM, &layer.applied.term.to_be_bytes())?;
         }
         txn.commit()?;
-        Ok(Committed { committed: Arc::new(self.db.begin_read()), applied: layer.applied })
+        let committed = Arc::new(self.db.begin_read());
+        let now = committed.txid();
+        assert_eq!(now, txid + 1, "a layer is committed in one transaction");
+        assert_eq!(layer.ops, ops, "nothing is written into a layer that is being committed");
+        Ok(Committed { committed, applied: layer.applied })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Copying the committed state into a file without free space, and putting that in its place.
 
 use crate::Fault;
+use crate::backend::applied;
 use bolt::Db;
 use disk::Disk;
 use std::io;
@@ -63,6 +64,10 @@ impl DefragJob {
         }
         let db = Db::open(disk, temporary, self.options)?;
         bolt::compact(&self.db, &db, TXN_BYTES)?;
+        let (from, to) = (applied(&self.db.begin_read()), applied(&db.begin_read()));
+        if let (Ok(from), Ok(to)) = (from, to) {
+            assert_eq!(from, to, "a copy holds what the original has applied");
+        }
         Ok(db)
     }
 

@@ -21,7 +21,9 @@ impl RevisionKey {
     pub(crate) fn read(key: &[u8]) -> Option<RevisionKey> {
         let mut bytes = [0; Self::MAX];
         bytes.get_mut(..key.len())?.copy_from_slice(key);
-        Some(RevisionKey { len: key.len() as u8, bytes })
+        let read = RevisionKey { len: key.len() as u8, bytes };
+        debug_assert_eq!(read.as_slice(), key, "a key reads back");
+        Some(read)
     }
 
     pub(crate) fn new(key: &[u8]) -> RevisionKey {
@@ -35,7 +37,9 @@ impl RevisionKey {
 
 /// What one batch of entries wrote.
 ///
-/// Always true: `keys` is in ascending order, for revisions only increase.
+/// Always true:
+/// 1. `keys` is in ascending order, for revisions only increase.
+/// 2. At least so many operations are counted as there are changes, and as many bytes as they have.
 #[derive(Default)]
 pub(crate) struct Layer {
     pub(crate) keys: Vec<(RevisionKey, Bytes)>,
@@ -54,6 +58,19 @@ pub(crate) type SharedLayer = RwLock<Layer>;
 impl Layer {
     pub(crate) fn new(applied: EntryId) -> Layer {
         Layer { applied, ..Layer::default() }
+    }
+
+    /// Asserts what is always true; every key is above `after`.
+    pub(crate) fn check(&self, after: &RevisionKey) {
+        let mut before = after;
+        for (key, _) in &self.keys {
+            assert!(before < key, "revisions of a layer ascend from those below it");
+            before = key;
+        }
+        let changes = self.keys.len() + self.removed_keys.len() + self.others.len();
+        assert!(self.ops >= changes, "{} operations made {changes} changes", self.ops);
+        let bytes: usize = self.keys.iter().map(|(key, kv)| usize::from(key.len) + kv.len()).sum();
+        assert!(self.bytes >= bytes, "{} bytes are counted of {bytes}", self.bytes);
     }
 
     pub(crate) fn get_key(&self, key: &[u8]) -> Option<&Bytes> {
@@ -89,6 +106,7 @@ impl Layer {
             self.others.insert((table, key), value);
         }
         writes.bytes = 0;
+        assert!(writes.is_empty(), "a transaction's writes go into the layer whole");
     }
 }
 
@@ -101,7 +119,7 @@ pub struct Savepoint {
     bytes: usize,
 }
 
-/// What one transaction wrote so far.
+/// What one transaction wrote so far; nothing between transactions.
 #[derive(Default)]
 pub(crate) struct Writes {
     pub(crate) keys: Vec<(RevisionKey, Bytes)>,
@@ -148,6 +166,11 @@ impl Writes {
         self.undo_to(Savepoint::default());
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        let changes = self.keys.len() + self.removed_keys.len() + self.others.len();
+        changes == 0 && self.bytes == 0
+    }
+
     /// A place to come back to.
     pub(crate) fn savepoint(&self) -> Savepoint {
         Savepoint {
@@ -160,9 +183,41 @@ impl Writes {
 
     /// Forgets what was written since.
     pub(crate) fn undo_to(&mut self, savepoint: Savepoint) {
+        let was_here = savepoint.keys <= self.keys.len()
+            && savepoint.removed_keys <= self.removed_keys.len()
+            && savepoint.others <= self.others.len()
+            && savepoint.bytes <= self.bytes;
+        assert!(was_here, "one goes back to {savepoint:?}, which lies ahead");
         self.keys.truncate(savepoint.keys);
         self.removed_keys.truncate(savepoint.removed_keys);
         self.others.truncate(savepoint.others);
         self.bytes = savepoint.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(keys: &[&[u8]]) -> Layer {
+        let keys = keys.iter().map(|key| (RevisionKey::new(key), Bytes::new())).collect();
+        Layer { keys, ops: 9, bytes: 99, ..Layer::default() }
+    }
+
+    #[test]
+    #[should_panic(expected = "revisions of a layer ascend from those below it")]
+    fn a_revision_that_is_below_the_file_is_found() {
+        layer(&[b"b", b"c"]).check(&RevisionKey::new(b"a"));
+        layer(&[b"b", b"c"]).check(&RevisionKey::new(b"b"));
+    }
+
+    #[test]
+    #[should_panic(expected = "which lies ahead")]
+    fn nobody_goes_back_to_what_lies_ahead() {
+        let mut writes = Writes::default();
+        writes.put(Table::Meta, b"k", Bytes::new());
+        let ahead = writes.savepoint();
+        writes.clear();
+        writes.undo_to(ahead);
     }
 }

@@ -37,20 +37,49 @@ impl View {
         View { committed, frozen: None, active }
     }
 
+    /// Asserts what is always true: revisions ascend from the file through the layers, and the newest
+    /// layer is the one that is written to.
+    pub(crate) fn check(&self, active: &Arc<SharedLayer>, job_is_out: bool) {
+        assert!(
+            Arc::ptr_eq(&self.active.layer, active),
+            "readers see the layer that is written to"
+        );
+        assert!(self.frozen.is_none() || job_is_out, "a frozen layer is on its way into the file");
+        for upper in self.layers() {
+            upper.layer.read().check(&upper.after);
+        }
+        if let Some(frozen) = &self.frozen {
+            let last = frozen.layer.read().keys.last().map_or(frozen.after, |(key, _)| *key);
+            assert!(self.active.after == last, "the active layer begins where the frozen one ends");
+        }
+        let keys = self.committed.bucket(Table::Key.name().as_bytes());
+        let last = keys.and_then(|keys| keys.cursor().last()).map(|(key, _)| key.to_vec());
+        let lowest = self.frozen.as_ref().unwrap_or(&self.active);
+        let after = lowest.after.as_slice();
+        assert!(last.is_none_or(|last| last.as_slice() <= after), "the file ends below the layers");
+    }
+
     pub(crate) fn committed(&self) -> Arc<bolt::ReadTxn> {
         Arc::clone(&self.committed)
     }
 
     /// The active layer is taken away to be committed; a fresh one follows it.
     pub(crate) fn freeze(&mut self, fresh: Arc<SharedLayer>) {
+        assert!(self.frozen.is_none(), "one layer at a time is on its way into the file");
         let last = self.active.layer.read().keys.last().map(|(key, _)| *key);
         let after = last.unwrap_or(self.active.after);
+        assert!(after >= self.active.after, "a layer ends above what is below it");
         let frozen = std::mem::replace(&mut self.active, Upper { after, layer: fresh });
         self.frozen = Some(frozen);
     }
 
     /// The frozen layer is in the file.
     pub(crate) fn complete(&mut self, committed: Arc<bolt::ReadTxn>) {
+        let (before, now) = (self.committed.txid(), committed.txid());
+        debug_assert!(
+            before != now || self.frozen.is_none(),
+            "a layer that is in made a new state"
+        );
         self.committed = committed;
         self.frozen = None;
     }
@@ -241,6 +270,7 @@ impl Upper {
                 see(key.as_slice(), value)?;
             }
             done += piece.len();
+            debug_assert!(done <= self.layer.read().keys.len(), "keys are only ever added");
         }
     }
 }

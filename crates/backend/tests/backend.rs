@@ -28,6 +28,7 @@ fn apply(backend: &mut Backend, index: u64) {
     }
     assert_eq!(txn.get(Table::Key, &key(index)).unwrap().len(), 50);
     txn.finish(EntryId { term: 1, index });
+    backend.check();
 }
 
 fn keys(view: &View, table: Table) -> Vec<Vec<u8>> {
@@ -52,7 +53,9 @@ fn writes_are_read_at_once_and_while_they_are_committed() {
     let early = backend.reader().view();
     assert_eq!(keys(&early, Table::Key).len(), 21);
     let done = job.run().unwrap();
+    backend.check();
     backend.complete(done);
+    backend.check();
     assert_eq!(backend.durable().index, 20);
     for view in [early, backend.reader().view()] {
         assert_eq!(keys(&view, Table::Key), (1..=21).map(key).collect::<Vec<_>>());
@@ -87,6 +90,7 @@ fn run(sim: &SimDisk) -> Result<(), Fault> {
             apply(&mut backend, index);
         }
         backend.commit()?;
+        backend.check();
         if round % 2 == 1 {
             let job = backend.defragment().unwrap();
             apply(&mut backend, 1000 + round);
@@ -113,6 +117,7 @@ fn a_crash_anywhere_leaves_index_and_effects_in_step() {
                 assert!(crash < 6, "only a file that was never whole may fail to open");
                 continue;
             };
+            backend.check();
             let applied = backend.applied().index;
             let view = backend.reader().view();
             assert_eq!(keys(&view, Table::Key), (1..=applied).map(key).collect::<Vec<_>>());

@@ -34,6 +34,17 @@ impl BucketState {
         }
     }
 
+    /// Asserts what is always true: the nodes of its tree are in order, and so are those of the buckets
+    /// in it that were opened, which its tree has by their names.
+    pub(crate) fn check(&self, store: &Store) {
+        self.root.check(None, None, store);
+        for (name, nested) in &self.nested {
+            let flags = self.root.find(name, store).map_or(0, |(flags, _)| flags);
+            assert!(flags & BUCKET_FLAG != 0, "{name:?} was opened and is no bucket");
+            nested.check(store);
+        }
+    }
+
     /// From its value in its parent's leaf.
     fn read(span: Span, store: &Store) -> BucketState {
         let value = store.value(span);

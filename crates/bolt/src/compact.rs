@@ -18,6 +18,8 @@ const FILL_PERCENT: f32 = 0.9;
 /// Those of writing to `target`.
 pub fn compact(source: &Db, target: &Db, txn_max_bytes: u64) -> Result<(), Error> {
     let from = source.begin_read();
+    let is_empty = target.begin_read().buckets().first().is_none();
+    assert!(is_empty, "a copy is made into an empty database");
     let mut copy = Copy { target, txn: None, path: Vec::new(), bytes: 0, txn_max_bytes };
     let mut names = from.buckets();
     let mut next = names.first();
@@ -27,6 +29,8 @@ pub fn compact(source: &Db, target: &Db, txn_max_bytes: u64) -> Result<(), Error
         next = names.next();
     }
     copy.commit()?;
+    let depth = copy.path.len();
+    assert_eq!(depth, 0, "every bucket that was begun was copied to its end");
     target.sync()
 }
 

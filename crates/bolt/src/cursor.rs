@@ -130,6 +130,7 @@ impl<L: Copy> Way<L> {
 
     /// The lowest branch on the way that is as wanted; what is below it is dropped then.
     fn lowest_branch(&mut self, is_wanted: impl Fn((L, usize)) -> bool) -> Option<&mut (L, usize)> {
+        assert!(self.stack.len() > 0, "a cursor that moves stands somewhere");
         let branches = self.stack.len() - 1;
         let at = (0..branches).rev().find(|&at| is_wanted(*self.stack.at_mut(at)))?;
         self.stack.truncate(at + 1);

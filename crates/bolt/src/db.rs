@@ -75,6 +75,10 @@ pub struct Stats {
 }
 
 /// What readers and the writer share.
+///
+/// Always true:
+/// 1. The mapping shows every page in use.
+/// 2. Nobody reads a state that is not committed yet, and who is counted reads.
 pub(crate) struct Shared {
     meta: Meta,
     mapping: Mapping,
@@ -179,8 +183,15 @@ impl Db {
     /// Everything wrong with the latest state and with the free pages: each page below the
     /// highest used must be in use once, or free. Waits for the writer; nothing is found in a
     /// sound file.
+    ///
+    /// Asserts beside that what the writer and the readers share in memory is sound.
     pub fn check(&self) -> Vec<CheckError> {
         let writing = self.inner.writing.lock();
+        self.inner.shared.read().check(self.inner.page_size);
+        let high_water = self.inner.shared.read().meta.high_water;
+        if writing.poisoned.is_none() {
+            writing.free.check(high_water);
+        }
         let read = self.begin_read();
         check::check_with(read.data(), read.meta(), writing.free.runs())
     }
@@ -203,6 +214,18 @@ impl Db {
     }
 }
 
+impl Shared {
+    fn check(&self, page_size: usize) {
+        self.meta.check();
+        let (needed, shown) = (self.meta.high_water * page_size as u64, self.mapping.len() as u64);
+        assert!(needed <= shown, "{needed} bytes are in use and {shown} are mapped");
+        let newest = self.readers.last_key_value().map_or(0, |(txid, _)| *txid);
+        let last = self.meta.txid;
+        assert!(newest <= last, "somebody reads state {newest}, and {last} is the last");
+        assert!(self.readers.values().all(|count| *count > 0), "who is counted reads");
+    }
+}
+
 impl Writing {
     pub(crate) fn poison(&mut self, error: &Error) {
         self.poisoned.get_or_insert_with(|| error.to_string());
@@ -213,6 +236,7 @@ impl Inner {
     pub(crate) fn end_read(&self, txid: u64) {
         let mut shared = self.shared.write();
         let count = shared.readers.get_mut(&txid).expect("every reader is registered");
+        assert!(*count > 0, "a reader of state {txid} ends that never began");
         *count -= 1;
         if *count == 0 {
             shared.readers.remove(&txid);
@@ -222,6 +246,11 @@ impl Inner {
     /// Makes a committed state the one that readers get.
     pub(crate) fn publish(&self, meta: Meta, mapping: Mapping, free: &FreePages) {
         let mut shared = self.shared.write();
+        let (before, now) = (shared.meta, meta);
+        assert_eq!(now.txid, before.txid + 1, "states follow each other one by one");
+        assert!(now.high_water >= before.high_water, "pages that were used stay in the file");
+        let needed = meta.high_water * self.page_size as u64;
+        assert!(mapping.len() as u64 >= needed, "the mapping shows the {needed} bytes in use");
         shared.meta = meta;
         shared.mapping = mapping;
         shared.stats.free_pages = free.count();
@@ -247,6 +276,8 @@ impl Inner {
         let mapped = self.mapped_bytes(needed);
         let growth = self.options.growth_bytes;
         let len = if mapped <= growth { mapped } else { needed + growth };
+        let before = writing.file_len;
+        assert!(len >= needed && len > before, "a file of {before} grows to {needed}, not {len}");
         self.file.set_len(len)?;
         // Syncing data covers the length where data needs it; bbolt has met a kernel that did not.
         if sync {

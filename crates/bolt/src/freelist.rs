@@ -16,7 +16,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Free pages, and pages that wait for readers.
 ///
-/// Always true: free runs neither overlap nor touch, and both indexes hold the same runs.
+/// Always true:
+/// 1. Free runs neither overlap nor touch; both indexes hold the same ones.
+/// 2. The pages are counted, free and waiting.
+/// 3. No page is free or waiting twice, a meta page, or one that was never used.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FreePages {
     /// First page -> number of pages.
@@ -51,8 +54,38 @@ impl FreePages {
         self.pending_count
     }
 
+    /// Asserts what is always true of a file with this first unused page.
+    pub(crate) fn check(&self, high_water: PageId) {
+        let (runs, by_len) = (self.by_start.len(), self.by_len.len());
+        assert_eq!(runs, by_len, "both indexes hold the same runs");
+        let mut end_before = 0;
+        for (&start, &len) in &self.by_start {
+            assert!(self.by_len.contains(&(len, start)), "the run at {start} is in both indexes");
+            assert!(start > end_before, "free runs touch at page {start}");
+            end_before = start + len;
+        }
+        let free: u64 = self.by_start.values().sum();
+        assert_eq!(free, self.count, "free pages are counted");
+        let waiting = self.pending.values().flat_map(|pending| &pending.runs);
+        let waiting: u64 = waiting.map(|((_, len), _)| len).sum();
+        assert_eq!(waiting, self.pending_count, "waiting pages are counted");
+        let mut all: Vec<Run> = self.runs().collect();
+        all.sort_unstable();
+        let mut end = 2;
+        for (start, len) in all {
+            assert!(start >= end, "page {start} is free or waiting twice, or a meta page");
+            end = start + len;
+        }
+        assert!(end <= high_water.max(2), "page {end} was never used, {high_water} is the first");
+    }
+
     /// Adds a run that nobody uses.
     pub(crate) fn add(&mut self, mut start: PageId, mut len: u64) {
+        assert!(start >= 2 && len > 0, "{len} pages from {start} cannot be free");
+        let before = self.by_start.range(..=start).next_back().map_or(0, |(s, len)| s + len);
+        assert!(before <= start, "page {start} is free already");
+        let after = self.by_start.range(start..).next().map_or(u64::MAX, |(s, _)| *s);
+        assert!(start + len <= after, "page {after} is free already");
         self.count += len;
         if let Some((&before, &before_len)) = self.by_start.range(..start).next_back()
             && before + before_len == start
@@ -69,19 +102,23 @@ impl FreePages {
     }
 
     fn insert(&mut self, start: PageId, len: u64) {
-        self.by_start.insert(start, len);
-        self.by_len.insert((len, start));
+        let before = self.by_start.insert(start, len);
+        let is_new = self.by_len.insert((len, start));
+        assert!(before.is_none() && is_new, "no free run begins at {start} yet");
     }
 
     fn remove(&mut self, start: PageId, len: u64) {
-        self.by_start.remove(&start);
-        self.by_len.remove(&(len, start));
+        let found = self.by_start.remove(&start);
+        let is_found = self.by_len.remove(&(len, start));
+        assert!(found == Some(len) && is_found, "{len} free pages begin at {start}");
     }
 
     /// Takes `len` pages in a row for a transaction: from the shortest run that holds them, so
     /// that the pages of one commit mostly lie side by side.
     pub(crate) fn allocate(&mut self, txid: u64, len: u64) -> Option<PageId> {
+        assert!(len > 0, "no pages are nothing to be taken");
         let &(run, start) = self.by_len.range((len, 0)..).next()?;
+        assert!(run >= len && self.count >= run, "{run} pages hold {len}, of {} free", self.count);
         self.remove(start, run);
         if run > len {
             self.insert(start + len, run - len);
@@ -98,7 +135,9 @@ impl FreePages {
 
     /// Notes that a transaction no longer uses these pages.
     pub(crate) fn free(&mut self, txid: u64, run: Run) {
+        assert!(run.0 >= 2 && run.1 > 0, "{run:?} is no run that can be given up");
         let taken_by = self.taken.remove(&run.0).unwrap_or(0);
+        assert!(taken_by < txid, "{txid} gives up {run:?}, which {taken_by} took");
         self.pending.entry(txid).or_default().runs.push((run, taken_by));
         self.pending_count += run.1;
     }
@@ -106,6 +145,11 @@ impl FreePages {
     /// Frees what none of the open readers can see. `readers` are the transactions they read, in
     /// ascending order; `last` is the last one committed.
     pub(crate) fn release(&mut self, readers: &[u64], last: u64) {
+        let newest = readers.last().copied().unwrap_or(0);
+        assert!(newest <= last, "somebody reads state {newest}, and {last} is the last");
+        debug_assert!(readers.is_sorted(), "readers come in order: {readers:?}");
+        let freed_last = self.pending.last_key_value().map_or(0, |(txid, _)| *txid);
+        assert!(freed_last <= last, "{freed_last} gave pages up and is not committed after {last}");
         let oldest = readers.first().copied().unwrap_or(u64::MAX);
         let later = self.pending.split_off(&oldest.saturating_add(1));
         let seen_by_nobody = std::mem::replace(&mut self.pending, later);
@@ -122,6 +166,7 @@ impl FreePages {
             !pending.runs.is_empty()
         });
         for (start, len) in freed {
+            assert!(self.pending_count >= len, "{len} of {} waiting pages", self.pending_count);
             self.pending_count -= len;
             self.add(start, len);
         }
@@ -263,5 +308,32 @@ mod tests {
         bytes[10..12].copy_from_slice(&0xffff_u16.to_le_bytes());
         bytes[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
         assert_eq!(decode(Page::inline(&bytes)), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "page 14 is free already")]
+    fn no_page_is_freed_twice() {
+        let mut free = FreePages::default();
+        free.add(14, 2);
+        free.add(12, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "page 15 is free or waiting twice")]
+    fn a_page_that_is_free_and_waits_is_found() {
+        let mut free = FreePages::default();
+        free.add(14, 2);
+        free.check(20);
+        free.free(7, (15, 1));
+        free.check(20);
+    }
+
+    #[test]
+    #[should_panic(expected = "which 7 took")]
+    fn no_transaction_gives_up_what_it_took() {
+        let mut free = FreePages::default();
+        free.add(14, 2);
+        let start = free.allocate(7, 2).unwrap();
+        free.free(7, (start, 2));
     }
 }

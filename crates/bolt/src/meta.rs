@@ -15,6 +15,11 @@ const LEN: usize = 64;
 pub(crate) const NO_FREELIST: PageId = u64::MAX;
 
 /// One state of the database.
+///
+/// Always true of a state that is written:
+/// 1. The root lies among the pages in use, behind the meta pages.
+/// 2. So does the freelist, where it is stored.
+/// 3. Another transaction can follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) page_size: u32,
@@ -52,6 +57,16 @@ impl Meta {
         })
     }
 
+    /// Asserts what is always true of a state that is written.
+    pub(crate) fn check(&self) {
+        let (root, list, high) = (self.root, self.freelist, self.high_water);
+        assert!((2..high).contains(&root), "the root is page {root} of {high}");
+        let is_stored = list != NO_FREELIST;
+        assert!(!is_stored || (2..high).contains(&list), "the freelist is page {list} of {high}");
+        assert!(!is_stored || root != list, "page {root} is the root and the freelist");
+        assert!(self.txid < u64::MAX, "another transaction can follow");
+    }
+
     /// A whole meta page. Page 0 holds even transactions, page 1 odd ones.
     pub(crate) fn encode(&self, page_size: usize) -> Vec<u8> {
         self.encode_as(self.slot(), page_size)
@@ -59,6 +74,7 @@ impl Meta {
 
     /// The same as page `id`, for a copy that holds one state twice.
     pub(crate) fn encode_as(&self, id: PageId, page_size: usize) -> Vec<u8> {
+        assert!(page_size >= HEADER_LEN + LEN, "a meta page does not fit {page_size} bytes");
         let mut page = vec![0; page_size];
         page[0..8].copy_from_slice(&id.to_le_bytes());
         page[8..10].copy_from_slice(&META.to_le_bytes());
@@ -110,5 +126,12 @@ mod tests {
             assert!(Meta::decode(&bad).is_err(), "bit {bit}");
         }
         assert!(Meta::decode(&page[..40]).is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "the root is page 40 of 40")]
+    fn a_root_that_was_never_used_is_found() {
+        let freelist = NO_FREELIST;
+        Meta { page_size: 4096, root: 40, sequence: 0, freelist, high_water: 40, txid: 1 }.check();
     }
 }

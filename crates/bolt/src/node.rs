@@ -41,6 +41,11 @@ pub(crate) enum Tree {
 }
 
 /// A changed page.
+///
+/// Always true:
+/// 1. The keys ascend.
+/// 2. They lie between the key of its parent's entry and that of the next; in a branch's first child the
+///    lower bound is the branch's own.
 #[derive(Debug)]
 pub(crate) struct Node {
     /// Where it was read from; free once it is written elsewhere.
@@ -103,6 +108,7 @@ impl Node {
     /// Takes the upper half of a long node out of it, with its first key.
     fn split(&mut self) -> BranchEntry {
         let middle = self.len() / 2;
+        assert!(middle > 0, "a node of {} entries cannot be split", self.len());
         let (key, entries) = match &mut self.entries {
             Entries::Leaf(entries) => {
                 let upper = entries.split_off(middle);
@@ -115,6 +121,31 @@ impl Node {
         };
         let node = Node { origin: None, entries, shrunk: self.shrunk };
         BranchEntry { key, child: Tree::Node(Box::new(node)) }
+    }
+
+    /// Asserts what is always true of it and all below it that is in memory.
+    fn check(&self, low: Option<&[u8]>, high: Option<&[u8]>, store: &Store) {
+        let entries = match &self.entries {
+            Entries::Leaf(entries) => {
+                let mut before = None;
+                for key in entries.iter().map(|entry| store.key(entry.span)) {
+                    assert!(before < Some(key), "keys of a leaf ascend: {before:?}, {key:?}");
+                    assert!(low <= Some(key), "{key:?} lies below its leaf's bound {low:?}");
+                    before = Some(key);
+                }
+                let is_below = high.is_none() || before < high;
+                assert!(is_below, "{before:?} is not below the next leaf's bound {high:?}");
+                return;
+            }
+            Entries::Branch(entries) => entries,
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            let next = entries.get(index + 1).map(|next| store.key(next.key));
+            let key = Some(store.key(entry.key));
+            assert!(next.is_none() || key < next, "keys of a branch ascend: {key:?}, {next:?}");
+            let low = if index == 0 { low } else { key };
+            entry.child.check(low, next.or(high), store);
+        }
     }
 
     /// Whether putting `key` into it would move much.
@@ -130,6 +161,13 @@ impl Node {
 }
 
 impl Tree {
+    /// Asserts what is always true of every node in memory. Keys are between these.
+    pub(crate) fn check(&self, low: Option<&[u8]>, high: Option<&[u8]>, store: &Store) {
+        if let Tree::Node(node) = self {
+            node.check(low, high, store);
+        }
+    }
+
     /// A tree without a key.
     pub(crate) fn empty() -> Tree {
         Tree::Node(Box::new(Node::empty_leaf()))
@@ -169,6 +207,7 @@ impl Tree {
 
     /// Sets a key.
     pub(crate) fn put(&mut self, flags: u32, key: &[u8], value: &[u8], store: &mut Store) {
+        debug_assert!(!key.is_empty(), "no key is empty");
         if self.node(store).is_long_for(key, store) {
             let mut lower = std::mem::replace(self, Tree::empty());
             let node = lower.node(store);
@@ -207,9 +246,9 @@ impl Tree {
                     node = entries[index].child.node(store);
                 }
                 Entries::Leaf(entries) => {
-                    if let Ok(index) = search(entries, key, store) {
-                        entries.remove(index);
-                    }
+                    let found = search(entries, key, store);
+                    assert!(found.is_ok(), "what is removed is there: {key:?}");
+                    entries.remove(found.unwrap_or_else(|place| place));
                     return;
                 }
             }
@@ -270,7 +309,13 @@ fn put_in_leaf(
             let span = store.overwrite(entries[index].span, key, value);
             entries[index] = LeafEntry { flags, span };
         }
-        Err(index) => entries.insert(index, LeafEntry { flags, span: store.add(key, value) }),
+        Err(index) => {
+            entries.insert(index, LeafEntry { flags, span: store.add(key, value) });
+            let before = index.checked_sub(1).map(|before| store.key(entries[before].span));
+            debug_assert!(before < Some(key), "keys of a leaf ascend: {before:?}, {key:?}");
+            let after = entries.get(index + 1).map(|after| store.key(after.span));
+            debug_assert!(after.is_none_or(|after| key < after), "they ascend: {key:?}, {after:?}");
+        }
     }
 }
 
@@ -280,6 +325,7 @@ pub(crate) fn search(entries: &[LeafEntry], key: &[u8], store: &Store) -> Result
 
 /// The child under which a key belongs.
 pub(crate) fn child_index(entries: &[BranchEntry], key: &[u8], store: &Store) -> usize {
+    debug_assert!(!entries.is_empty(), "a branch that is searched has a child");
     let not_above = |entry: &BranchEntry| compare(store.key(entry.key), key).is_le();
     if entries.last().is_some_and(not_above) {
         return entries.len() - 1;
@@ -328,5 +374,22 @@ mod tests {
             Entries::Branch(entries) => entries.iter().map(|entry| longest(&entry.child)).max(),
         };
         node.len().max(below.unwrap_or(0))
+    }
+
+    #[test]
+    #[should_panic(expected = "is not below the next leaf's bound")]
+    fn a_key_in_the_wrong_leaf_is_found() {
+        let mut store = Store::new(Mapping::copied([0; 0]), 1024);
+        let mut tree = Tree::empty();
+        (0..40_u8).for_each(|n| tree.put(0, &[n.wrapping_mul(37), n], b"", &mut store));
+        tree.check(None, None, &store);
+        let Tree::Node(root) = &mut tree else { panic!("it was never in a file") };
+        let Entries::Branch(entries) = &mut root.entries else { panic!("it has many keys") };
+        let Entries::Leaf(first) = &mut entries[0].child.node(&store).entries else {
+            panic!("it is two levels high")
+        };
+        let span = store.add(&[255, 255], b"");
+        first.push(LeafEntry { flags: 0, span });
+        tree.check(None, None, &store);
     }
 }

@@ -53,6 +53,11 @@ pub(crate) fn open(disk: &dyn Disk, path: &Path, options: &Options) -> Result<Op
     let free = free_pages(&mapping[..high_bytes as usize], &meta).map_err(|finding| {
         Error::corrupt(name, finding.page, meta.page_size as usize, finding.what)
     })?;
+    let shown = mapping.len() as u64;
+    assert!(shown >= high_bytes, "{high_bytes} bytes are in use and {shown} are mapped");
+    if cfg!(debug_assertions) {
+        free.check(meta.high_water);
+    }
     Ok(Opened { file, file_len, meta, mapping, free })
 }
 
@@ -114,6 +119,7 @@ fn first_pages(page_size: usize) -> Vec<u8> {
         bytes.extend(flags.to_le_bytes());
         bytes.resize(start + page_size, 0);
     }
+    assert_eq!(bytes.len(), FIRST_PAGES * page_size, "a new file has {FIRST_PAGES} pages");
     bytes
 }
 

@@ -2,7 +2,7 @@
 //! places.
 
 use crate::node::LeafEntry;
-use crate::page::{BRANCH, ELEMENT_LEN, LEAF, PageId};
+use crate::page::{BRANCH, ELEMENT_LEN, ELEMENTS_MAX, LEAF, PageId, Run};
 use crate::store::{Span, Store};
 use disk::File;
 use std::io;
@@ -13,6 +13,8 @@ use std::io;
 const WRITE_MAX: usize = 64 * 1024;
 
 /// Pages on their way to the file.
+///
+/// Always true: every page has a place of its own, and none that of a meta page.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     bytes: Vec<u8>,
@@ -38,8 +40,14 @@ impl Output {
         self.bytes.len()
     }
 
+    /// The pages that are written, each with its overflow.
+    pub(crate) fn runs(&self, page_size: usize) -> impl Iterator<Item = Run> {
+        self.pages.iter().map(move |page| (page.id, (page.len / page_size) as u64))
+    }
+
     /// Takes a page that `encode` appends; it is filled up to `len` bytes.
     pub(crate) fn page(&mut self, id: PageId, len: usize, encode: impl FnOnce(&mut Vec<u8>)) {
+        assert!(id >= 2 && len > 0, "page {id} of {len} bytes is none of a tree");
         let from = self.bytes.len();
         encode(&mut self.bytes);
         assert!(self.bytes.len() <= from + len, "a page fits the place it was given");
@@ -52,6 +60,10 @@ impl Output {
     pub(crate) fn write(&mut self, file: &dyn File, page_size: usize) -> io::Result<()> {
         self.pages.sort_unstable_by_key(|page| page.id);
         let place = |page: &Placed| page.id * page_size as u64;
+        for pair in self.pages.windows(2) {
+            let (end, next) = (place(&pair[0]) + pair[0].len as u64, pair[1].id);
+            assert!(end <= place(&pair[1]), "page {next} is written into {}", pair[0].id);
+        }
         let adjoin = |a: &Placed, b: &Placed| {
             place(a) + a.len as u64 == place(b) && a.from + a.len == b.from
         };
@@ -74,6 +86,7 @@ pub(crate) fn encode_leaf(
     store: &Store,
     out: &mut Vec<u8>,
 ) {
+    assert!(entries.len() <= ELEMENTS_MAX, "{} elements have no page", entries.len());
     encode_header(id, LEAF, entries.len(), overflow, out);
     let mut pos = entries.len() * ELEMENT_LEN;
     for LeafEntry { flags, span } in entries {
@@ -98,6 +111,8 @@ pub(crate) fn encode_branch(
     store: &Store,
     out: &mut Vec<u8>,
 ) {
+    let count = entries.len();
+    assert!((1..=ELEMENTS_MAX).contains(&count), "a branch has {count} children");
     encode_header(id, BRANCH, entries.len(), overflow, out);
     let mut pos = entries.len() * ELEMENT_LEN;
     for (key, child) in entries {

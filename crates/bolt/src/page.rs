@@ -65,7 +65,9 @@ impl<'d> Page<'d> {
     pub(crate) fn at(data: &'d [u8], page_size: usize, id: PageId) -> Page<'d> {
         let start = id as usize * page_size;
         let overflow = u32_at(data, start + 12) as usize;
-        Page { bytes: &data[start..start + (overflow + 1) * page_size] }
+        let page = Page { bytes: &data[start..start + (overflow + 1) * page_size] };
+        debug_assert_eq!(page.id(), id, "a page that was checked says its number");
+        page
     }
 
     /// A page of unknown worth: `None` where it does not lie within the data.
@@ -117,6 +119,7 @@ impl<'d> Page<'d> {
     }
 
     fn leaf_element(self, index: usize) -> (u32, Place) {
+        debug_assert!(index < self.count(), "a page of {} has no element {index}", self.count());
         let element = &self.elements()[index];
         let key = HEADER_LEN + index * ELEMENT_LEN + u32_at(element, LEAF_POS) as usize;
         let value = key + u32_at(element, LEAF_POS + 4) as usize;
@@ -148,6 +151,7 @@ impl<'d> Page<'d> {
     }
 
     pub(crate) fn child(self, index: usize) -> PageId {
+        debug_assert!(!self.is_leaf(), "a leaf has no children, page {} is one", self.id());
         u64_at(&self.elements()[index], 8)
     }
 

@@ -84,6 +84,8 @@ impl Rebalance<'_> {
     /// Appends the child at `left + 1` to the one at `left`; not where one is a leaf and the other
     /// a branch, as only in a tree that nobody should have written.
     fn merge(&mut self, entries: &mut Vec<BranchEntry>, left: usize) -> bool {
+        let count = entries.len();
+        assert!(left + 1 < count, "child {left} of {count} has no neighbour on its right");
         let [into, from] = &mut entries[left..left + 2] else {
             unreachable!("the slice has two elements")
         };

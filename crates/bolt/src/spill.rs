@@ -35,6 +35,8 @@ impl Spill<'_> {
             self.free.note_taken(self.txid, start);
             start
         });
+        let (end, high) = (start + pages, self.high_water);
+        assert!(start >= 2 && end <= high, "{pages} pages at {start} of {high} in use");
         (start, pages)
     }
 
@@ -55,6 +57,7 @@ impl Spill<'_> {
 
     /// The value of a finished bucket: inline where it is small and flat, else its root's page.
     fn bucket_value(&mut self, bucket: &mut BucketState) -> Vec<u8> {
+        assert!(bucket.nested.is_empty(), "the buckets in a bucket are written before it");
         let mut value = vec![0; BUCKET_HEADER_LEN];
         value[8..16].copy_from_slice(&bucket.sequence.to_le_bytes());
         if let Tree::Node(node) = &mut bucket.root
@@ -84,6 +87,7 @@ impl Spill<'_> {
                     let below = std::mem::take(&mut level);
                     self.branches(&below, fill, &mut level);
                 }
+                assert_eq!(level.len(), 1, "a tree has one root");
                 level[0].1
             }
         };
@@ -177,6 +181,8 @@ impl<'e, T, F: Fn(&T) -> usize> Iterator for Chunks<'e, T, F> {
             len += 1;
             bytes += size;
         }
+        let left = rest.len() - len;
+        debug_assert!(len >= MIN_KEYS && left >= MIN_KEYS, "{len} elements are cut off {left}");
         self.rest = Some(&rest[len..]);
         self.rest_bytes -= bytes - HEADER_LEN;
         Some((&rest[..len], bytes))

@@ -31,6 +31,8 @@ impl<T: Copy> Stack<T> {
             None => self.more.push(element),
         }
         self.len += 1;
+        let more = self.len.saturating_sub(USUAL);
+        debug_assert_eq!(self.more.len(), more, "what has no place in the stack lies beside it");
     }
 
     /// The element at `index`, which is below the length.

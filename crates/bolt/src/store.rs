@@ -22,6 +22,10 @@ impl Span {
 
     /// In the mapping; `base` is where the page begins in it.
     pub(crate) fn mapped(base: usize, place: Place) -> Span {
+        debug_assert!(
+            place.key <= place.value && place.value <= place.end,
+            "{place:?} is in order"
+        );
         Span {
             at: (base + place.key) as u64,
             key_len: (place.value - place.key) as u32,
@@ -42,8 +46,9 @@ impl Span {
 
 /// What spans and page numbers refer to.
 ///
-/// Always true: bytes once handed out as a [`Span`] stay as they are, but for
-/// [`Store::overwrite`].
+/// Always true:
+/// 1. Bytes once handed out as a [`Span`] stay as they are, but for [`Store::overwrite`].
+/// 2. `added_bytes` are those in all chunks.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) mapping: Mapping,
@@ -55,6 +60,12 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(mapping: Mapping, page_size: usize) -> Store {
         Store { mapping, page_size, added: Vec::new(), added_bytes: 0 }
+    }
+
+    /// Asserts what is always true.
+    pub(crate) fn check(&self) {
+        let held: usize = self.added.iter().map(Vec::len).sum();
+        assert_eq!(held, self.added_bytes, "added bytes are counted");
     }
 
     pub(crate) fn page(&self, id: PageId) -> Page<'_> {
@@ -96,6 +107,9 @@ impl Store {
         }
         let number = self.added.len() as u64 - 1;
         let chunk = self.added.last_mut().expect("one has room now");
+        let (offset, room) = (chunk.len() as u64, chunk.capacity() - chunk.len());
+        assert!(number >> (63 - OFFSET_BITS) == 0, "chunk {number} has no room in a span");
+        assert!(offset >> OFFSET_BITS == 0 && room >= len, "{len} bytes at {offset}, room {room}");
         let at = ADDED | number << OFFSET_BITS | chunk.len() as u64;
         chunk.extend_from_slice(key);
         chunk.extend_from_slice(value);
@@ -109,6 +123,7 @@ impl Store {
         if span.at & ADDED == 0 || (span.value_len as usize) < value.len() {
             return self.add(key, value);
         }
+        debug_assert_eq!(self.key(span), key, "another value is put under the same key");
         let (chunk, offset) = split(span.at);
         let start = offset + span.key_len as usize;
         self.added[chunk][start..start + value.len()].copy_from_slice(value);

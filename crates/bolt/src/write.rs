@@ -136,6 +136,10 @@ impl<'d> WriteTxn<'d> {
 
     /// Turns all changes into pages with places; gives the new state and these pages.
     fn spill(&mut self) -> (Meta, Output) {
+        if cfg!(debug_assertions) {
+            self.root.check(&self.store);
+            self.store.check();
+        }
         let mut meta = Meta { txid: self.meta.txid + 1, ..self.meta };
         let expected = self.store.added_bytes() * 5 / 4 + OUTPUT_PAGES_EXTRA * self.inner.page_size;
         let mut spill = Spill {
@@ -152,15 +156,33 @@ impl<'d> WriteTxn<'d> {
         if meta.freelist != NO_FREELIST {
             spill.freed.push(spill.store.page(meta.freelist).run());
         }
-        for run in std::mem::take(&mut spill.freed) {
-            spill.free.free(meta.txid, run);
+        let freed = std::mem::take(&mut spill.freed);
+        for run in &freed {
+            spill.free.free(meta.txid, *run);
         }
         meta.freelist = match self.inner.options.freelist {
             Freelist::Stored => store_freelist(&mut spill),
             Freelist::Rebuilt => NO_FREELIST,
         };
         meta.high_water = spill.high_water;
+        meta.check();
+        if cfg!(debug_assertions) {
+            spill.free.check(meta.high_water);
+            check_copied(freed, spill.output.runs(self.inner.page_size));
+        }
         (meta, spill.output)
+    }
+}
+
+/// Asserts that nothing of the state before is written over, and nothing of it given up twice: what a
+/// crash, or a reader, goes back to stays whole.
+fn check_copied(freed: Vec<Run>, written: impl Iterator<Item = Run>) {
+    let mut runs: Vec<Run> = freed;
+    runs.extend(written);
+    runs.sort_unstable();
+    for pair in runs.windows(2) {
+        let ((start, len), next) = (pair[0], pair[1].0);
+        assert!(start + len <= next, "page {next} is given up and written, or given up twice");
     }
 }
 
@@ -172,4 +194,16 @@ fn store_freelist(spill: &mut Spill<'_>) -> PageId {
     let list = spill.free.encode(id, pages, page_size);
     spill.output.page(id, list.len(), |out| out.extend_from_slice(&list));
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "page 6 is given up and written")]
+    fn a_page_of_the_state_before_is_not_written_over() {
+        check_copied(vec![(9, 1), (5, 2)], [(7, 2)].into_iter());
+        check_copied(vec![(9, 1), (5, 2)], [(6, 1)].into_iter());
+    }
 }

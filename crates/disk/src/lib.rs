@@ -65,6 +65,13 @@ impl Open {
     /// A new file; fails where one exists.
     pub const CREATE_NEW: Open = Open { create: true, create_new: true, ..Open::WRITE };
 
+    /// Asserts that the wishes fit each other; every disk does so when it is asked to open a file.
+    pub fn check(self) {
+        assert!(self.write || !self.create, "a file that is made is also written: {self:?}");
+        assert!(self.create || !self.create_new, "a new file is made: {self:?}");
+        assert!(self.write || !self.truncate, "a file that is emptied is also written: {self:?}");
+    }
+
     /// The same with a lock.
     pub const fn locked(self, lock: Lock) -> Open {
         Open { lock, ..self }
@@ -126,6 +133,8 @@ pub fn read_exact_at(file: &dyn File, mut buf: &mut [u8], mut offset: u64) -> io
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let asked = buf.len();
+        assert!(n <= asked, "a disk read {n} bytes and was asked for {asked}");
         buf = &mut buf[n..];
         offset += n as u64;
     }

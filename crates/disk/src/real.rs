@@ -22,6 +22,7 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        how.check();
         #[allow(clippy::suspicious_open_options)] // emptied below, once it is locked
         let file = fs::OpenOptions::new()
             .read(true)
@@ -112,9 +113,13 @@ impl File for RealFile {
         }
         match fallocate(&self.file, FallocateFlags::empty(), now, len - now) {
             // Some file systems cannot reserve; a sparse extension reads the same.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.set_len(len),
-            done => Ok(done?),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.set_len(len)?,
+            done => done?,
         }
+        if let (true, Ok(now)) = (cfg!(debug_assertions), self.len()) {
+            assert!(now >= len, "{len} bytes were reserved, and the file has {now}");
+        }
+        Ok(())
     }
 
     fn map(&self, len: u64, reserve: u64, old: Option<&Mapping>) -> io::Result<Mapping> {
@@ -123,6 +128,9 @@ impl File for RealFile {
             return Ok(old.clone());
         }
         let reserve = usize::try_from(reserve).map_err(io::Error::other)?;
-        Mapping::map(&self.file, len.max(reserve))
+        let mapping = Mapping::map(&self.file, len.max(reserve))?;
+        assert!(mapping.len() >= len, "a view of {len} bytes shows {}", mapping.len());
+        assert!(mapping.is_live(), "a view of a file shows what is written later");
+        Ok(mapping)
     }
 }

@@ -46,7 +46,14 @@ pub struct Downgrade {
 pub const LEARNERS_MAX: usize = 1;
 
 /// Who belongs to the cluster.
-#[derive(Clone, Debug)]
+///
+/// Always true, where only committed entries have changed the tables:
+/// 1. A member is known by its own id, and has a peer URL.
+/// 2. Whoever was removed is no member.
+/// 3. Every member is a voter or a learner, not both.
+/// 4. A downgrade has a target exactly while it is under way.
+/// 5. The tables hold the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
     members: BTreeMap<u64, Member>,
     removed: BTreeSet<u64>,
@@ -104,6 +111,30 @@ impl Members {
             .transpose()?
             .unwrap_or_default();
         Ok(Members { members, removed, cluster_version, downgrade, learners_max: LEARNERS_MAX })
+    }
+
+    /// Asserts what is always true. The view holds everything that was written; at no time an entry's
+    /// changes without the rest of it.
+    pub fn check(&self, view: &View) {
+        for (id, member) in &self.members {
+            assert_eq!(*id, member.id, "a member is known by its own id");
+            assert!(!member.peer_urls.is_empty(), "member {id:x} has no peer URL");
+            assert!(!self.removed.contains(id), "{id:x} is a member and was removed");
+        }
+        let state = self.conf_state();
+        let counted = state.voters.len() + state.learners.len();
+        assert_eq!(counted, self.members.len(), "every member is a voter or a learner");
+        let Downgrade { enabled, target_version } = &self.downgrade;
+        assert_eq!(*enabled, !target_version.is_empty(), "a downgrade to {target_version:?}");
+        let stored = Members::load(view).map(|stored| stored.with_learners(self.learners_max));
+        assert!(
+            stored.as_ref().is_ok_and(|stored| stored == self),
+            "{stored:?} is stored of {self:?}"
+        );
+    }
+
+    fn with_learners(self, learners_max: usize) -> Members {
+        Members { learners_max, ..self }
     }
 
     /// Sets how many learners there may be at a time; every member must be told the same.
@@ -186,12 +217,23 @@ impl Members {
             return Err(Refusal::Removed);
         }
         let kind = ConfChangeType::try_from(change.r#type.unwrap_or_default());
-        match kind.map_err(|_| Refusal::Malformed)? {
-            ConfChangeType::ConfChangeAddNode => self.add(txn, id, change, false)?,
-            ConfChangeType::ConfChangeAddLearnerNode => self.add(txn, id, change, true)?,
-            ConfChangeType::ConfChangeRemoveNode => self.remove(txn, id)?,
-            ConfChangeType::ConfChangeUpdateNode => self.update(txn, id, change)?,
+        let kind = kind.map_err(|_| Refusal::Malformed)?;
+        let before = cfg!(debug_assertions).then(|| self.clone());
+        let changed = match kind {
+            ConfChangeType::ConfChangeAddNode => self.add(txn, id, change, false),
+            ConfChangeType::ConfChangeAddLearnerNode => self.add(txn, id, change, true),
+            ConfChangeType::ConfChangeRemoveNode => self.remove(txn, id),
+            ConfChangeType::ConfChangeUpdateNode => self.update(txn, id, change),
+        };
+        if let Err(refusal) = changed {
+            let is_same = before.is_none_or(|before| before == *self);
+            assert!(is_same, "a change of {id:x} that is refused ({refusal:?}) changed something");
+            return Err(refusal);
         }
+        let is_removal = kind == ConfChangeType::ConfChangeRemoveNode;
+        let (is_member, is_removed) = (self.members.contains_key(&id), self.removed.contains(&id));
+        assert_eq!(is_member, !is_removal, "{id:x} after {kind:?}");
+        assert_eq!(is_removed, is_removal, "{id:x} after {kind:?}");
         self.store_conf_state(txn);
         Ok(())
     }
@@ -219,7 +261,8 @@ impl Members {
             if is_learner && learners >= self.learners_max {
                 return Err(Refusal::TooManyLearners);
             }
-            self.members.insert(id, Member { id, is_learner, ..context.member });
+            let before = self.members.insert(id, Member { id, is_learner, ..context.member });
+            assert!(before.is_none(), "a member that is added takes nobody's place: {before:?}");
         }
         self.store(txn, id);
         Ok(())
@@ -227,7 +270,8 @@ impl Members {
 
     fn remove(&mut self, txn: &mut ApplyTxn<'_>, id: u64) -> Result<(), Refusal> {
         self.members.remove(&id).ok_or(Refusal::NotFound)?;
-        self.removed.insert(id);
+        let is_new = self.removed.insert(id);
+        assert!(is_new, "{id:x} is removed twice");
         let key = format!("{id:x}");
         txn.delete(Table::Members, key.as_bytes());
         txn.put(Table::MembersRemoved, key.as_bytes(), Bytes::from_static(b"removed"));

@@ -167,6 +167,8 @@ pub fn set_storage_version(txn: &mut MaintenanceTxn<'_>, version: Version) {
         txn.delete(Table::Meta, STORAGE_VERSION);
     } else {
         let text = version.minor_only().to_string();
+        let read = Version::parse(&text);
+        assert_eq!(read, Some(version.minor_only()), "a version that is written reads back");
         txn.put(Table::Meta, STORAGE_VERSION, Bytes::from(text));
     }
 }

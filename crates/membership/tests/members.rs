@@ -3,13 +3,17 @@
 
 use backend::{Backend, EntryId, Options, Table};
 use disk::sim::SimDisk;
-use membership::{Members, Refusal, snapshot_data};
+use membership::{InitialCluster, Members, Refusal, snapshot_data};
+use proptest::prelude::*;
 use proto::raftpb::{ConfChange, ConfChangeType};
 use serde_json::Value;
 use std::path::Path;
 
 fn open() -> Backend {
-    Backend::open(SimDisk::new(1).disk(), Path::new("db"), Options::default()).unwrap()
+    let mut options = Options::default();
+    (options.bolt.page_size, options.bolt.growth_bytes) = (1024, 4096);
+    options.bolt.initial_map_bytes = 0;
+    Backend::open(SimDisk::new(1).disk(), Path::new("db"), options).unwrap()
 }
 
 fn change(kind: ConfChangeType, id: u64) -> ConfChange {
@@ -32,6 +36,8 @@ fn apply(backend: &mut Backend, members: &mut Members, change: &ConfChange) -> R
     let mut txn = backend.begin();
     let result = members.apply_conf_change(&mut txn, change);
     txn.finish(EntryId { term: 1, index });
+    members.check(&backend.reader().view());
+    backend.check();
     result
 }
 
@@ -71,6 +77,103 @@ fn urls_of_earlier_rules_are_applied() {
         assert_eq!(apply(&mut backend, &mut members, &update), result, "{url}");
         assert!(Members::load(&backend.reader().view()).is_ok());
     }
+}
+
+/// One step of a cluster's life, as committed entries or commands bring it.
+#[derive(Clone, Debug)]
+enum Step {
+    Change(ConfChange),
+    Attributes(u64),
+    Downgrade(bool),
+    Version(i64),
+    Reload,
+    Replace,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kinds = [
+        ConfChangeType::ConfChangeAddNode,
+        ConfChangeType::ConfChangeAddLearnerNode,
+        ConfChangeType::ConfChangeUpdateNode,
+        ConfChangeType::ConfChangeRemoveNode,
+    ];
+    let urls = prop::sample::select(vec!["http://a:1", "http://b:1", "http://c:1", "", "x"]);
+    let changed = (prop::sample::select(kinds.to_vec()), 1..5u64, urls, any::<bool>()).prop_map(
+        |(kind, id, url, is_promote)| {
+            let context =
+                serde_json::json!({ "id": id, "peerURLs": [url], "isPromote": is_promote });
+            let context = Some(context.to_string().into());
+            let (r#type, node_id) = (Some(kind as i32), Some(id));
+            Step::Change(ConfChange { r#type, node_id, context, ..ConfChange::default() })
+        },
+    );
+    prop_oneof![
+        10 => changed,
+        1 => (1..5u64).prop_map(Step::Attributes),
+        1 => any::<bool>().prop_map(Step::Downgrade),
+        1 => (5..8i64).prop_map(Step::Version),
+        1 => Just(Step::Reload),
+        1 => Just(Step::Replace),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tables_and_members_agree_after_every_step(steps in prop::collection::vec(step(), 1..40)) {
+        let mut backend = open();
+        let mut members = Members::load(&backend.reader().view()).unwrap();
+        for step in steps {
+            let entry = EntryId { term: 1, index: backend.applied().index + 1 };
+            let view = backend.reader().view();
+            match step {
+                Step::Change(change) => _ = apply(&mut backend, &mut members, &change),
+                Step::Attributes(id) => {
+                    let mut txn = backend.begin();
+                    members.set_attributes(&mut txn, id, "n".into(), vec!["http://c:2".into()]);
+                    txn.finish(entry);
+                }
+                Step::Downgrade(enabled) => {
+                    let mut txn = backend.begin();
+                    members.set_downgrade(&mut txn, enabled, "3.6.0");
+                    txn.finish(entry);
+                }
+                Step::Version(minor) => {
+                    let mut txn = backend.begin();
+                    members.set_cluster_version(&mut txn, &format!("3.{minor}.0"));
+                    txn.finish(entry);
+                }
+                Step::Reload => {
+                    backend.commit().unwrap();
+                    members = Members::load(&backend.reader().view()).unwrap();
+                }
+                Step::Replace => {
+                    let cluster = InitialCluster::parse("a=http://a:1,b=http://b:1", "t").unwrap();
+                    let mut txn = backend.begin_maintenance();
+                    let replaced = Members::replace(&view, &mut txn, &cluster);
+                    txn.finish();
+                    let (list, known) = (replaced.list().cloned(), cluster.members);
+                    prop_assert_eq!(list.collect::<Vec<_>>(), known);
+                    members = Members::load(&backend.reader().view()).unwrap();
+                }
+            }
+            members.check(&backend.reader().view());
+            backend.check();
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "is stored of")]
+fn a_table_that_says_something_else_is_found() {
+    let mut backend = open();
+    let mut members = Members::load(&backend.reader().view()).unwrap();
+    apply(&mut backend, &mut members, &change(ConfChangeType::ConfChangeAddNode, 1)).unwrap();
+    let mut txn = backend.begin();
+    txn.delete(Table::Members, b"1");
+    txn.finish(EntryId { term: 1, index: 2 });
+    members.check(&backend.reader().view());
 }
 
 #[test]

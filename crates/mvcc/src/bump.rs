@@ -17,6 +17,7 @@ pub fn bump_revision(view: &View, txn: &mut MaintenanceTxn<'_>, amount: u64) -> 
     let last = view.last_revision_key();
     let last = last.and_then(|key| Revision::decode(&key)).map_or(0, |(revision, _)| revision.main);
     let bumped = last.checked_add(i64::try_from(amount).ok()?)?;
+    assert!(bumped >= last, "a revision is raised from {last}, not to {bumped}");
     let row = start_of(bumped);
     txn.put(Table::Key, &row, Bytes::new());
     txn.put(Table::Meta, SCHEDULED, Bytes::copy_from_slice(&row));

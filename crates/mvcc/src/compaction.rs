@@ -70,6 +70,7 @@ enum Place {
 
 impl Compacting {
     pub(crate) fn new(before: i64, to: i64, keep_hash: bool) -> Compacting {
+        assert!(before < to, "a compaction leads from {before} forward, not to {to}");
         Compacting {
             to,
             place: Place::Index(Vec::new()),
@@ -109,6 +110,22 @@ impl Store {
             self.compacting_next = Some(compacting);
         }
         Ok(())
+    }
+
+    /// Asserts what is always true of the compactions under way.
+    pub(crate) fn check_compactions(&self) {
+        let compacted = self.compacted();
+        let Some(now) = &self.compacting else {
+            assert!(self.compacting_next.is_none(), "what waits, waits for another compaction");
+            return;
+        };
+        assert!(now.to <= compacted, "{} is being compacted, and {compacted} promised", now.to);
+        let Some(next) = &self.compacting_next else {
+            assert_eq!(now.to, compacted, "what was promised last is being done");
+            return;
+        };
+        assert!(now.to < next.to, "a compaction to {} waits for one to {}", next.to, now.to);
+        assert_eq!(next.to, compacted, "what was promised last waits");
     }
 
     /// Takes up a compaction that a crash interrupted; [`Store::open`] has done so already.
@@ -192,12 +209,16 @@ impl Store {
             }
             ControlFlow::Continue(())
         });
+        assert!(seen <= batch_rows, "{seen} rows were looked at in a batch of {batch_rows}");
         let mut next = last?;
         next.push(0);
+        assert!(next.as_slice() > from, "a compaction goes on behind what it has looked at");
         Some(Place::Table(next))
     }
 
     fn finish(&self, done: Compacting, txn: &mut MaintenanceTxn<'_>) {
+        let compacted = self.compacted();
+        assert!(done.to <= compacted, "{} is done and {compacted} was promised", done.to);
         txn.put(Table::Meta, FINISHED, Bytes::copy_from_slice(&start_of(done.to)));
         if done.keep_hash {
             let (hash, compact_revision) = done.hasher.finish();

@@ -43,6 +43,7 @@ impl HashCache {
         newest.sort_by_key(|hash| hash.hash_revision);
         let surplus = newest.len().saturating_sub(CACHE_MAX);
         newest.drain(..surplus);
+        assert!(newest.len() <= CACHE_MAX, "no more than {CACHE_MAX} hashes are kept");
     }
 
     fn get(&self, revision: i64) -> Option<HashKv> {

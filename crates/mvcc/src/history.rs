@@ -16,7 +16,11 @@ pub(crate) struct Found {
     pub(crate) version: i64,
 }
 
-/// A generation. `revisions` is ascending and not empty; compaction may have cut its front.
+/// A generation.
+///
+/// Always true:
+/// 1. `revisions` is not empty and ascends; compaction may have cut its front.
+/// 2. It was created no later than its first revision, and has had at least so many puts as are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Generation {
     created: i64,
@@ -28,6 +32,8 @@ pub(crate) struct Generation {
 }
 
 /// All generations of a key. Most keys are put once: those cost no allocation.
+///
+/// Always true: there is a generation, they ascend, and all but the last have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum History {
     /// One put.
@@ -43,6 +49,18 @@ const _: () = assert!(size_of::<History>() == 16);
 impl Generation {
     fn begun_by(put: Revision) -> Generation {
         Generation { created: put.main, version: 1, revisions: vec![put], ended: false }
+    }
+
+    fn check(&self) {
+        let first = self.revisions.first().expect("a generation has a revision");
+        for pair in self.revisions.windows(2) {
+            assert!(pair[0] < pair[1], "revisions ascend: {:?} before {:?}", pair[0], pair[1]);
+        }
+        assert!(self.created <= first.main, "{first:?} is of a generation of {}", self.created);
+        let puts = self.revisions.len() as i64 - i64::from(self.ended);
+        // What raised the revision (see `bump_revision`) was no put, nor is a tombstone alone.
+        let is_put = self.created > 0;
+        assert!(!is_put || puts <= self.version, "{puts} puts are left of {}", self.version);
     }
 
     fn last(&self) -> Revision {
@@ -77,6 +95,32 @@ impl History {
         History::one(Generation { created: 0, version: 0, revisions: vec![at], ended: true })
     }
 
+    /// Asserts what is always true.
+    pub(crate) fn check(&self) {
+        let History::Many(generations) = self else { return };
+        assert!(!generations.is_empty(), "a history has a generation");
+        generations.iter().for_each(Generation::check);
+        for pair in generations.windows(2) {
+            let (last, first) = (pair[0].last(), pair[1].revisions[0]);
+            assert!(pair[0].ended, "a generation ends before the next begins at {first:?}");
+            assert!(last < first, "generations ascend: {last:?} before {first:?}");
+        }
+    }
+
+    /// How many revisions are known; hands each to `see`, with whether it is a tombstone.
+    pub(crate) fn for_each(&self, mut see: impl FnMut(Revision, bool)) {
+        let generations = match self {
+            &History::Once { main, sub } => return see(Revision { main, sub: sub.into() }, false),
+            History::Many(generations) => generations,
+        };
+        for generation in generations.iter() {
+            let last = generation.revisions.len() - 1;
+            for (place, revision) in generation.revisions.iter().enumerate() {
+                see(*revision, generation.ended && place == last);
+            }
+        }
+    }
+
     fn one(generation: Generation) -> History {
         History::Many(Box::new(vec![generation]))
     }
@@ -104,6 +148,7 @@ impl History {
 
     /// Adds a put; gives the creating revision and the version it has now.
     pub(crate) fn put(&mut self, revision: Revision) -> (i64, i64) {
+        debug_assert!(self.newest() <= revision.main, "{revision:?} follows {}", self.newest());
         let generations = self.generations();
         match generations.last_mut().filter(|generation| !generation.ended) {
             Some(generation) => {
@@ -122,6 +167,8 @@ impl History {
     pub(crate) fn tombstone(&mut self, revision: Revision) {
         let last = self.generations().last_mut().expect("a history has a generation");
         assert!(!last.ended, "only a key that exists is deleted");
+        let before = last.last();
+        assert!(before < revision, "a tombstone at {revision:?} follows {before:?}");
         last.revisions.push(revision);
         last.ended = true;
     }
@@ -130,7 +177,8 @@ impl History {
     pub(crate) fn undo(&mut self) -> bool {
         let History::Many(generations) = self else { return false };
         let last = generations.last_mut().expect("a history has a generation");
-        last.revisions.pop();
+        let undone = last.revisions.pop();
+        assert!(undone.is_some(), "what is taken back was there");
         if last.ended {
             last.ended = false;
         } else {
@@ -363,6 +411,34 @@ mod tests {
         history.put(r(4));
         history.compact(4);
         assert_eq!(history, History::once(r(4)));
+    }
+
+    fn broken(act: impl FnOnce(&mut Vec<Generation>)) {
+        let mut history = sample();
+        history.check();
+        act(history.generations());
+        history.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "revisions ascend")]
+    fn revisions_that_do_not_ascend_are_found() {
+        broken(|generations| generations[1].revisions.reverse());
+    }
+
+    #[test]
+    #[should_panic(expected = "a generation ends before the next begins")]
+    fn a_generation_that_did_not_end_is_found() {
+        broken(|generations| {
+            generations[0].ended = false;
+            generations[0].version += 1;
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "puts are left of")]
+    fn puts_that_were_not_counted_are_found() {
+        broken(|generations| generations[1].version = 1);
     }
 
     impl History {

@@ -146,6 +146,19 @@ impl Index {
         );
     }
 
+    /// Asserts what is always true of every node and history.
+    pub(crate) fn check(&self) {
+        self.tree.read().check();
+    }
+
+    /// Hands every revision of every key to `see`, with whether it is a tombstone, under one lock.
+    pub(crate) fn for_each(&self, mut see: impl FnMut(&[u8], Revision, bool)) {
+        self.tree.read().for_each(&mut |key: Key<'_>, history: &History| {
+            let key = key.to_vec();
+            history.for_each(|revision, is_tombstone| see(&key, revision, is_tombstone));
+        });
+    }
+
     /// Takes back a key's newest change.
     pub(crate) fn undo(&self, key: &[u8]) {
         self.tree.write().undo(key);
@@ -217,7 +230,10 @@ impl Index {
             let flow = self.tree.read().visit(Bounds { from: &from, end }, pages);
             let goes_on = between(pages);
             match flow {
-                Flow::Resume(next) if goes_on => from = next,
+                Flow::Resume(next) if goes_on => {
+                    assert!(next > from, "a walk goes on behind where it was");
+                    from = next;
+                }
                 _ => return,
             }
         }

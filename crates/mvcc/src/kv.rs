@@ -60,6 +60,7 @@ pub(crate) fn encode(fields: &Fields<'_>) -> Bytes {
     put_number(&mut out, 4, fields.version);
     put_bytes(&mut out, 5, fields.value);
     put_number(&mut out, 6, fields.lease);
+    assert_eq!(out.len(), len, "a key-value is as long as was reckoned");
     out.freeze()
 }
 

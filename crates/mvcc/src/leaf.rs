@@ -21,7 +21,12 @@ pub(crate) struct Tally {
     pub(crate) newest: i64,
 }
 
-/// Always true: `tally` is right, and there is one history for every name.
+/// Names with their histories.
+///
+/// Always true:
+/// 1. There is one history for every name; each is sound.
+/// 2. `tally` counts them, and no change is newer than its `newest`.
+/// 3. All names lie within the bounds that the branch above gives.
 #[derive(Debug, Default)]
 pub(crate) struct Leaf {
     names: Names,
@@ -116,6 +121,10 @@ impl Leaf {
     pub(crate) fn undo(&mut self, name: &[u8]) {
         let index = self.names.find(name).expect("only what was changed is taken back");
         let history = &mut self.histories[index];
+        debug_assert!(
+            self.tally.alive >= usize::from(history.is_alive()),
+            "who is alive is counted"
+        );
         self.tally.alive -= usize::from(history.is_alive());
         if history.undo() {
             self.tally.alive += usize::from(history.is_alive());
@@ -127,6 +136,7 @@ impl Leaf {
     }
 
     fn split_off(&mut self, index: usize) -> Leaf {
+        assert!((1..=self.len()).contains(&index), "a leaf of {} splits at {index}", self.len());
         let names = self.names.split_off(index);
         let histories = self.histories.split_off(index);
         self.histories.shrink_to_fit();
@@ -137,6 +147,12 @@ impl Leaf {
 
     /// Takes in names that are all behind these.
     pub(crate) fn append(&mut self, right: Leaf) {
+        debug_assert!(
+            self.len() == 0
+                || right.len() == 0
+                || self.name(self.len() - 1).cmp(&right.name(0).to_vec()).is_lt(),
+            "what is taken in is behind what is there"
+        );
         self.names.append(&right.names);
         self.histories.extend(right.histories);
         self.tally.join(&right.tally);
@@ -157,6 +173,7 @@ impl Leaf {
         let mut places = is_left.iter();
         self.histories.retain(|_| *places.next().expect("one for each"));
         self.histories.shrink_to_fit();
+        assert_eq!(self.names.len(), self.len(), "names and histories are forgotten together");
         self.tally.names = self.len();
     }
 
@@ -183,14 +200,15 @@ impl Leaf {
     }
 
     /// Asserts what is always true, and that all names lie between these.
-    #[cfg(test)]
     pub(crate) fn check(&self, from: &[u8], end: Option<&[u8]>) {
         self.names.check();
-        assert_eq!(self.names.len(), self.histories.len());
+        assert_eq!(self.names.len(), self.histories.len(), "there is one history for every name");
+        self.histories.iter().for_each(History::check);
         Tally::of(&self.histories).check(&self.tally);
         for index in 0..self.len() {
-            assert!(self.name(index).cmp(from).is_ge());
-            assert!(end.is_none_or(|end| self.name(index).cmp(end).is_lt()));
+            assert!(self.name(index).cmp(from).is_ge(), "name {index} is below its leaf's bound");
+            let is_below = end.is_none_or(|end| self.name(index).cmp(end).is_lt());
+            assert!(is_below, "name {index} is beyond the next leaf's bound");
         }
     }
 }
@@ -208,15 +226,45 @@ impl Tally {
         self.newest = self.newest.max(history.newest());
     }
 
-    #[cfg(test)]
+    /// Asserts that this, counted anew, is what was kept.
     pub(crate) fn check(&self, kept: &Tally) {
         assert_eq!((self.alive, self.names), (kept.alive, kept.names), "the tally adds up");
-        assert!(self.newest <= kept.newest, "no change is newer than newest");
+        assert!(self.newest <= kept.newest, "no change is newer than {}", kept.newest);
+        assert!(kept.alive <= kept.names, "{} of {} names are alive", kept.alive, kept.names);
     }
 
     pub(crate) fn join(&mut self, other: &Tally) {
         self.alive += other.alive;
         self.names += other.names;
         self.newest = self.newest.max(other.newest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Revision;
+
+    fn leaf() -> Leaf {
+        let mut leaf = Leaf::default();
+        for (name, main) in [("a", 2), ("b", 3)] {
+            leaf.insert(leaf.len(), name.as_bytes(), History::once(Revision { main, sub: 0 }));
+        }
+        leaf.check(b"a", Some(b"c"));
+        leaf
+    }
+
+    #[test]
+    #[should_panic(expected = "the tally adds up")]
+    fn a_wrong_tally_is_found() {
+        let mut leaf = leaf();
+        leaf.tally.alive -= 1;
+        leaf.check(b"", None);
+    }
+
+    #[test]
+    #[should_panic(expected = "name 1 is beyond the next leaf's bound")]
+    fn a_name_in_the_wrong_leaf_is_found() {
+        leaf().check(b"a", Some(b"b"));
     }
 }

@@ -15,7 +15,12 @@ use std::ops::Range;
 const NAMES_STEP: usize = 16;
 const TEXT_STEP: usize = 256;
 
-/// The names. Always true: they ascend and differ, and there are as many heads as spans.
+/// The names.
+///
+/// Always true:
+/// 1. They ascend and differ.
+/// 2. There is one head for every span, and it is that of the rest.
+/// 3. Every rest lies within the text.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     prefix: Box<[u8]>,
@@ -102,6 +107,9 @@ impl Names {
             self.repack(&lead);
             self.prefix = self.prefix[..kept].into();
         }
+        debug_assert!(index <= self.len(), "place {index} is beyond {} names", self.len());
+        debug_assert!(index == 0 || self.key(index - 1).cmp(name).is_lt(), "names ascend");
+        debug_assert!(index == self.len() || self.key(index).cmp(name).is_gt(), "names ascend");
         let rest = &name[self.prefix.len()..];
         make_room(&mut self.text, rest.len(), TEXT_STEP);
         make_room(&mut self.heads, 1, NAMES_STEP);
@@ -136,6 +144,7 @@ impl Names {
         for index in index..self.len() {
             right.insert(right.len(), &self.key(index).to_vec());
         }
+        debug_assert_eq!(index + right.len(), self.len(), "a split loses no name");
         self.heads.truncate(index);
         self.spans.truncate(index);
         self.repack(&[]);
@@ -167,15 +176,18 @@ impl Names {
             *head = head_of(&text[at..]);
             *span = Span { at: offset(at), len: offset(text.len() - at) };
         }
+        debug_assert_eq!(text.len(), bytes, "a text written anew has what was counted");
         self.text = text;
     }
 
     /// Asserts what is always true.
-    #[cfg(test)]
     pub(crate) fn check(&self) {
-        assert_eq!(self.heads.len(), self.spans.len());
+        assert_eq!(self.heads.len(), self.spans.len(), "there is one head for every name");
         for index in 0..self.len() {
-            assert_eq!(self.heads[index], head_of(self.rest(index)));
+            let (end, text) = (self.spans[index].range().end, self.text.len());
+            assert!(end <= text, "name {index} ends at {end} of {text} bytes");
+            let head = head_of(self.rest(index));
+            assert_eq!(self.heads[index], head, "the head of name {index} is that of its text");
             assert!(index == 0 || self.rest(index - 1) < self.rest(index), "names ascend");
         }
     }

@@ -18,7 +18,12 @@ pub(crate) const WIDTH_PACKED: usize = WIDTH_MAX * 7 / 8;
 /// Neighbours that together have no more become one.
 const WIDTH_JOINED_MAX: usize = WIDTH_MAX / 2;
 
-/// Always true: `tally` adds up, and there is one bound for every child.
+/// Nodes with their bounds.
+///
+/// Always true:
+/// 1. There is one bound for every child, and one child at least; the first bound is the branch's own.
+/// 2. `tally` adds up what the children have.
+/// 3. All leaves are equally deep.
 #[derive(Debug)]
 pub(crate) struct Branch {
     bounds: Names,
@@ -72,6 +77,7 @@ impl Branch {
             branch.bounds.insert(branch.bounds.len(), &bound);
             branch.children.push(child);
         }
+        assert!(!branch.children.is_empty(), "a branch has a child");
         branch.bounds.shrink();
         branch.count();
         branch
@@ -121,6 +127,7 @@ impl Branch {
         let at = if is_last { index + 1 } else { self.children.len() / 2 };
         let bounds = self.bounds.split_off(at);
         let children = self.children.split_off(at);
+        assert_eq!(bounds.len(), children.len(), "a split leaves each child its bound");
         let bound = bounds.key(0).to_vec();
         let mut right = Branch { bounds, children, tally: Tally::default() };
         right.count();
@@ -178,6 +185,7 @@ impl Branch {
     fn append(&mut self, right: Branch) {
         self.bounds.append(&right.bounds);
         self.children.extend(right.children);
+        assert_eq!(self.bounds.len(), self.children.len(), "each child keeps its bound");
         self.tally.join(&right.tally);
     }
 
@@ -325,8 +333,16 @@ impl Node {
         }
     }
 
+    pub(crate) fn for_each(&self, see: &mut impl FnMut(Key<'_>, &History)) {
+        match self {
+            Node::Leaf(leaf) => {
+                (0..leaf.len()).for_each(|index| see(leaf.name(index), leaf.history(index)));
+            }
+            Node::Branch(branch) => branch.children.iter().for_each(|child| child.for_each(see)),
+        }
+    }
+
     /// Asserts what is always true; gives the depth.
-    #[cfg(test)]
     pub(crate) fn check(&self, from: &[u8], end: Option<&[u8]>) -> usize {
         match self {
             Node::Leaf(leaf) => {
@@ -335,6 +351,9 @@ impl Node {
             }
             Node::Branch(branch) => {
                 branch.bounds.check();
+                let (bounds, children) = (branch.bounds.len(), branch.children.len());
+                assert_eq!(bounds, children, "there is one bound for every child");
+                assert!(children <= WIDTH_MAX, "{children} children are too many");
                 let bounds: Vec<_> =
                     (0..branch.children.len()).map(|i| branch.bounds.key(i).to_vec()).collect();
                 assert_eq!(bounds[0], from, "the first bound is the branch's own");

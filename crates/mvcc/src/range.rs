@@ -217,6 +217,7 @@ impl Plan<'_> {
         index.walk(range, at, &mut pages);
         match pages.refusal {
             Some(refusal) => Err(refusal),
+            None if !pages.hits.is_empty() => unreachable!("what a page brought is handed on"),
             None => Ok((if is_limited { count } else { pages.seen }, pages.more)),
         }
     }
@@ -242,6 +243,7 @@ impl Plan<'_> {
             }
             true
         });
+        debug_assert!(hits.len() <= self.limit, "{} keys are beyond the limit", hits.len());
         hits.iter().rev().try_for_each(|hit| self.emit(hit, see))?;
         Ok((count, more))
     }
@@ -275,6 +277,7 @@ impl Plan<'_> {
         sort(&mut hits, field, descending);
         let more = hits.len() > self.limit;
         hits.truncate(self.limit);
+        debug_assert!(count >= hits.len() as i64, "of {count} keys {} were taken", hits.len());
         hits.iter().try_for_each(|hit| self.emit(hit, see))?;
         Ok((count, more))
     }

@@ -68,6 +68,10 @@ pub(crate) fn restore(
 
     // A crash within a compaction may have removed the last revisions; they stay used.
     let current = last.max(marks.scheduled.unwrap_or(0)).max(marks.finished.unwrap_or(0)).max(1);
+    if current == i64::MAX {
+        let what = "no revision can follow the last one".into();
+        return Err(Fault::Corrupt { table: Table::Key.name(), what });
+    }
     let finished = marks.finished.unwrap_or(-1);
     let unfinished_compaction = marks.scheduled.filter(|scheduled| *scheduled > finished);
     let shared = Shared {
@@ -96,13 +100,17 @@ fn cut(view: &View, parts: usize) -> Vec<RestoreJob> {
     let parts = i64::try_from(parts.max(1)).unwrap_or(1);
     let step = last.saturating_sub(first) / parts + 1;
     let bound = |part: i64| start_of(first.saturating_add(step.saturating_mul(part))).to_vec();
-    (0..parts)
+    let jobs: Vec<RestoreJob> = (0..parts)
         .map(|part| RestoreJob {
             view: view.clone(),
             from: if part == 0 { Vec::new() } else { bound(part) },
             to: if part + 1 == parts { Vec::new() } else { bound(part + 1) },
         })
-        .collect()
+        .collect();
+    for pair in jobs.windows(2) {
+        assert_eq!(pair[0].to, pair[1].from, "each span begins where the one before ends");
+    }
+    jobs
 }
 
 fn first_revision(view: &View) -> i64 {
@@ -159,6 +167,11 @@ impl RestoredPart {
         let Some(stored) = Stored::read(value) else {
             return Err(format!("revision {revision:?} holds no key-value"));
         };
+        let (created, version) = (stored.create_revision, stored.version);
+        if !(0..=revision.main).contains(&created) || !(0..i64::MAX).contains(&version) {
+            return Err(format!("revision {revision:?} is version {version} of {created}"));
+        }
+        debug_assert!(self.last <= revision.main, "the table is in order of revisions");
         self.last = revision.main;
         // A row that raised the revision (see `bump_revision`) is the empty key's, which nobody can
         // ask for: it must be kept and hashed like any other.

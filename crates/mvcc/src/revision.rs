@@ -43,9 +43,13 @@ impl Revision {
             [b't'] => true,
             _ => return None,
         };
+        // What is not ordered as its numbers are is none: so revisions of the table ascend.
         let number = |at: usize| -> Option<i64> {
-            Some(i64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?))
+            let number = i64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?);
+            (number >= 0).then_some(number)
         };
+        let is_separated = key[8] == b'_';
+        is_separated.then_some(())?;
         Some((Revision { main: number(0)?, sub: number(9)? }, is_tombstone))
     }
 }
@@ -65,6 +69,9 @@ mod tests {
         assert!(key[..] < tombstone[..]);
         assert!(tombstone[..] < Revision { main: 258, sub: 4 }.encode()[..]);
         assert_eq!(Revision::decode(b"short"), None);
+        let negative = b"\xff\0\0\0\0\0\x01\x02_\0\0\0\0\0\0\0\x03";
+        assert_eq!(Revision::decode(negative), None);
+        assert_eq!(Revision::decode(b"\0\0\0\0\0\0\x01\x02-\0\0\0\0\0\0\0\x03"), None);
         assert_eq!(Revision::decode(b"\0\0\0\0\0\0\x01\x02_\0\0\0\0\0\0\0\x03x"), None);
     }
 }

@@ -4,7 +4,7 @@ use crate::Revision;
 use crate::compaction::Compacting;
 use crate::hash::HashCache;
 use crate::index::{Index, KeyRange};
-use crate::kv::Kv;
+use crate::kv::{Kv, key_of};
 use crate::range::{self, RangeOptions, RangeResult, RangeSummary, Refusal, Source, Window};
 use crate::restore::{self, RestoreJob, Restored, RestoredPart};
 use crate::revision::start_of;
@@ -29,6 +29,15 @@ pub(crate) struct Shared {
 pub(crate) type Slot = Arc<RwLock<Arc<Shared>>>;
 
 /// The writing side.
+///
+/// Always true between transactions:
+/// 1. Nothing is compacted beyond the current revision.
+/// 2. Every revision that the index knows is in the key table, of the same key, and not beyond the
+///    current one.
+/// 3. What the table holds beyond the compacted revision, the index knows.
+/// 4. A compaction that waits follows one that is under way and goes further; neither goes beyond
+///    what was promised.
+/// 5. The index is sound: see `Leaf`, `Branch`, `History`.
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
     pub(crate) slot: Slot,
@@ -84,6 +93,34 @@ impl Store {
         restore::restore(backend.reader(), parts, run)
     }
 
+    /// Asserts what is always true, between transactions. Looks at every key and row.
+    pub fn check(&self) {
+        let (current, compacted) = (self.revision(), self.compacted());
+        assert!(
+            compacted <= current,
+            "{compacted} is compacted and {current} the current revision"
+        );
+        self.check_compactions();
+        let index = &self.shared.index;
+        index.check();
+        let view = self.shared.backend.view();
+        let keys = view.keys();
+        index.for_each(|key, revision, is_tombstone| {
+            assert!(revision.main <= current, "{revision:?} of {key:?} is beyond {current}");
+            let row = match is_tombstone {
+                true => keys.with(&revision.encode_tombstone(), |row| key_of(row) == key),
+                false => keys.with(&revision.encode(), |row| key_of(row) == key),
+            };
+            assert_eq!(row, Some(true), "the table has {revision:?} of {key:?}");
+        });
+        view.range(Table::Key, &start_of(compacted.max(0) + 1), &[], usize::MAX, |row, value| {
+            let read = Revision::decode(row);
+            let is_known = read.is_some_and(|(at, _)| index.contains(key_of(value), at));
+            assert!(is_known, "the index knows {read:?} of {:?}", key_of(value));
+            ControlFlow::Continue(())
+        });
+    }
+
     /// The reading side.
     pub fn reader(&self) -> Reader {
         Reader { slot: Arc::clone(&self.slot) }
@@ -113,6 +150,7 @@ impl Store {
 
     /// Makes a revision visible, after its transaction was finished.
     pub fn publish(&mut self, change: &Change) {
+        assert!(!change.events.is_empty(), "a revision changes something");
         let before = self.shared.current.swap(change.revision, Ordering::AcqRel);
         assert_eq!(before + 1, change.revision, "revisions count up by one");
     }
@@ -216,6 +254,10 @@ impl ReadTxn {
         }
         // A compaction may have run meanwhile.
         self.window().revision(options.revision)?;
+        if let Ok(summary) = &result {
+            let (read, current) = (summary.revision, self.revision);
+            debug_assert_eq!(read, current, "a transaction reads one revision");
+        }
         assert_ne!(result, Err(Refusal::Compacted), "what the index knows is in the table");
         result
     }

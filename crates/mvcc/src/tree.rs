@@ -2,6 +2,7 @@
 
 use crate::history::History;
 use crate::leaf::{Compacted, Leaf, Tally};
+use crate::names::Key;
 use crate::node::{Bounds, Branch, Flow, Node, Pages, WIDTH_PACKED};
 
 /// The whole tree.
@@ -111,9 +112,13 @@ impl Tree {
         nodes.pop().map_or_else(Tree::default, |(_, root)| Tree { root })
     }
 
-    /// Asserts what is always true.
-    #[cfg(test)]
+    /// Asserts what is always true of every node.
     pub(crate) fn check(&self) {
         self.root.check(&[], None);
+    }
+
+    /// Every name with its history, in order, to be looked at.
+    pub(crate) fn for_each(&self, see: &mut impl FnMut(Key<'_>, &History)) {
+        self.root.for_each(see);
     }
 }

@@ -81,6 +81,8 @@ pub struct WriteTxn<'s, 'b> {
 impl<'s, 'b> WriteTxn<'s, 'b> {
     pub(crate) fn new(shared: &'s Arc<Shared>, txn: &'s mut ApplyTxn<'b>) -> WriteTxn<'s, 'b> {
         let begun_at = shared.current.load(Ordering::Acquire);
+        let compacted = shared.compacted.load(Ordering::Acquire);
+        assert!(compacted <= begun_at, "{compacted} is compacted, {begun_at} the last revision");
         let begun_with = txn.savepoint();
         let operations = Cell::default();
         WriteTxn { shared, txn, begun_with, begun_at, events: Vec::new(), operations }
@@ -149,6 +151,8 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
         let prev = if want_prev { self.current(key) } else { None };
         let revision = self.next();
         let (created, version) = self.shared.index.put(key, revision);
+        assert!(version >= 1, "a put is counted: {version} of a generation");
+        assert!(created <= revision.main, "{created} created what {} puts", revision.main);
         let kv = encode(&Fields {
             key,
             create_revision: created,
@@ -181,6 +185,10 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
         if want_prev {
             deleted.prev = last_changes.into_iter().filter_map(|at| self.load(at)).collect();
         }
+        debug_assert!(
+            !want_prev || deleted.prev.len() == deleted.keys.len(),
+            "what exists can be read"
+        );
         for key in &deleted.keys {
             let revision = self.next();
             self.shared.index.tombstone(key, revision);
@@ -196,6 +204,8 @@ impl<'s, 'b> WriteTxn<'s, 'b> {
     /// the change published; both must follow.
     pub fn end(mut self) -> Option<Change> {
         let revision = self.begun_at + 1;
+        let current = self.shared.current.load(Ordering::Acquire);
+        assert_eq!(current, self.begun_at, "one revision is written at a time");
         let events = std::mem::take(&mut self.events);
         (!events.is_empty()).then_some(Change { revision, events })
     }

@@ -54,6 +54,12 @@ impl Member {
         if let Some(change) = change {
             self.store.publish(&change);
         }
+        self.check();
+    }
+
+    fn check(&self) {
+        self.store.check();
+        self.backend.check();
     }
 
     /// Everything that happens beside the log, at times that an entry's index decides.
@@ -79,6 +85,7 @@ impl Member {
             let mut txn = self.backend.begin_maintenance();
             self.store.compaction_step(&mut txn);
             txn.finish();
+            self.check();
             assert!(!sim.has_crashed(), "a crash is an error");
         }
         self.settle()
@@ -98,6 +105,7 @@ impl Member {
     }
 
     fn see(&self) -> Seen {
+        self.check();
         let read = self.store.reader().read();
         let all = RangeOptions { key: "\0".into(), range_end: "\0".into(), ..Default::default() };
         let kvs = read.range(&all).unwrap().kvs.iter().map(mvcc::Kv::decode).collect();
@@ -299,4 +307,30 @@ fn damaged_rows_are_a_fault_that_names_the_table() {
         let fault = open(&sim).err().unwrap().to_string();
         assert!(fault.starts_with("table key: "), "{fault}");
     }
+}
+
+#[test]
+#[should_panic(expected = "the table has")]
+fn a_row_that_is_gone_is_found() {
+    let sim = SimDisk::new(1);
+    let mut member = open(&sim).unwrap();
+    member.apply(1);
+    let row = rows(&member).swap_remove(0);
+    let mut txn = member.backend.begin_maintenance();
+    txn.delete(Table::Key, &row);
+    txn.finish();
+    member.backend.commit().unwrap();
+    member.check();
+}
+
+#[test]
+#[should_panic(expected = "the index knows")]
+fn a_row_that_nobody_wrote_is_found() {
+    let sim = SimDisk::new(1);
+    let mut member = open(&sim).unwrap();
+    member.apply(1);
+    let mut txn = member.backend.begin_maintenance();
+    txn.put(Table::Key, b"\0\0\0\0\0\0\0\x09_\0\0\0\0\0\0\0\0", "".into());
+    txn.finish();
+    member.check();
 }

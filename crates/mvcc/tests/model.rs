@@ -284,6 +284,8 @@ fn run(steps: Vec<Step>) {
             Step::Defragment => world.defragment(),
             Step::Reopen(parts) => world = world.reopen(parts),
         }
+        world.store.check();
+        world.backend.check();
     }
 }
 

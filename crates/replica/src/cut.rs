@@ -4,7 +4,7 @@
 //! file. So it is read whole before anything is renamed, replaced or removed for its sake.
 
 use crate::Fault;
-use apply::backend::{self, Reader};
+use apply::backend::{self, Backend, Reader};
 use apply::membership::Members;
 use disk::Disk;
 use proto::raftpb::ConfState;
@@ -22,8 +22,29 @@ pub(crate) struct Cut {
     pub(crate) conf_state: Option<ConfState>,
 }
 
+/// What a database holds, as far as a log must fit it.
+#[derive(Clone, Debug)]
+pub(crate) struct Holds {
+    /// The last entry that it has applied.
+    pub(crate) applied: u64,
+    /// Who the members are.
+    pub(crate) members: Members,
+}
+
+impl Holds {
+    /// What a database holds that this member has open.
+    ///
+    /// # Errors
+    /// Rows that cannot be read.
+    pub(crate) fn of(backend: &Backend) -> Result<Holds, Fault> {
+        let members = Members::load(&backend.reader().view()).map_err(apply::Fault::from)?;
+        Ok(Holds { applied: backend.applied().index, members })
+    }
+}
+
 impl Cut {
-    /// Reads a file that nobody writes, every page of it, and tells whether it holds what is needed.
+    /// Reads a file that nobody writes, every page of it, and tells whether it holds what is needed; gives
+    /// what it holds.
     ///
     /// # Errors
     /// I/O faults, damage, an older database, one of another cluster.
@@ -32,7 +53,7 @@ impl Cut {
         disk: &dyn Disk,
         path: &Path,
         options: backend::Options,
-    ) -> Result<(), Fault> {
+    ) -> Result<Holds, Fault> {
         let mut bolt = options.bolt;
         // It is read once.
         bolt.initial_map_bytes = 0;
@@ -46,7 +67,8 @@ impl Cut {
             )));
         }
         let members = Members::load(&reader.view()).map_err(apply::Fault::from)?;
-        self.check_members(path, &members)
+        self.check_members(path, &members)?;
+        Ok(Holds { applied, members })
     }
 
     /// Members leave a cluster only to be remembered as removed, so a database that knows none of

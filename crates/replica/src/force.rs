@@ -16,21 +16,21 @@ use apply::membership::Member;
 use prost::Message;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType};
 use std::collections::BTreeSet;
-use wal::{Recovered, Wal};
+use wal::Recovered;
 
 /// Where a member is that its cluster does not know, as the reference supposes.
 const UNKNOWN_URL: &str = "http://localhost:2380";
 
-/// Changes a log so that it ends with this member alone, durably.
+/// Changes what was read from a log so that it ends with this member alone. Gives the entries that are
+/// to be written with the hard state; none where it is alone already.
 ///
 /// # Errors
-/// I/O faults, and changes in the log that cannot be read.
+/// Changes in the log that cannot be read.
 pub(crate) fn alone(
-    wal: &mut Wal,
     recovered: &mut Recovered,
     own_id: u64,
     machine: &Machine,
-) -> Result<(), Fault> {
+) -> Result<Vec<Entry>, Fault> {
     let applied = machine.backend.applied().index;
     let last = recovered.entries.last().map_or(applied, Entry::index);
     // A commit index alone is not synced, but what is applied is committed.
@@ -40,7 +40,7 @@ pub(crate) fn alone(
     let known = after(known, open)?;
     if known.len() == 1 && known.contains(&own_id) {
         // Alone already: everything in its log may have been acknowledged.
-        return Ok(());
+        return Ok(Vec::new());
     }
     recovered.entries.retain(|entry| entry.index() <= commit);
     let changes = changes(&known, own_id);
@@ -55,9 +55,8 @@ pub(crate) fn alone(
         })
         .collect();
     recovered.hard_state.commit = Some(commit + entries.len() as u64);
-    wal.save(Some(&recovered.hard_state), &entries, true)?;
-    recovered.entries.extend(entries);
-    Ok(())
+    recovered.entries.extend_from_slice(&entries);
+    Ok(entries)
 }
 
 /// The members after these entries.

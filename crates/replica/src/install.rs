@@ -5,12 +5,12 @@
 //! recorded   the log writer has the snapshot's file and record; from here on a restart needs it
 //! installed  the file has the database's name, and the state machine is built anew from it
 //! ```
-//! After a crash in between, [`recover`] goes on where it stopped. Neither takes a file that it has not
-//! read: see [`Cut`].
+//! After a crash in between, [`find`] and [`Found::take`] go on where it stopped. No file is taken that
+//! was not read: see [`Cut`].
 
 use crate::Fault;
 use crate::applier::Applier;
-use crate::cut::Cut;
+use crate::cut::{Cut, Holds};
 use apply::backend::{self, Backend};
 use apply::{Machine, lease};
 use disk::Disk;
@@ -38,9 +38,13 @@ impl Home {
         self.snap_dir.join("db")
     }
 
-    /// The database, if there is one.
+    /// The database as it is, if there is one.
     pub(crate) fn open_existing(&self) -> Result<Option<Backend>, Fault> {
-        if self.exists(&self.db())? { self.open_backend().map(Some) } else { Ok(None) }
+        if !self.exists(&self.db())? {
+            return Ok(None);
+        }
+        let disk = Arc::clone(&self.disk);
+        Ok(Some(Backend::open_as_it_is(disk, &self.db(), self.backend)?))
     }
 
     pub(crate) fn open_backend(&self) -> Result<Backend, Fault> {
@@ -77,27 +81,70 @@ impl Home {
     }
 }
 
-/// Gives the database as of a recorded snapshot: where that is newer than the own one, the one that
-/// came with it is taken. A missing one is made where the log begins with its first entry.
+/// The database of a member that starts, found and not touched.
+pub(crate) enum Found {
+    /// None, and none is needed: the log begins with its first entry.
+    Nothing,
+    /// The own one.
+    Own(Box<Backend>),
+    /// The one that came with the recorded snapshot; an older one has its name and stays locked.
+    Received { _older: Option<Box<Backend>>, holds: Holds },
+}
+
+/// Finds the database as of a recorded snapshot: where that is newer than the own one, the one that
+/// came with it. A file in that place is read whole.
 ///
 /// # Errors
-/// I/O faults, and a log that begins behind what any database holds: then nothing was touched.
-pub(crate) fn recover(home: &Home, own: Option<Backend>, cut: &Cut) -> Result<Backend, Fault> {
+/// I/O faults, and a log that begins behind what any database holds.
+pub(crate) fn find(home: &Home, own: Option<Backend>, cut: &Cut) -> Result<Found, Fault> {
     if own.is_none() && cut.index == 0 {
-        return home.open_backend();
+        return Ok(Found::Nothing);
     }
     let applied = own.as_ref().map(|backend| backend.applied().index);
-    // It stays locked until the other has its name.
-    let _older = match own {
-        Some(backend) if cut.index <= backend.applied().index => return Ok(backend),
-        older => older,
+    let older = match own {
+        Some(backend) if cut.index <= backend.applied().index => {
+            return Ok(Found::Own(Box::new(backend)));
+        }
+        older => older.map(Box::new),
     };
     let received = received_db(&home.snap_dir, cut.index);
     if !home.exists(&received)? {
         return Err(cut.missing(&home.db(), &received, applied));
     }
-    home.adopt(cut)?;
-    home.open_backend()
+    let holds = cut.check_file(&*home.disk, &received, home.backend)?;
+    Ok(Found::Received { _older: older, holds })
+}
+
+impl Found {
+    /// What it holds; nothing where it is to be made.
+    ///
+    /// # Errors
+    /// Rows that cannot be read.
+    pub(crate) fn holds(&self) -> Result<Option<Holds>, Fault> {
+        match self {
+            Found::Nothing => Ok(None),
+            Found::Own(backend) => Holds::of(backend).map(Some),
+            Found::Received { holds, .. } => Ok(Some(holds.clone())),
+        }
+    }
+
+    /// Opens it; what came with a snapshot takes the own one's name.
+    ///
+    /// # Errors
+    /// I/O faults, and what has changed in the file since it was read.
+    pub(crate) fn take(self, home: &Home, cut: &Cut) -> Result<Backend, Fault> {
+        match self {
+            Found::Nothing => home.open_backend(),
+            Found::Own(mut backend) => {
+                backend.make_ready()?;
+                Ok(*backend)
+            }
+            Found::Received { .. } => {
+                home.adopt(cut)?;
+                home.open_backend()
+            }
+        }
+    }
 }
 
 impl Applier {

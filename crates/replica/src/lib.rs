@@ -31,7 +31,7 @@ pub use core::{CatchUp, Command, Core, Status};
 pub use fault::Fault;
 pub use install::received_db;
 pub use intake::{Incoming, Intake};
-pub use log_writer::{LogWriter, Persist, Persisted};
+pub use log_writer::{LogWriter, Persist, Persisted, Surplus};
 pub use open::{Beginning, Identity, Options, Parts, has_log, open};
 
 pub use {apply, disk, raft, wal, watch};

@@ -44,6 +44,27 @@ pub struct LogWriter {
     pub(crate) keep_snapshots: usize,
     /// The newest snapshot that is recorded.
     pub(crate) recorded: u64,
+    /// Its term.
+    pub(crate) recorded_term: u64,
+    /// The newest snapshot of this member's own: what came for earlier ones has been used, or came too
+    /// late.
+    pub(crate) released: u64,
+}
+
+/// Files that are too many, and that nobody uses.
+pub struct Surplus {
+    disk: Arc<dyn Disk>,
+    paths: Vec<PathBuf>,
+}
+
+impl Surplus {
+    /// Removes them, without a writer; gives those that were still there.
+    ///
+    /// # Errors
+    /// I/O faults.
+    pub fn remove(self) -> Result<Vec<PathBuf>, Fault> {
+        Ok(wal::remove(&*self.disk, self.paths)?)
+    }
 }
 
 impl LogWriter {
@@ -98,31 +119,43 @@ impl LogWriter {
         let metadata = snapshot.metadata.clone().unwrap_or_default();
         let index = metadata.index();
         snap::write(&*self.disk, &self.snap_dir, snapshot)?;
+        let term = metadata.term();
         self.wal.save_snapshot(&walpb::Snapshot {
             index: metadata.index,
             term: metadata.term,
             conf_state: metadata.conf_state,
         })?;
-        self.recorded = self.recorded.max(index);
+        if index >= self.recorded {
+            (self.recorded, self.recorded_term) = (index, term);
+        }
         Ok(())
     }
 
-    /// Removes files that are too many: an earlier run may have kept more. Nothing that the log is read
-    /// from, and not the file of its newest record.
+    /// Files that are more than are kept, whoever made them: segments that are released, snapshot files
+    /// but for that of the log's newest record, and databases of leaders that nobody waits for. To be
+    /// asked for from time to time; removing takes its time and needs no writer.
     ///
     /// # Errors
     /// I/O faults.
-    pub(crate) fn purge(&self, newest: &walpb::Snapshot) -> Result<(), Fault> {
-        self.wal.purge(self.keep_wals)?;
-        // Only before anything is on its way: later a database may be waited for.
-        snap::purge(&*self.disk, &self.snap_dir, snap::DATABASE, self.keep_snapshots, "")?;
-        self.purge_snapshots(newest.term(), newest.index())
+    pub fn surplus(&self) -> Result<Surplus, Fault> {
+        let (disk, dir) = (&*self.disk, &self.snap_dir);
+        let needed = snap::file_name(self.recorded_term, self.recorded);
+        let mut paths = self.wal.surplus(self.keep_wals)?;
+        paths.extend(snap::surplus(disk, dir, snap::SNAPSHOT, self.keep_snapshots, &needed)?);
+        paths.extend(snap::databases_before(disk, dir, self.released)?);
+        Ok(Surplus { disk: Arc::clone(&self.disk), paths })
     }
 
-    fn purge_snapshots(&self, term: u64, index: u64) -> Result<(), Fault> {
-        let needed = snap::file_name(term, index);
+    /// The same before anything is on its way, when nobody waits for a database: of those that earlier
+    /// runs left only the newest are kept.
+    ///
+    /// # Errors
+    /// I/O faults.
+    pub(crate) fn surplus_at_start(&self) -> Result<Surplus, Fault> {
+        let mut surplus = self.surplus()?;
         let (disk, dir) = (&*self.disk, &self.snap_dir);
-        Ok(snap::purge(disk, dir, snap::SNAPSHOT, self.keep_snapshots, &needed)?)
+        surplus.paths.extend(snap::surplus(disk, dir, snap::DATABASE, self.keep_snapshots, "")?);
+        Ok(surplus)
     }
 
     /// Whether [`LogWriter::prepare`] has something to do.
@@ -142,28 +175,26 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Records a snapshot, lets go of the log before it, and removes old files. One that a leader's
-    /// snapshot has overtaken on its way here is no news.
+    /// Records a snapshot, lets go of the log before it, and removes old files, whose paths it gives. One
+    /// that a leader's snapshot has overtaken on its way here is no news.
     ///
     /// # Errors
     /// I/O faults.
-    pub fn save_snapshot(&mut self, due: SnapshotDue) -> Result<(), Fault> {
+    pub fn save_snapshot(&mut self, due: SnapshotDue) -> Result<Vec<PathBuf>, Fault> {
         if due.index <= self.recorded {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let metadata = SnapshotMetadata {
             conf_state: Some(due.conf_state),
             index: Some(due.index),
             term: Some(due.term),
         };
-        let snapshot = Snapshot { data: Some(due.data.into()), metadata: Some(metadata.clone()) };
+        let snapshot = Snapshot { data: Some(due.data.into()), metadata: Some(metadata) };
         self.commit_to(due.index)?;
         self.record(&snapshot)?;
         self.wal.release_to(due.index);
-        self.wal.purge(self.keep_wals)?;
-        self.purge_snapshots(metadata.term(), metadata.index())?;
-        snap::release_databases(&*self.disk, &self.snap_dir, due.index)?;
-        Ok(())
+        self.released = due.index;
+        self.surplus()?.remove()
     }
 }
 
@@ -184,7 +215,19 @@ mod tests {
         sim.create_dir_all(&snap_dir, 0o700).unwrap();
         sim.sync_dir(Path::new("")).unwrap();
         let wal = Wal::create(sim.disk(), Path::new("wal"), Bytes::new(), options()).unwrap();
-        LogWriter { wal, disk: sim.disk(), snap_dir, keep_wals: 2, keep_snapshots: 2, recorded: 0 }
+        let (keep_wals, keep_snapshots) = (2, 2);
+        let (recorded, recorded_term, released) = (0, 0, 0);
+        let disk = sim.disk();
+        LogWriter {
+            wal,
+            disk,
+            snap_dir,
+            keep_wals,
+            keep_snapshots,
+            recorded,
+            recorded_term,
+            released,
+        }
     }
 
     fn entries(from: u64, to: u64) -> Vec<Entry> {
@@ -260,6 +303,34 @@ mod tests {
         writer.save_snapshot(SnapshotDue { index: 2, term: 1, conf_state, data }).unwrap();
         let recorded = wal::valid_snapshots(&sim, Path::new("wal")).unwrap();
         assert_eq!(recorded.last().map(walpb::Snapshot::index), Some(8));
+    }
+
+    #[test]
+    fn files_that_others_put_there_are_too_many_when_it_is_looked_again() {
+        let sim = SimDisk::new(1);
+        let mut writer = writer(&sim);
+        writer.persist(&[own()]).unwrap();
+        let (conf_state, data) = (ConfState::default(), Vec::new());
+        writer.save_snapshot(SnapshotDue { index: 2, term: 1, conf_state, data }).unwrap();
+        let put = |name: &str| drop(sim.open(&Path::new("snap").join(name), disk::Open::CREATE));
+        assert!(writer.surplus().unwrap().remove().unwrap().is_empty());
+        let strangers = ["0000000000000001-0000000000000001.snap", "f-1.snap", "f-2.snap"];
+        strangers.iter().for_each(|name| put(name));
+        // One that somebody may wait for, and one that came too late.
+        put("0000000000000009.snap.db");
+        put("0000000000000001.snap.db");
+        let removed = writer.surplus().unwrap().remove().unwrap();
+        let expected = [strangers[0], "0000000000000001.snap.db"];
+        assert_eq!(removed, expected.map(|name| Path::new("snap").join(name)));
+        assert_eq!(
+            sim.list(Path::new("snap")).unwrap(),
+            [
+                "0000000000000001-0000000000000002.snap",
+                "0000000000000009.snap.db",
+                strangers[1],
+                strangers[2]
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
-use crate::cut::Cut;
+use crate::cut::{Cut, Holds};
 use crate::install::{self, Home};
 use crate::{Applier, CatchUp, Core, Fault, LogWriter, force};
 use apply::backend;
@@ -14,7 +14,7 @@ use proto::walpb;
 use raft::{MemoryStorage, Node, Storage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wal::{Recovered, Wal};
+use wal::{Examined, Recovered, Torn, Wal};
 
 /// How to open a member.
 #[derive(Clone, Debug)]
@@ -90,8 +90,10 @@ pub struct Parts {
     pub identity: Identity,
     /// Whether there was no data before.
     pub is_new: bool,
-    /// A torn tail of the log was cut off.
-    pub repaired: bool,
+    /// What a crash tore off the log; it has been cut off.
+    pub torn: Option<Torn>,
+    /// Old files that were too many and have been removed.
+    pub purged: Vec<PathBuf>,
 }
 
 /// Whether a member has a log already, and so is not new.
@@ -115,6 +117,10 @@ impl Options {
 
 /// Opens a member, making its files where there are none.
 ///
+/// First everything is read and locked; then what does not fit is refused; only then is anything
+/// changed: a received database takes its name, a log's torn tail is cut, old files are removed. So a
+/// start that is refused leaves the files as they were, for whoever is to look at them.
+///
 /// # Errors
 /// Damaged or contradictory data, I/O faults, a directory in use.
 pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
@@ -136,47 +142,54 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Parts, Fault> {
     };
     // First of all files, for its lock: another member may still be writing to all of them.
     let own = home.open_existing()?;
-    let is_new = !wal::has_segments(&*disk, &wal_dir)?;
-    let newest = if is_new { walpb::Snapshot::default() } else { newest(&*disk, &wal_dir)? };
+    let Plan { log, newest, mut recovered, identity } = plan(&disk, &wal_dir, options)?;
+    let is_new = log.is_none();
     let cut = Cut { index: newest.index(), conf_state: newest.conf_state.clone() };
-    let backend = install::recover(&home, own, &cut)?;
-    remove_leftovers(&*disk, &snap_dir)?;
-    let applied = backend.applied().index;
-    if is_new && applied > 0 {
-        let (db, wal_dir) = (home.db(), wal_dir.display());
-        return Err(Fault::Config(format!(
-            "{} holds entries up to {applied} but there is no log in {wal_dir}",
-            db.display()
-        )));
+    let database = install::find(&home, own, &cut)?;
+    if let Some(holds) = database.holds()? {
+        check_fits(&home.db(), &holds, &wal_dir, is_new)?;
+        cut.check_members(&home.db(), &holds.members)?;
+        check_log_reaches(&home, &holds, options, identity, &recovered, cut.index)?;
     }
-    let (mut wal, mut recovered, identity) = match is_new {
-        true => bootstrap(&disk, &wal_dir, options)?,
-        false => restart(&disk, &wal_dir, &newest, options)?,
+    // Whatever is refused was refused by now, or is before the log is changed.
+    let machine = home.open_machine(database.take(&home, &cut)?)?;
+    let forced = match options.force_new_cluster && !is_new {
+        true => force::alone(&mut recovered, identity.member_id, &machine)?,
+        false => Vec::new(),
     };
-    let machine = home.open_machine(backend)?;
-    cut.check_members(&home.db(), &machine.members)?;
-    check_log_reaches(&home, &machine, options, identity, &recovered, cut.index)?;
-    if options.force_new_cluster && !is_new {
-        force::alone(&mut wal, &mut recovered, identity.member_id, &machine)?;
-    }
     let conf_state = machine.members.conf_state();
     let before = (newest.index(), newest.term());
-    let storage =
-        MemoryStorage::restored(recovered.hard_state, conf_state, before, recovered.entries);
+    let (hard_state, entries) = (recovered.hard_state, recovered.entries.clone());
+    let storage = MemoryStorage::restored(hard_state, conf_state, before, recovered.entries);
     let mut core = Core::new(
         raft_node(options, identity, storage, &machine)?,
         options.catch_up,
         options.election_ticks,
     );
     core.tick();
-    let (keep_wals, keep_snapshots) = (options.keep_wals, options.keep_snapshots);
-    let recorded = cut.index;
-    let log_writer = LogWriter { wal, disk, snap_dir, keep_wals, keep_snapshots, recorded };
-    log_writer.purge(&newest)?;
+    let mut wal = match log {
+        Some(found) => found.begin()?,
+        None => make_log(&disk, &wal_dir, options, identity, hard_state, &entries)?,
+    };
+    if !forced.is_empty() {
+        wal.save(Some(&hard_state), &forced, true)?;
+    }
+    remove_leftovers(&*disk, &snap_dir)?;
+    let log_writer = LogWriter {
+        wal,
+        disk,
+        snap_dir,
+        keep_wals: options.keep_wals,
+        keep_snapshots: options.keep_snapshots,
+        recorded: cut.index,
+        recorded_term: newest.term(),
+        released: 0,
+    };
+    let purged = log_writer.surplus_at_start()?.remove()?;
     let (reader, backend_reader) = (machine.store.reader(), machine.backend.reader());
     let applier = Applier::new(machine, home, options.snapshot_count, cut.index);
-    let repaired = recovered.repaired;
-    Ok(Parts { core, log_writer, applier, reader, backend_reader, identity, is_new, repaired })
+    let torn = recovered.torn;
+    Ok(Parts { core, log_writer, applier, reader, backend_reader, identity, is_new, torn, purged })
 }
 
 /// What the reference's server asks of raft, except that more may be applied at once.
@@ -225,24 +238,45 @@ fn raft_node(
     Node::new(config, storage).map_err(|error| Fault::Config(error.to_string()))
 }
 
-/// A member that is or will be alone writes the entries after its log's last one itself. Were they in
-/// the database already, they would be passed over as known.
+/// A database that has applied entries needs the log that they are from.
+fn check_fits(db: &Path, holds: &Holds, wal_dir: &Path, is_new: bool) -> Result<(), Fault> {
+    if !is_new || holds.applied == 0 {
+        return Ok(());
+    }
+    let (applied, db, wal_dir) = (holds.applied, db.display(), wal_dir.display());
+    Err(Fault::Config(format!(
+        "{db} holds entries up to {applied} but there is no log in {wal_dir}"
+    )))
+}
+
+/// A log that ends before what is known to be committed has lost entries: a commit index is written
+/// behind the entries that it counts. The same holds for what a member has applied that is or will be
+/// alone: it writes the entries after its log's last one itself, and were they in the database already,
+/// they would be passed over as known. In company a member may apply what the others have written.
 fn check_log_reaches(
     home: &Home,
-    machine: &Machine,
+    holds: &Holds,
     options: &Options,
     identity: Identity,
     recovered: &Recovered,
     cut_at: u64,
 ) -> Result<(), Fault> {
-    let applied = machine.backend.applied().index;
+    let applied = holds.applied;
     let last = recovered.entries.last().map_or(cut_at, Entry::index);
-    let is_alone = machine.members.conf_state().voters == [identity.member_id];
+    let commit = recovered.hard_state.commit();
+    let torn = recovered.torn.as_ref().map_or(String::new(), |torn| format!("; {torn}"));
+    // What is in the database already is not missed.
+    if commit > last.max(applied) {
+        return Err(Fault::Config(format!(
+            "state.commit {commit} is out of range [{cut_at}, {last}]: the log has lost entries{torn}"
+        )));
+    }
+    let is_alone = holds.members.conf_state().voters == [identity.member_id];
     if applied <= last || !is_alone && !options.force_new_cluster {
         return Ok(());
     }
     Err(Fault::Config(format!(
-        "database file ({} index {applied}) does not match with the log, which ends at index {last}",
+        "database file ({} index {applied}) does not match with the log, which ends at index {last}{torn}",
         home.db().display()
     )))
 }
@@ -262,11 +296,26 @@ fn remove_leftovers(disk: &dyn Disk, snap_dir: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-type OpenedLog = (Wal, Recovered, Identity);
+/// What a member begins with or comes back to: read, and not changed.
+struct Plan {
+    /// The log; none where it is to be made.
+    log: Option<Examined>,
+    /// The newest snapshot that the log has recorded.
+    newest: walpb::Snapshot,
+    recovered: Recovered,
+    identity: Identity,
+}
 
-/// The log of a member without data. That of a new cluster begins with entries that add its
-/// members; that of one which joins a cluster is empty.
-fn bootstrap(disk: &Arc<dyn Disk>, wal_dir: &Path, options: &Options) -> Result<OpenedLog, Fault> {
+fn plan(disk: &Arc<dyn Disk>, wal_dir: &Path, options: &Options) -> Result<Plan, Fault> {
+    match wal::has_segments(&**disk, wal_dir)? {
+        true => come_back(disk, wal_dir, options),
+        false => begin(&**disk, wal_dir, options),
+    }
+}
+
+/// A member without data. The log of a new cluster begins with entries that add its members; that of
+/// one which joins a cluster is empty.
+fn begin(disk: &dyn Disk, wal_dir: &Path, options: &Options) -> Result<Plan, Fault> {
     let (identity, entries) = match &options.beginning {
         Beginning::Data => {
             let what = format!("there is no log in {}", wal_dir.display());
@@ -285,19 +334,30 @@ fn bootstrap(disk: &Arc<dyn Disk>, wal_dir: &Path, options: &Options) -> Result<
             (identity, members.map(|(n, member)| add_member(n, member)).collect())
         }
     };
-    let metadata =
-        Metadata { node_id: Some(identity.member_id), cluster_id: Some(identity.cluster_id) };
-    let metadata = metadata.encode_to_vec().into();
-    let disk = Arc::clone(disk);
+    wal::check_vacant(disk, wal_dir)?;
     let commit = Some(entries.len() as u64);
     let hard_state = if entries.is_empty() {
         HardState::default()
     } else {
         HardState { term: Some(1), vote: Some(0), commit }
     };
-    let wal = Wal::create_with(disk, wal_dir, metadata, hard_state, &entries, options.wal)?;
     let recovered = Recovered { hard_state, entries, ..Recovered::default() };
-    Ok((wal, recovered, identity))
+    Ok(Plan { log: None, newest: walpb::Snapshot::default(), recovered, identity })
+}
+
+fn make_log(
+    disk: &Arc<dyn Disk>,
+    wal_dir: &Path,
+    options: &Options,
+    identity: Identity,
+    hard_state: HardState,
+    entries: &[Entry],
+) -> Result<Wal, Fault> {
+    let metadata =
+        Metadata { node_id: Some(identity.member_id), cluster_id: Some(identity.cluster_id) };
+    let metadata = metadata.encode_to_vec().into();
+    let disk = Arc::clone(disk);
+    Ok(Wal::create_with(disk, wal_dir, metadata, hard_state, entries, options.wal)?)
 }
 
 fn add_member(place: usize, member: &Member) -> Entry {
@@ -321,16 +381,12 @@ fn newest(disk: &dyn Disk, wal_dir: &Path) -> Result<walpb::Snapshot, Fault> {
     Ok(recorded.into_iter().max_by_key(walpb::Snapshot::index).unwrap_or_default())
 }
 
-/// The log of a member that comes back, from its newest snapshot.
-fn restart(
-    disk: &Arc<dyn Disk>,
-    wal_dir: &Path,
-    newest: &walpb::Snapshot,
-    options: &Options,
-) -> Result<OpenedLog, Fault> {
-    let (wal, recovered) = Wal::open(Arc::clone(disk), wal_dir, newest, options.wal)?;
+/// A member that comes back: its log from the newest snapshot on.
+fn come_back(disk: &Arc<dyn Disk>, wal_dir: &Path, options: &Options) -> Result<Plan, Fault> {
+    let newest = newest(&**disk, wal_dir)?;
+    let (log, recovered) = Wal::examine(Arc::clone(disk), wal_dir, &newest, options.wal)?;
     let metadata = Metadata::decode(recovered.metadata.clone())
         .map_err(|_| Fault::Config("the log's metadata cannot be read".into()))?;
     let identity = Identity { cluster_id: metadata.cluster_id(), member_id: metadata.node_id() };
-    Ok((wal, recovered, identity))
+    Ok(Plan { log: Some(log), newest, recovered, identity })
 }

@@ -193,6 +193,126 @@ fn a_database_beyond_the_log_of_an_only_voter_is_refused() {
     assert!(Member::open_with(&sim, &forced).is_err(), "nor is it forced");
 }
 
+/// The records of a segment: where each begins, and where the last one ends.
+fn records(segment: &[u8]) -> Vec<usize> {
+    let (mut at, mut places) = (0, vec![0]);
+    while at + 8 <= segment.len() {
+        let field = u64::from_le_bytes(segment[at..at + 8].try_into().unwrap());
+        if field == 0 {
+            break;
+        }
+        let padding = if field >> 63 == 1 { (field >> 56 & 7) as usize } else { 0 };
+        at += 8 + (field & (u64::MAX >> 8)) as usize + padding;
+        places.push(at);
+    }
+    places
+}
+
+/// A life in one segment, without snapshots.
+fn long_log() -> Options {
+    Options {
+        snapshot_count: 10_000,
+        wal: wal::Options { segment_bytes: 64 << 10, ..wal::Options::default() },
+        ..options()
+    }
+}
+
+/// Opens a member on these files. A start that is refused leaves every file as it was; one that is
+/// not knows all that was acknowledged.
+fn open_or_touch_nothing(left: &Left, life: &Life, options: &Options, case: &str) -> Option<Fault> {
+    let sim = disk_with(3, left);
+    match Member::open_with(&sim, options) {
+        Ok(member) => {
+            assert_eq!(member.content(), life.content, "{case}");
+            None
+        }
+        Err(fault) => {
+            assert!(left_by(&sim) == *left, "{case}: it was touched, and refused: {fault}");
+            Some(fault)
+        }
+    }
+}
+
+#[test]
+fn zeros_in_the_middle_of_the_log_are_refused_and_nothing_is_touched() {
+    let (options, life) = (long_log(), live(&long_log(), 75));
+    let (path, segment) = life.left.iter().find(|(path, _)| path.starts_with(WAL)).unwrap();
+    let places = records(segment);
+    assert!(places.len() > 75, "{}", places.len());
+    let end = *places.last().unwrap();
+    for place in &places[..places.len() - 1] {
+        // The length alone: no crash does that. Then all to the end of the sector, of the log, and the
+        // two halves of the log: as a crash leaves them, but the database knows better.
+        let sector_end = (place / 512 + 1) * 512;
+        for zeroed in [*place..place + 8, *place..sector_end, *place..end, 512..*place.max(&512)] {
+            let mut left = life.left.clone();
+            left.get_mut(path).unwrap()[zeroed.clone()].fill(0);
+            let case = format!("{zeroed:?} of {end}");
+            let fault = open_or_touch_nothing(&left, &life, &options, &case);
+            let said = fault.map(|fault| fault.to_string()).unwrap_or_default();
+            if zeroed == (*place..place + 8) && sector_end - place > 8 && sector_end < end {
+                assert!(said.contains("zeros stand in the place of a record's length"), "{said}");
+            }
+            if zeroed == (*place..end) && (512..end / 2).contains(place) {
+                assert!(said.contains("does not match with the log"), "{case}: {said}");
+            }
+            if zeroed == (*place..sector_end) && sector_end < end / 2 && *place > 512 {
+                assert!(said.contains("zeros stand before bytes"), "{case}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_anywhere_in_the_files_is_harmless_or_refused_and_touches_nothing() {
+    let (options, mut life) = (options(), live(&options(), 75));
+    // What earlier runs left unfinished is not cleared away either, unless the start succeeds.
+    for left_over in ["db.tmp.defrag", "tmp-1", "0000000000000001.snap.db"] {
+        life.left.insert(Path::new(SNAP).join(left_over), vec![1]);
+    }
+    life.left.insert(Path::new(WAL).join("0.tmp"), vec![1]);
+    let mut refused = 0;
+    for (path, bytes) in &life.left {
+        for n in 0..bytes.len() / 97 {
+            let mut left = life.left.clone();
+            left.get_mut(path).unwrap()[n * 97] ^= 1 << (n % 8);
+            let case = format!("bit {} of byte {} of {}", n % 8, n * 97, path.display());
+            // What is said of what a database holds is not its pages' to know; the log's bytes are.
+            if path.starts_with(WAL) {
+                refused +=
+                    u32::from(open_or_touch_nothing(&left, &life, &options, &case).is_some());
+            }
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+#[test]
+fn what_is_known_to_be_committed_must_be_in_the_log() {
+    let sim = SimDisk::new(1);
+    let mut member = Member::open(&sim).unwrap();
+    work(&mut member, 1, 8).unwrap();
+    let hard_state = Some(HardState { term: Some(9), vote: Some(0), commit: Some(1000) });
+    let persist = Persist { hard_state, sync: true, ..Persist::default() };
+    member.parts.log_writer.persist(&[persist]).unwrap();
+    drop(member);
+    let before = left_by(&sim);
+    let Err(fault) = Member::open(&sim) else { panic!("entries are missing") };
+    assert!(fault.to_string().contains("state.commit 1000 is out of range"), "{fault}");
+    assert!(left_by(&sim) == before);
+}
+
+#[test]
+fn a_start_that_is_refused_for_its_options_makes_nothing() {
+    let sim = SimDisk::new(1);
+    let nameless = Options { name: "another".into(), ..options() };
+    for options in [nameless, Options { beginning: Beginning::Data, ..options() }] {
+        assert!(Member::open_with(&sim, &options).is_err());
+        assert!(sim.list(Path::new(SNAP)).unwrap().is_empty());
+        assert!(!sim.exists(Path::new(WAL)).unwrap());
+    }
+}
+
 #[test]
 fn files_of_a_member_that_runs_are_not_touched() {
     let sim = SimDisk::new(1);

@@ -11,7 +11,7 @@ use replica::raft::Role;
 use replica::turn::SizeFigures as Sizes;
 use replica::{Parts, SnapshotDue};
 use services::lines::{hex, list, size};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A version's first two numbers, as etcd shows a cluster's.
@@ -27,6 +27,10 @@ pub(crate) fn opened(parts: &Parts, quota_flag: i64, db: &Path, took: Duration) 
     let (cluster, local) = (hex(parts.identity.cluster_id), hex(parts.identity.member_id));
     tracing::info!(path = %db.display(), ?took, "opened backend db");
     tracing::info!(index = machine.backend.applied().index, "restore consistentIndex");
+    if let Some(torn) = &parts.torn {
+        let (path, offset) = (torn.path.display(), torn.offset);
+        tracing::warn!(%path, offset, error = %torn.tear, "repaired WAL");
+    }
     if parts.is_new {
         tracing::info!(local_member_id = local, cluster_id = cluster, "starting local member");
     } else {
@@ -55,6 +59,7 @@ pub(crate) fn opened(parts: &Parts, quota_flag: i64, db: &Path, took: Duration) 
         );
     }
     tracing::info!(current_rev = revision, "kvstore restored");
+    purged(&parts.purged);
     quota(quota_flag);
     starting(&machine.members, &cluster, &local);
 }
@@ -395,6 +400,13 @@ pub(crate) fn triggers_snapshot(own_id: u64, due: &SnapshotDue, before: u64, cou
 /// The log has recorded it.
 pub(crate) fn snapshot_saved(index: u64) {
     tracing::info!(snapshot_index = index, "saved snapshot to disk");
+}
+
+/// Old files that were too many have been removed.
+pub(crate) fn purged(paths: &[PathBuf]) {
+    for path in paths {
+        tracing::info!(path = %path.display(), "purged");
+    }
 }
 
 /// History up to this revision is to go.

@@ -51,6 +51,8 @@ const POST_SPARE_BYTES: usize = 16 * 1024 * 1024;
 const LOCK_LOOK: Duration = Duration::from_millis(50);
 /// After how long it says that it waits.
 const LOCK_SAY: Duration = Duration::from_secs(10);
+/// How often files are removed that are more than are kept, as the reference does.
+const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How to run a member.
 #[derive(Clone, Debug)]
@@ -135,6 +137,8 @@ pub struct Member {
     streams: Option<Handle>,
     transport: Option<Arc<Transport>>,
     compactor: Mailbox<()>,
+    /// Ends the thread that removes old files.
+    purge: Mailbox<()>,
     /// Where databases of leaders go.
     intake: Intake,
     failure: Arc<Promise<Fault>>,
@@ -171,6 +175,7 @@ impl Member {
             streams: None,
             transport: None,
             compactor: Mailbox::new(),
+            purge: Mailbox::new(),
             intake,
             failure,
             is_new: parts.is_new,
@@ -217,6 +222,8 @@ impl Member {
             let _ = runtime.block_on(core);
             runtime.shutdown_timeout(STREAMS_GRACE);
         })?;
+        let (purge, stop) = (Arc::clone(&log), self.purge.clone());
+        self.spawn("purge", move || purge.run_purge(PURGE_INTERVAL, &stop))?;
         let shared = Arc::clone(&self.shared);
         self.spawn("log", move || log.run(&shared))?;
         self.spawn("apply", move || driver.run())?;
@@ -412,6 +419,7 @@ impl Member {
             transport.stop();
         }
         self.compactor.close();
+        self.purge.close();
         shared.ports.close();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so.

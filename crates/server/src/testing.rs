@@ -236,7 +236,7 @@ fn head() -> CallHead {
     CallHead::default()
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         replica: replica::Options {
             data_dir: "m.etcd".into(),

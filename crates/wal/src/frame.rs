@@ -1,5 +1,6 @@
 //! Records with their frames, from and to bytes.
 
+use crate::tear::{Tear, after_zero_length, contradiction, is_torn};
 use bytes::Buf;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
@@ -23,9 +24,7 @@ impl Kind {
     }
 }
 
-const LENGTH_BYTES: usize = 8;
-/// The unit in which a disk loses writes.
-const SECTOR_BYTES: usize = 512;
+pub(crate) const LENGTH_BYTES: usize = 8;
 
 /// Collects records and carries the checksum along.
 #[derive(Debug)]
@@ -87,6 +86,11 @@ impl Encoder {
 
     fn pad(&mut self, record_len: usize) {
         self.buffer.resize(self.buffer.len() + padding(record_len), 0);
+        let len = self.buffer.len();
+        assert!(
+            len.is_multiple_of(LENGTH_BYTES),
+            "after a record of {record_len} the next is at {len}"
+        );
     }
 }
 
@@ -98,7 +102,8 @@ fn padding(record_len: usize) -> usize {
     (8 - record_len % 8) % 8
 }
 
-fn length_field(record_len: usize) -> u64 {
+pub(crate) fn length_field(record_len: usize) -> u64 {
+    debug_assert!((record_len as u64) >> 56 == 0, "a length of {record_len} has no room");
     match padding(record_len) as u64 {
         0 => record_len as u64,
         padding => record_len as u64 | (0x80 | padding) << 56,
@@ -116,8 +121,8 @@ pub(crate) struct Record {
 /// Why no record was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Defect {
-    /// A crash cut the write off.
-    Torn,
+    /// A crash may have cut the write off.
+    Torn(Tear),
     /// Anything else.
     Damaged(String),
 }
@@ -142,26 +147,34 @@ impl Decoder {
             return Ok(None);
         }
         if rest.len() < LENGTH_BYTES {
-            return Err(Defect::Torn);
+            return Err(Defect::Torn(Tear::FileEnds));
         }
         let field = u64::from_le_bytes(rest[..LENGTH_BYTES].try_into().expect("eight bytes"));
         if field == 0 {
-            return Ok(None);
+            return after_zero_length(rest, self.offset).map_or(Ok(None), Err);
         }
         let padding = if field >> 63 == 1 { (field >> 56 & 7) as usize } else { 0 };
         let len = usize::try_from(field & (u64::MAX >> 8)).unwrap_or(usize::MAX);
         let whole = len.saturating_add(padding);
-        let Some(framed) = rest[LENGTH_BYTES..].get(..whole) else {
-            return Err(Defect::Torn);
+        // The earliest logs had no padding, and said so by a zero.
+        if field >> 56 != 0 && field != length_field(len) {
+            return Err(Defect::Damaged(format!("no record has the length field {field:016x}")));
+        }
+        let body = &rest[LENGTH_BYTES..];
+        let body_at = self.offset + LENGTH_BYTES;
+        let Some(framed) = body.get(..whole) else {
+            let defect = contradiction(body, len, body_at).map(Defect::Damaged);
+            return Err(defect.unwrap_or(Defect::Torn(Tear::FileEnds)));
         };
         let record = self.decode(&framed[..len]).map_err(|what| {
-            if is_torn(framed, self.offset + LENGTH_BYTES) {
-                Defect::Torn
-            } else {
-                Defect::Damaged(what)
+            match contradiction(framed, len, body_at) {
+                Some(what) => Defect::Damaged(what),
+                None if is_torn(framed, body_at) => Defect::Torn(Tear::LostSector),
+                None => Defect::Damaged(what),
             }
         })?;
         self.offset += LENGTH_BYTES + whole;
+        assert!(self.offset <= segment.len(), "a record that was read ends within its segment");
         Ok(Some(record))
     }
 
@@ -181,15 +194,6 @@ impl Decoder {
         }
         Ok(Record { kind, crc, data })
     }
-}
-
-/// Whether a sector that the record covers is all zeros: it never reached the disk.
-fn is_torn(framed: &[u8], offset: usize) -> bool {
-    let first = (SECTOR_BYTES - offset % SECTOR_BYTES).min(framed.len());
-    let (head, rest) = framed.split_at(first);
-    std::iter::once(head)
-        .chain(rest.chunks(SECTOR_BYTES))
-        .any(|sector| sector.iter().all(|byte| *byte == 0))
 }
 
 #[cfg(test)]
@@ -229,8 +233,8 @@ mod tests {
         let read = |bytes: &[u8]| Decoder { crc: 7, offset: 0 }.next(bytes).unwrap_err();
         let mut torn = whole.clone();
         torn[1024..1536].fill(0);
-        assert_eq!(read(&torn), Defect::Torn);
-        assert_eq!(read(&whole[..2000]), Defect::Torn);
+        assert_eq!(read(&torn), Defect::Torn(Tear::LostSector));
+        assert_eq!(read(&whole[..2000]), Defect::Torn(Tear::FileEnds));
         let mut flipped = whole;
         flipped[1000] ^= 1;
         assert!(matches!(read(&flipped), Defect::Damaged(_)));

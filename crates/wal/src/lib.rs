@@ -11,11 +11,13 @@
 //! record carries it from one segment into the next.
 //!
 //! What a crash tears off is cut away, and only in the last segment: a record of which a 512-byte
-//! sector is all zeros, or which ends beyond the file. All other damage is a [`Fault`] that names
-//! the file and the offset.
+//! sector is all zeros, or which ends beyond the file; see [`Tear`]. All other damage is a [`Fault`]
+//! that names the file and the offset. Reading a log changes nothing: what is to be cut is known
+//! from [`Wal::examine`], and cut by [`Examined::begin`].
 //!
 //! Reference: `server/storage/wal`, `server/etcdserver/api/snap`.
 
+mod examine;
 mod fault;
 mod frame;
 mod log;
@@ -23,11 +25,35 @@ mod names;
 mod reader;
 mod replay;
 pub mod snap;
+mod tear;
 
+pub use examine::Examined;
 pub use fault::Fault;
-pub use log::{Options, Prepared, Saved, Wal};
+pub use log::{Options, Prepared, Saved, Wal, check_vacant};
 pub use reader::{has_segments, valid_snapshots};
-pub use replay::{Recovered, read};
+pub use replay::{Recovered, Torn, read};
+pub use tear::Tear;
+
+use disk::Disk;
+use std::io;
+use std::path::PathBuf;
 
 /// A segment is full when it has this many bytes.
 pub const SEGMENT_BYTES: u64 = 64 * 1000 * 1000;
+
+/// Removes files that were found to be too many; those that are gone already are passed over. Gives
+/// the others.
+///
+/// # Errors
+/// Those of removing.
+pub fn remove(disk: &dyn Disk, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Fault> {
+    let mut removed = Vec::with_capacity(paths.len());
+    for path in paths {
+        match disk.remove_file(&path) {
+            Ok(()) => removed.push(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Fault::io(&path, "cannot remove")(error)),
+        }
+    }
+    Ok(removed)
+}

@@ -1,9 +1,9 @@
 //! The log itself: recovered, appended to, cut into segments.
 
+use crate::examine::FoundEnd;
 use crate::frame::{Encoder, Kind};
 use crate::names::SegmentName;
-use crate::reader::{SegmentEnd, has_segments, segments};
-use crate::replay::{Replayed, needed, replay};
+use crate::reader::{has_segments, segments};
 use crate::{Fault, Recovered, SEGMENT_BYTES};
 use bytes::Bytes;
 use disk::{Disk, File, Lock, Open};
@@ -43,6 +43,11 @@ pub struct Prepared {
 }
 
 /// A log open for appending.
+///
+/// Always true:
+/// 1. At least one segment is held, and the numbers of those held count up by one.
+/// 2. Nothing waits to be written between calls, unless a write has failed.
+/// 3. The last record ends within the last segment's file.
 pub struct Wal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -86,11 +91,12 @@ impl Wal {
         entries: &[Entry],
         options: Options,
     ) -> Result<Wal, Fault> {
-        if has_segments(&*disk, dir)? {
-            return Err(Fault::inconsistent(dir, "there is a log already"));
-        }
+        let counts_from_one = entries.iter().zip(1..).all(|(entry, n)| entry.index() == n);
+        assert!(counts_from_one, "a log begins with entry 1 and has no gap");
+        let (commit, last) = (hard_state.commit(), entries.len() as u64);
+        assert!(commit <= last, "a new log of {last} entries has none committed beyond: {commit}");
+        check_vacant(&*disk, dir)?;
         if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
-            check_empty(&*disk, dir)?;
             // Made beforehand by whoever set the machine up; the finished log takes its place.
             disk.remove_dir_all(dir).map_err(Fault::io(dir, "cannot replace"))?;
         }
@@ -141,7 +147,8 @@ impl Wal {
 
     /// Opens a log to read what follows a snapshot and to append.
     ///
-    /// A torn tail of the last segment is cut off; a copy stays beside it as `.broken`.
+    /// A torn tail of the last segment is cut off; a copy stays beside it as `.broken`. Whoever may
+    /// still refuse the log for what is in it calls [`Wal::examine`] first.
     ///
     /// # Errors
     /// Every other damage, a missing snapshot record, missing entries.
@@ -151,35 +158,33 @@ impl Wal {
         at: &walpb::Snapshot,
         options: Options,
     ) -> Result<(Wal, Recovered), Fault> {
-        remove_leftovers(&*disk, dir)?;
-        let names = needed(&*disk, dir, at)?;
-        let mut held = Vec::new();
-        for name in &names {
-            let path = dir.join(name.file_name());
-            let file = disk
-                .open(&path, Open::WRITE.locked(Lock::Exclusive))
-                .map_err(Fault::io(&path, "cannot lock"))?;
-            held.push((*name, file));
-        }
-        let Replayed { recovered, last_index, end, crc } = replay(&*disk, dir, &names, at)?;
-        let (name, file) = held.last().expect("there is a last segment");
-        clear_tail(&*disk, &dir.join(name.file_name()), &**file, &end, options)?;
-        let wal = Wal {
+        let (examined, recovered) = Wal::examine(disk, dir, at, options)?;
+        Ok((examined.begin()?, recovered))
+    }
+
+    /// The log of a directory, with what was found where it ends. The segments are locked.
+    pub(crate) fn found(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: Options,
+        held: Vec<(SegmentName, Arc<dyn File>)>,
+        end: FoundEnd,
+    ) -> Wal {
+        let FoundEnd { metadata, hard_state, offset, crc, last_index } = end;
+        Wal {
             disk,
-            dir: dir.to_owned(),
+            dir,
             options,
-            metadata: recovered.metadata.clone(),
-            hard_state: recovered.hard_state,
+            metadata,
+            hard_state,
             held,
-            offset: end.offset,
+            offset,
             encoder: Encoder::new(crc),
-            // The next segment's name must not be taken for one that the snapshot follows.
-            last_index: last_index.max(at.index()),
+            last_index,
             prepared: None,
             prepared_count: 0,
             failed: None,
-        };
-        Ok((wal, recovered))
+        }
     }
 
     /// Appends entries and a hard state in one write; with `sync` they are durable on return.
@@ -194,8 +199,15 @@ impl Wal {
     ) -> Result<Saved, Fault> {
         self.check_sound()?;
         for entry in entries {
+            let (index, last) = (entry.index(), self.last_index);
+            assert!((1..=last + 1).contains(&index), "entry {index} leaves a gap after {last}");
             self.encoder.message(Kind::Entry, entry);
             self.last_index = entry.index();
+        }
+        if let Some(state) = hard_state {
+            let (term, before) = (state.term(), self.hard_state.term());
+            let is_none = *state == HardState::default();
+            assert!(is_none || term >= before, "term {term} is written after term {before}");
         }
         if let Some(state) = hard_state.filter(|state| **state != HardState::default()) {
             self.encoder.message(Kind::State, state);
@@ -229,10 +241,31 @@ impl Wal {
 
     fn flush(&mut self, sync: bool) -> Result<Saved, Fault> {
         let result = self.try_flush(sync);
-        if let Err(fault) = &result {
-            self.failed = Some(fault.to_string());
+        match &result {
+            Err(fault) => self.failed = Some(fault.to_string()),
+            Ok(_) if cfg!(debug_assertions) => self.check(),
+            Ok(_) => {}
         }
         result
+    }
+
+    /// Asserts what is always true.
+    pub fn check(&self) {
+        assert!(!self.held.is_empty(), "a segment is held");
+        for pair in self.held.windows(2) {
+            let (one, next) = (pair[0].0.sequence, pair[1].0.sequence);
+            assert_eq!(next, one + 1, "segments are held without a gap");
+        }
+        if self.failed.is_some() {
+            return;
+        }
+        let waiting = self.encoder.buffer.len();
+        assert_eq!(waiting, 0, "{waiting} bytes wait to be written though no call is under way");
+        let len = self.held.last().map(|(_, file)| file.len());
+        if let Some(Ok(len)) = len {
+            let offset = self.offset;
+            assert!(offset <= len, "records end at {offset}, the segment at {len}");
+        }
     }
 
     fn try_flush(&mut self, sync: bool) -> Result<Saved, Fault> {
@@ -257,6 +290,11 @@ impl Wal {
 
     /// Ends the segment and begins the next.
     fn cut(&mut self, path: &Path) -> Result<(), Fault> {
+        let waiting = self.encoder.buffer.len();
+        assert_eq!(
+            waiting, 0,
+            "a segment ends with whole records, {waiting} bytes are not written"
+        );
         let (name, file) = self.held.last().expect("there is a last segment");
         file.set_len(self.offset).map_err(Fault::io(path, "cannot cut"))?;
         file.sync_all().map_err(Fault::io(path, "cannot sync"))?;
@@ -297,6 +335,8 @@ impl Wal {
 
     /// Takes a segment made ahead.
     pub fn prepared(&mut self, prepared: Prepared) {
+        assert!(self.prepared.is_none(), "one segment is made ahead, not two");
+        assert_eq!(prepared.path.parent(), Some(&*self.dir), "it is made in the log's directory");
         self.prepared = Some(prepared);
     }
 
@@ -304,25 +344,38 @@ impl Wal {
     pub fn release_to(&mut self, index: u64) {
         let needed = self.held.iter().rposition(|(name, _)| name.index <= index).unwrap_or(0);
         self.held.drain(..needed);
+        assert!(!self.held.is_empty(), "the segment that is written to is never let go");
     }
 
-    /// Removes released segments, the oldest first, until at most `keep` segments are left.
-    /// Gives the names of those removed.
+    /// Released segments, the oldest first, that are more than `keep` with those in use. Nobody
+    /// writes to them any more; they may be removed at any time.
     ///
     /// # Errors
-    /// Those of listing and removing.
-    pub fn purge(&self, keep: usize) -> Result<Vec<String>, Fault> {
+    /// Those of listing.
+    pub fn surplus(&self, keep: usize) -> Result<Vec<PathBuf>, Fault> {
         let names = segments(&*self.disk, &self.dir)?;
         let in_use = self.held.first().map_or(0, |(name, _)| name.sequence);
         let surplus = names.len().saturating_sub(keep);
-        let mut removed = Vec::new();
-        for name in names.iter().take(surplus).filter(|name| name.sequence < in_use) {
-            let path = self.dir.join(name.file_name());
-            self.disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
-            removed.push(name.file_name());
-        }
-        Ok(removed)
+        let released = names.iter().take(surplus).take_while(|name| name.sequence < in_use);
+        let released: Vec<PathBuf> = released.map(|name| self.dir.join(name.file_name())).collect();
+        let held = self.held.len();
+        assert!(released.len() + held <= names.len(), "of {held} segments in use none is too many");
+        Ok(released)
     }
+}
+
+/// Whether a new log may be made in a directory, as far as can be told by looking.
+///
+/// # Errors
+/// A log that is there, other files in its place, I/O faults.
+pub fn check_vacant(disk: &dyn Disk, dir: &Path) -> Result<(), Fault> {
+    if has_segments(disk, dir)? {
+        return Err(Fault::inconsistent(dir, "there is a log already"));
+    }
+    if disk.exists(dir).map_err(Fault::io(dir, "cannot look for"))? {
+        check_empty(disk, dir)?;
+    }
+    Ok(())
 }
 
 /// Nothing is removed that nobody has read: a directory may have been named by mistake.
@@ -350,42 +403,6 @@ fn new_segment(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn File>, 
     let file = disk.open(path, how).map_err(Fault::io(path, "cannot make"))?;
     file.allocate(len).map_err(Fault::io(path, "cannot preallocate"))?;
     Ok(file)
-}
-
-/// Segments that were made ahead by an earlier run.
-fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), Fault> {
-    let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
-    for name in names.iter().filter(|name| name.ends_with(".tmp")) {
-        let path = dir.join(name);
-        disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
-    }
-    Ok(())
-}
-
-/// Zeros what a torn write left after the last sound record: records written later would
-/// otherwise end in old bytes.
-fn clear_tail(
-    disk: &dyn Disk,
-    path: &Path,
-    file: &dyn File,
-    end: &SegmentEnd,
-    options: Options,
-) -> Result<(), Fault> {
-    let io = |what| Fault::io(path, what);
-    if end.torn {
-        let mut broken = path.as_os_str().to_owned();
-        broken.push(".broken");
-        let bytes = disk::read_all(disk, path).map_err(io("cannot read"))?;
-        let how = Open { truncate: true, ..Open::CREATE };
-        let copy = disk.open(Path::new(&broken), how).map_err(io("cannot make a copy of"))?;
-        copy.write_at(&bytes, 0).map_err(io("cannot copy"))?;
-        copy.sync_all().map_err(io("cannot sync the copy of"))?;
-        let dir = path.parent().unwrap_or(Path::new(""));
-        disk.sync_dir(dir).map_err(Fault::io(dir, "cannot sync"))?;
-    }
-    file.set_len(end.offset).map_err(io("cannot cut"))?;
-    file.allocate(options.segment_bytes.max(end.offset)).map_err(io("cannot preallocate"))?;
-    file.sync_all().map_err(io("cannot sync"))
 }
 
 #[cfg(test)]
@@ -426,5 +443,40 @@ mod tests {
             wal.save_snapshot(&at).unwrap_err();
         }
         assert_eq!((wal.encoder.buffer.len(), wal.last_index), (buffered, last));
+    }
+
+    fn written() -> Wal {
+        let sim = SimDisk::new(1);
+        let options = Options { segment_bytes: 1024, ..Options::default() };
+        let mut wal = Wal::create(sim.disk(), Path::new("wal"), Bytes::new(), options).unwrap();
+        for index in 1..5 {
+            let data = Some(Bytes::from(vec![1; 600]));
+            let entry = Entry { index: Some(index), term: Some(1), data, ..Entry::default() };
+            wal.save(None, &[entry], true).unwrap();
+        }
+        wal
+    }
+
+    #[test]
+    #[should_panic(expected = "segments are held without a gap")]
+    fn a_gap_between_segments_is_found() {
+        let mut wal = written();
+        wal.held.remove(1);
+        wal.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "records end at")]
+    fn records_beyond_the_segment_are_found() {
+        let mut wal = written();
+        wal.offset += 1 << 20;
+        wal.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "entry 7 leaves a gap after 4")]
+    fn an_entry_that_leaves_a_gap_is_not_written() {
+        let entry = Entry { index: Some(7), term: Some(1), ..Entry::default() };
+        let _ = written().save(None, &[entry], true);
     }
 }

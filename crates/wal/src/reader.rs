@@ -3,6 +3,7 @@
 use crate::Fault;
 use crate::frame::{Decoder, Defect, Kind, Record};
 use crate::names::SegmentName;
+use crate::tear::Tear;
 use disk::Disk;
 use prost::Message;
 use proto::{raftpb, walpb};
@@ -41,8 +42,8 @@ pub fn has_segments(disk: &dyn Disk, dir: &Path) -> Result<bool, Fault> {
 pub(crate) struct SegmentEnd {
     /// After the last sound record.
     pub(crate) offset: u64,
-    /// The write after that was cut off by a crash.
-    pub(crate) torn: bool,
+    /// Why the write after that counts as cut off by a crash, if it does.
+    pub(crate) tear: Option<Tear>,
 }
 
 /// Reads segments in turn, with the checksum running through.
@@ -78,12 +79,14 @@ impl<'d> Reader<'d> {
             let record = match self.decoder.next(&bytes) {
                 Ok(Some(record)) => record,
                 Ok(None) => {
-                    break SegmentEnd { offset: at, torn: false };
+                    break SegmentEnd { offset: at, tear: None };
                 }
-                Err(Defect::Torn) if is_last => {
-                    break SegmentEnd { offset: at, torn: true };
+                Err(Defect::Torn(tear)) if is_last => {
+                    break SegmentEnd { offset: at, tear: Some(tear) };
                 }
-                Err(Defect::Torn) => return Err(fault("a record is cut off".into())),
+                Err(Defect::Torn(tear)) => {
+                    return Err(fault(format!("a record is cut off: {tear}")));
+                }
                 Err(Defect::Damaged(what)) => return Err(fault(what)),
             };
             if record.kind == Kind::Crc {
@@ -92,6 +95,9 @@ impl<'d> Reader<'d> {
                 see(record).map_err(fault)?;
             }
         };
+        let (offset, len) = (end.offset, bytes.len());
+        assert!(offset <= len as u64, "reading ended at {offset} of {len} bytes");
+        assert!(is_last || end.tear.is_none(), "only the last segment is ever cut off");
         Ok(end)
     }
 

@@ -4,11 +4,13 @@ use crate::Fault;
 use crate::frame::{Kind, Record};
 use crate::names::SegmentName;
 use crate::reader::{Reader, SegmentEnd, decode, segments};
+use crate::tear::Tear;
 use bytes::Bytes;
 use disk::Disk;
 use proto::raftpb::{Entry, HardState};
 use proto::walpb;
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// What a log held.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,8 +21,38 @@ pub struct Recovered {
     pub hard_state: HardState,
     /// The entries after the snapshot asked for.
     pub entries: Vec<Entry>,
-    /// A torn tail was cut off.
-    pub repaired: bool,
+    /// What a crash cut off behind the last whole record, if it did. [`crate::Examined::begin`] removes
+    /// it; a copy stays.
+    pub torn: Option<Torn>,
+}
+
+impl Recovered {
+    /// Asserts that the entries follow the snapshot at this index without a gap.
+    pub fn check(&self, index: u64) {
+        let (first, last) = (self.entries.first(), self.entries.last());
+        if let (Some(first), Some(last)) = (first, last) {
+            assert_eq!(first.index(), index + 1, "entries begin after the snapshot");
+            let count = self.entries.len() as u64;
+            assert_eq!(last.index(), index + count, "{count} entries are there after {index}");
+        }
+    }
+}
+
+/// What follows the last whole record of a log and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The last segment.
+    pub path: PathBuf,
+    /// Where the last whole record ends, in bytes.
+    pub offset: u64,
+    /// Why a crash may have done it.
+    pub tear: Tear,
+}
+
+impl fmt::Display for Torn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is cut off at offset {}: {}", self.path.display(), self.offset, self.tear)
+    }
 }
 
 /// What was found, and where the next record goes.
@@ -33,8 +65,7 @@ pub(crate) struct Replayed {
     pub(crate) crc: u32,
 }
 
-/// Reads what follows a snapshot, and changes nothing: of a torn tail nothing is said but in
-/// [`Recovered::repaired`], which here means that a repair is due.
+/// Reads what follows a snapshot, and changes nothing.
 ///
 /// # Errors
 /// Damage other than a torn tail, a missing snapshot record, missing entries.
@@ -66,7 +97,7 @@ pub(crate) fn replay(
 ) -> Result<Replayed, Fault> {
     let mut replay = Replay::new(at);
     let mut reader = Reader::new(disk, dir);
-    let mut end = SegmentEnd { offset: 0, torn: false };
+    let mut end = SegmentEnd { offset: 0, tear: None };
     for (n, name) in names.iter().enumerate() {
         let is_last = n + 1 == names.len();
         end = reader.segment(*name, is_last, |record| replay.record(record))?;
@@ -75,7 +106,13 @@ pub(crate) fn replay(
         let what = format!("no record of the snapshot at index {}", at.index());
         return Err(Fault::inconsistent(dir, what));
     }
-    let recovered = Recovered { repaired: end.torn, ..replay.recovered };
+    let torn = end.tear.zip(names.last()).map(|(tear, name)| Torn {
+        path: dir.join(name.file_name()),
+        offset: end.offset,
+        tear,
+    });
+    let recovered = Recovered { torn, ..replay.recovered };
+    recovered.check(at.index());
     Ok(Replayed { recovered, last_index: replay.last_index, end, crc: reader.crc() })
 }
 
@@ -139,6 +176,12 @@ impl<'a> Replay<'a> {
                 return Err(format!("entry {} where {expected} must be", entry.index()));
             }
             self.recovered.entries.truncate(place);
+            debug_assert_eq!(
+                self.recovered.entries.len(),
+                place,
+                "entry {} has its place",
+                start + 1
+            );
             self.last_index = entry.index();
             self.recovered.entries.push(entry);
         } else {

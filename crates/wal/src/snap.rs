@@ -4,7 +4,7 @@ use crate::Fault;
 use disk::{Disk, Open};
 use prost::Message;
 use proto::{raftpb, snappb, walpb};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The name of a snapshot's file.
 pub fn file_name(term: u64, index: u64) -> String {
@@ -17,6 +17,7 @@ pub fn file_name(term: u64, index: u64) -> String {
 /// I/O faults.
 pub fn write(disk: &dyn Disk, dir: &Path, snapshot: &raftpb::Snapshot) -> Result<(), Fault> {
     let data = snapshot.encode_to_vec();
+    assert!(!data.is_empty(), "a snapshot of nothing could not be read back");
     let envelope = snappb::Snapshot { crc: Some(crc32c::crc32c(&data)), data: Some(data.into()) };
     let meta = snapshot.metadata.clone().unwrap_or_default();
     let path = dir.join(file_name(meta.term(), meta.index()));
@@ -83,23 +84,19 @@ pub fn load_newest(
     Ok(None)
 }
 
-/// Removes databases that came with snapshots before this index: those that were used have another
-/// name by now, and the rest came too late to be used.
+/// Databases that came with snapshots before this index: those that were used have another name by
+/// now, and the rest came too late to be used.
 ///
 /// # Errors
-/// I/O faults.
-pub fn release_databases(disk: &dyn Disk, dir: &Path, index: u64) -> Result<(), Fault> {
+/// Those of listing.
+pub fn databases_before(disk: &dyn Disk, dir: &Path, index: u64) -> Result<Vec<PathBuf>, Fault> {
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
     let is_old = |name: &&String| {
         let digits = name.strip_suffix(DATABASE);
         let of = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
         of.is_some_and(|of| of < index)
     };
-    for name in names.iter().filter(is_old) {
-        let path = dir.join(name);
-        disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
-    }
-    Ok(())
+    Ok(names.iter().filter(is_old).map(|name| dir.join(name)).collect())
 }
 
 /// How the names of snapshots end.
@@ -107,24 +104,24 @@ pub const SNAPSHOT: &str = ".snap";
 /// How the names of databases end that came with snapshots.
 pub const DATABASE: &str = ".snap.db";
 
-/// Removes all but the newest files of a kind. `needed` stays whatever its age: a file with a higher
-/// name may be anyone's.
+/// All but the newest files of a kind. `needed` is not among them whatever its age: a file with a
+/// higher name may be anyone's.
 ///
 /// # Errors
-/// I/O faults.
-pub fn purge(
+/// Those of listing.
+pub fn surplus(
     disk: &dyn Disk,
     dir: &Path,
     kind: &str,
     keep: usize,
     needed: &str,
-) -> Result<(), Fault> {
+) -> Result<Vec<PathBuf>, Fault> {
     let names = disk.list(dir).map_err(Fault::io(dir, "cannot list"))?;
     let of_kind: Vec<&String> = names.iter().filter(|name| name.ends_with(kind)).collect();
     let surplus = of_kind.len().saturating_sub(keep);
-    for name in of_kind.into_iter().take(surplus).filter(|name| *name != needed) {
-        let path = dir.join(name);
-        disk.remove_file(&path).map_err(Fault::io(&path, "cannot remove"))?;
-    }
-    Ok(())
+    let too_many = of_kind.iter().take(surplus).filter(|name| **name != needed);
+    let too_many: Vec<PathBuf> = too_many.map(|name| dir.join(name)).collect();
+    let left = of_kind.len() - too_many.len();
+    assert!(left >= keep.min(of_kind.len()), "{left} files would be left of {keep} to be kept");
+    Ok(too_many)
 }

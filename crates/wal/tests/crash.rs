@@ -83,7 +83,7 @@ fn what_was_synced_is_there_after_a_crash_anywhere() {
             let (mut wal, found) = Wal::open(sim.disk(), dir(), &start(), OPTIONS)
                 .unwrap_or_else(|fault| panic!("crash {crash}, seed {seed}: {fault}"));
             assert_eq!(looked_at.unwrap(), found, "crash {crash}, seed {seed}");
-            repaired += u32::from(found.repaired);
+            repaired += u32::from(found.torn.is_some());
             assert_eq!(found.metadata, "me");
             assert!(found.entries.len() as u64 >= acknowledged, "crash {crash}, seed {seed}");
             for (n, entry) in found.entries.iter().enumerate() {
@@ -146,9 +146,12 @@ fn released_segments_are_purged_and_the_rest_still_opens() {
         wal.save(Some(&state(1, i)), &[entry(i, 1, 900)], true).unwrap();
     }
     wal.save_snapshot(&at(30, 1)).unwrap();
-    assert!(wal.purge(2).unwrap().is_empty(), "nothing is released yet");
+    assert!(wal.surplus(2).unwrap().is_empty(), "nothing is released yet");
     wal.release_to(30);
-    assert!(wal.purge(2).unwrap().len() >= 4);
+    let surplus = wal.surplus(2).unwrap();
+    assert!(surplus.len() >= 4, "{surplus:?}");
+    assert_eq!(wal::remove(&sim, surplus.clone()).unwrap(), surplus);
+    assert!(wal::remove(&sim, surplus).unwrap().is_empty(), "they are gone already");
     drop(wal);
     let (_, found) = Wal::open(sim.disk(), dir(), &at(30, 1), OPTIONS).unwrap();
     assert_eq!(found.entries.len(), 9);
@@ -215,8 +218,8 @@ fn snapshot_files_read_back_and_bad_ones_are_set_aside() {
     let newest = snap::load_newest(&sim, Path::new("snap"), &[at(5, 2), at(6, 2)]).unwrap();
     assert_eq!(newest, Some(snapshot(5)), "7 is not recorded and 6 is damaged");
     assert!(sim.exists(Path::new("snap/0000000000000002-0000000000000006.snap.broken")).unwrap());
-    snap::purge(&sim, Path::new("snap"), snap::SNAPSHOT, 1, "").unwrap();
-    assert_eq!(sim.list(Path::new("snap")).unwrap().len(), 2);
+    let surplus = snap::surplus(&sim, Path::new("snap"), snap::SNAPSHOT, 1, "").unwrap();
+    assert_eq!(surplus, [Path::new("snap").join(snap::file_name(2, 5))]);
 }
 
 #[test]
@@ -229,14 +232,18 @@ fn the_newest_files_of_a_kind_stay_and_the_one_that_is_needed() {
         sim.open(&dir.join(name), Open::CREATE).unwrap();
     }
     let left = || sim.list(dir).unwrap();
-    snap::purge(&sim, dir, snap::SNAPSHOT, 2, "1.snap").unwrap();
+    let purge = |kind, keep, needed| {
+        let surplus = snap::surplus(&sim, dir, kind, keep, needed).unwrap();
+        wal::remove(&sim, surplus).unwrap();
+    };
+    purge(snap::SNAPSHOT, 2, "1.snap");
     assert_eq!(
         left(),
         ["1.snap", "1.snap.db", "2.snap.db", "3.snap", "4.snap", "db", "x.snap.broken"]
     );
-    snap::purge(&sim, dir, snap::DATABASE, 1, "").unwrap();
+    purge(snap::DATABASE, 1, "");
     assert_eq!(left(), ["1.snap", "2.snap.db", "3.snap", "4.snap", "db", "x.snap.broken"]);
-    snap::purge(&sim, dir, snap::SNAPSHOT, usize::MAX, "").unwrap();
+    purge(snap::SNAPSHOT, usize::MAX, "");
     assert_eq!(left().len(), 6);
 }
 
@@ -317,7 +324,7 @@ fn a_crash_within_the_repair_or_right_after_it_is_survived_too() {
         let again = (|| -> Result<u64, u64> {
             let opened = Wal::open(sim.disk(), dir(), &start(), OPTIONS);
             let (mut wal, found) = opened.map_err(|_| acknowledged)?;
-            repaired += u32::from(found.repaired);
+            repaired += u32::from(found.torn.is_some());
             let last = found.entries.len() as u64;
             // Not synced: it may be there afterwards or not, but must not make the rest unreadable.
             wal.save(None, &[entry(last + 1, 2, 150)], false).map_err(|_| acknowledged)?;
@@ -335,6 +342,35 @@ fn a_crash_within_the_repair_or_right_after_it_is_survived_too() {
     assert!(repaired > 20, "{repaired}");
 }
 
+#[test]
+fn what_is_torn_is_only_looked_at_until_the_log_is_begun() {
+    let whole = SimDisk::new(0);
+    run(&whole, 12).unwrap();
+    let mut torn_ones = 0;
+    for seed in 0..200 {
+        let Some((sim, _, _)) = torn(seed, whole.ops()) else { continue };
+        let left = |sim: &SimDisk| -> Segments {
+            let names = sim.list(dir()).unwrap();
+            names.into_iter().map(|n| (n.clone(), read_all(sim, &dir().join(n)).unwrap())).collect()
+        };
+        let (before, ops) = (left(&sim), sim.ops());
+        let (examined, found) = Wal::examine(sim.disk(), dir(), &start(), OPTIONS).unwrap();
+        assert_eq!(sim.ops(), ops, "seed {seed}: looking changes nothing");
+        drop(examined);
+        assert_eq!(left(&sim), before, "seed {seed}: nor does giving up");
+        let (_, again) = Wal::open(sim.disk(), dir(), &start(), OPTIONS).unwrap();
+        assert_eq!(again, found, "seed {seed}");
+        let Some(torn) = found.torn else { continue };
+        torn_ones += 1;
+        let (name, bytes) = before.iter().rfind(|(name, _)| name.ends_with(".wal")).unwrap();
+        assert_eq!(torn.path, dir().join(name), "seed {seed}");
+        let (now, offset) = (read_all(&sim, &torn.path).unwrap(), torn.offset as usize);
+        assert_eq!(now[..offset], bytes[..offset], "seed {seed}: the records stay");
+        assert!(now[offset..].iter().all(|byte| *byte == 0), "seed {seed}: {torn}");
+    }
+    assert!(torn_ones > 10, "{torn_ones}");
+}
+
 /// Where a file's torn tail is gone, its copy holds what was there.
 fn what_was_cut_off_is_kept(sim: &SimDisk, before: &[(String, Vec<u8>)], seed: u64) {
     let (name, bytes) = before.last().unwrap();
@@ -347,7 +383,8 @@ fn what_was_cut_off_is_kept(sim: &SimDisk, before: &[(String, Vec<u8>)], seed: u
             let file = copy.open(&dir().join(name), disk::Open::CREATE).unwrap();
             file.write_at(bytes, 0).unwrap();
         }
-        Wal::open(copy.disk(), dir(), &start(), OPTIONS).is_ok_and(|(_, found)| found.repaired)
+        Wal::open(copy.disk(), dir(), &start(), OPTIONS)
+            .is_ok_and(|(_, found)| found.torn.is_some())
     };
     if is_torn && now != *bytes {
         let copy = read_all(sim, &broken).ok();

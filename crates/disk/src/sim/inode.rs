@@ -8,6 +8,11 @@ use std::io;
 const SECTOR: usize = 512;
 
 /// A file's content and, for every sector changed since the last sync, what the disk holds there.
+///
+/// Always true:
+/// 1. A sector waits for a sync or was given up by a failed one, not both.
+/// 2. What the disk holds of a sector is no more than a sector.
+/// 3. Who has the file for itself shares it with nobody.
 #[derive(Default)]
 pub(super) struct Inode {
     pub(super) bytes: Vec<u8>,
@@ -34,6 +39,18 @@ impl Inode {
         let (from, to) = (len.min(self.bytes.len()), len.max(self.bytes.len()));
         self.remember(from, to);
         self.bytes.resize(len, 0);
+    }
+
+    /// Asserts what is always true.
+    pub(super) fn check(&self) {
+        for sector in self.unsynced.keys() {
+            assert!(!self.lost.contains_key(sector), "sector {sector} waits and is given up");
+        }
+        for (sector, old) in self.unsynced.iter().chain(&self.lost) {
+            assert!(old.len() <= SECTOR, "sector {sector} holds {} bytes", old.len());
+        }
+        let shared = self.shared_locks;
+        assert!(!self.exclusive_lock || shared == 0, "{shared} share what one has for itself");
     }
 
     fn remember(&mut self, from: usize, to: usize) {
@@ -72,6 +89,8 @@ impl Inode {
             self.put_back(sector * SECTOR, sector * SECTOR, &old);
         }
         self.bytes.resize(len, 0);
+        let pending = self.unsynced.len() + self.lost.len();
+        assert_eq!(pending, 0, "after a crash the disk holds what the file shows");
         self.durable_len = len;
         self.shared_locks = 0;
         self.exclusive_lock = false;
@@ -105,8 +124,37 @@ impl Inode {
     pub(super) fn unlock(&mut self, lock: Lock) {
         match lock {
             Lock::None => {}
-            Lock::Shared => self.shared_locks -= 1,
-            Lock::Exclusive => self.exclusive_lock = false,
+            Lock::Shared => {
+                assert!(self.shared_locks > 0, "a lock is given back that nobody had");
+                self.shared_locks -= 1;
+            }
+            Lock::Exclusive => {
+                assert!(self.exclusive_lock, "a lock is given back that nobody had");
+                self.exclusive_lock = false;
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "sector 0 waits and is given up")]
+    fn a_sector_that_waits_and_is_given_up_is_found() {
+        let mut inode = Inode::default();
+        inode.write(b"x", 0);
+        inode.lost.insert(0, Vec::new());
+        inode.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "a lock is given back that nobody had")]
+    fn no_lock_is_given_back_twice() {
+        let mut inode = Inode::default();
+        inode.lock(Lock::Shared).unwrap();
+        inode.unlock(Lock::Shared);
+        inode.unlock(Lock::Shared);
     }
 }

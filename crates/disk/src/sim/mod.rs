@@ -31,6 +31,10 @@ struct Faults {
     short_reads: bool,
 }
 
+/// Always true:
+/// 1. Every name of a file refers to an inode, and every inode's number was given out.
+/// 2. What has crashed was planned to.
+/// 3. Handles were opened in this life or an earlier one.
 struct State {
     names: Names,
     inodes: HashMap<u64, Inode>,
@@ -124,6 +128,24 @@ impl SimDisk {
         state.generation += 1;
         state.crashed = false;
         state.faults = Faults::default();
+        drop(state);
+        self.check();
+    }
+
+    /// Asserts what is always true of the disk, its names and its files.
+    pub fn check(&self) {
+        let state = self.state.lock();
+        state.names.check();
+        for id in state.names.files() {
+            assert!(state.inodes.contains_key(&id), "a name refers to inode {id}, which is gone");
+        }
+        for (id, inode) in &state.inodes {
+            let next = state.next_inode;
+            assert!(*id < next, "inode {id} was never given out, {next} is the next");
+            inode.check();
+        }
+        let planned = state.faults.crash_at_op.is_some();
+        assert!(planned || !state.crashed, "the disk has crashed and nobody planned it");
     }
 
     /// Flips one bit of a file, durably.
@@ -172,6 +194,7 @@ impl State {
 
 impl Disk for SimDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        how.check();
         let mut state = self.state.lock();
         state.alive()?;
         let id = match state.names.file(path) {
@@ -182,7 +205,8 @@ impl Disk for SimDisk {
                 let id = state.next_inode;
                 state.names.create(path, Entry::File(id))?;
                 state.next_inode += 1;
-                state.inodes.insert(id, Inode::default());
+                let before = state.inodes.insert(id, Inode::default());
+                assert!(before.is_none(), "inode {id} is given out once");
                 state.end_op()?;
                 id
             }
@@ -196,6 +220,7 @@ impl Disk for SimDisk {
             inode.set_len(0);
         }
         let generation = state.generation;
+        debug_assert!(!state.crashed, "nothing is opened on a disk that has crashed");
         Ok(Arc::new(SimFile { disk: self.clone(), id, generation, lock: how.lock }))
     }
 
@@ -346,7 +371,9 @@ impl File for SimFile {
         let len = usize::try_from(len).map_err(io::Error::other)?;
         let mut copy = bytes[..len.min(bytes.len())].to_vec();
         copy.resize(len, 0);
-        Ok(Mapping::copied(copy))
+        let mapping = Mapping::copied(copy);
+        assert!(mapping.len() >= len, "a view of {len} bytes shows {}", mapping.len());
+        Ok(mapping)
     }
 }
 
@@ -375,10 +402,12 @@ impl Rng {
     fn mix(&mut self, number: u64) {
         self.0 = (self.0 ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93)) | 1;
         self.next();
+        assert_ne!(self.0, 0, "a generator at 0 stays there");
     }
 
     /// A number below `n`, which is not 0.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
+        assert!(n > 0, "no number is below 0");
         (self.next() >> 11) % n
     }
 

@@ -42,6 +42,10 @@ struct Change {
 }
 
 /// All names, and the changes that no sync covers yet, oldest first.
+///
+/// Always true:
+/// 1. What is above a name is a directory.
+/// 2. The oldest change that is remembered is not durable.
 #[derive(Default)]
 pub(super) struct Names {
     entries: BTreeMap<PathBuf, Entry>,
@@ -60,6 +64,25 @@ impl Names {
 
     pub(super) fn exists(&self, path: &Path) -> bool {
         self.entries.contains_key(path) || path.parent().is_none()
+    }
+
+    /// Asserts what is always true.
+    pub(super) fn check(&self) {
+        for path in self.entries.keys() {
+            let parent = path.parent().unwrap_or(Path::new(""));
+            let is_dir = matches!(self.entries.get(parent), Some(Entry::Dir));
+            assert!(is_dir || parent.parent().is_none(), "{path:?} lies in no directory");
+        }
+        let settled = self.pending.first().is_some_and(|change| change.is_durable);
+        assert!(!settled, "a change that is durable is not remembered");
+    }
+
+    /// The inodes that names refer to.
+    pub(super) fn files(&self) -> impl Iterator<Item = u64> {
+        self.entries.values().filter_map(|entry| match entry {
+            Entry::File(id) => Some(*id),
+            Entry::Dir => None,
+        })
     }
 
     pub(super) fn refers_to(&self, id: u64) -> bool {
@@ -139,6 +162,8 @@ impl Names {
         }
         let settled = self.pending.iter().take_while(|change| change.is_durable).count();
         self.pending.drain(..settled);
+        let is_left = self.pending.iter().any(|c| c.undo.touches(dir) && !c.is_durable);
+        assert!(!is_left, "a sync of {dir:?} covers every change in it");
     }
 
     /// Takes back what fate does not let survive: of every directory, or of the whole disk where

@@ -1,7 +1,8 @@
 //! The log's turn: everything that waits goes to the disk in one write with one sync.
 
 use super::{ApplyEvent, Caller, CoreEvent};
-use crate::{Fault, LogWriter, Persist, SnapshotDue};
+use crate::{Fault, LogWriter, Persist, SnapshotDue, Surplus};
+use std::path::PathBuf;
 
 /// For the log's turn.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl LogTurn {
         self.writer.wants_prepare()
     }
 
-    /// Records a snapshot.
+    /// Records a snapshot; gives the paths of old files that were removed for it.
     ///
     /// # Errors
     /// As [`LogTurn::write`].
@@ -83,10 +84,18 @@ impl LogTurn {
         &mut self,
         due: SnapshotDue,
         out: &mut Vec<LogEffect<C>>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Vec<PathBuf>, Fault> {
         let index = due.index;
-        self.writer.save_snapshot(due)?;
+        let removed = self.writer.save_snapshot(due)?;
         out.push(LogEffect::Apply(ApplyEvent::SnapshotRecorded(index)));
-        Ok(())
+        Ok(removed)
+    }
+
+    /// Files that are more than are kept; as [`LogWriter::surplus`].
+    ///
+    /// # Errors
+    /// As [`LogTurn::write`].
+    pub fn surplus(&self) -> Result<Surplus, Fault> {
+        self.writer.surplus()
     }
 }

@@ -9,11 +9,11 @@ use crate::mailbox::{Mailbox, Woken};
 use crate::shared::Shared;
 use parking_lot::{Mutex, MutexGuard};
 use replica::turn::{LogEffect, LogEvent, LogTurn, WakePolicy};
-use replica::{Fault, LogWriter, Persist, SnapshotDue};
+use replica::{Fault, LogWriter, Persist, SnapshotDue, Surplus};
 use services::Calls;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A handle to the log: its turn, and what waits for it.
 pub(crate) struct LogHandle {
@@ -69,6 +69,29 @@ impl LogHandle {
         }
     }
 
+    /// Removes files that are more than are kept, without holding up whoever writes.
+    pub(crate) fn purge(&self) {
+        let surplus = self.turn.lock().surplus();
+        match surplus.and_then(Surplus::remove) {
+            Ok(purged) => lines::purged(&purged),
+            Err(fault) => (self.failed)(fault),
+        }
+    }
+
+    /// Purges now and at every interval, until the mailbox is closed.
+    pub(crate) fn run_purge(&self, interval: Duration, stop: &Mailbox<()>) {
+        let mut nothing = Vec::new();
+        loop {
+            self.purge();
+            if stop.drain(&mut nothing, Some(Instant::now() + interval), WakePolicy::Every)
+                == Woken::Closed
+            {
+                return;
+            }
+            nothing.clear();
+        }
+    }
+
     /// Refuses more; what is there is still written.
     pub(crate) fn close(&self) {
         self.mailbox.close();
@@ -97,9 +120,10 @@ fn work(shared: &Shared, turn: &mut LogTurn, events: &mut Vec<LogEvent>) -> Resu
     for due in snapshots {
         let (begun, disk) = (Instant::now(), &shared.metrics.disk);
         let (busy, index) = (disk.snapshots.total(), due.index);
-        turn.record(due, &mut effects)?;
+        let purged = turn.record(due, &mut effects)?;
         disk.snapshot_saved(begun.elapsed(), disk.snapshots.total() - busy);
         lines::snapshot_saved(index);
+        lines::purged(&purged);
         effects.drain(..).for_each(|effect| carry_out(shared, effect));
     }
     Ok(())
@@ -110,4 +134,44 @@ fn carry_out(shared: &Shared, effect: LogEffect<Calls>) {
         LogEffect::Core(event) => shared.ports.core.send(event),
         LogEffect::Apply(event) => shared.ports.apply.send(event),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::config;
+    use replica::disk::sim::SimDisk;
+    use replica::disk::{Disk, Open};
+    use std::path::Path;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn files_that_come_while_a_member_runs_are_purged_at_the_next_interval() {
+        let (sim, dir) = (SimDisk::new(1), Path::new("m.etcd/member/snap"));
+        let parts = replica::open(sim.disk(), &config().replica).unwrap();
+        let failed: Failed = Arc::new(|fault| panic!("{fault}"));
+        let (log, stop) = (LogHandle::new(parts.log_writer, failed), Mailbox::new());
+        let (runs, stopped) = (Arc::clone(&log), stop.clone());
+        let thread = std::thread::spawn(move || runs.run_purge(Duration::from_millis(1), &stopped));
+        let left = || {
+            let names = sim.list(dir).unwrap();
+            names.into_iter().filter(|name| name.ends_with(".snap")).collect::<Vec<_>>()
+        };
+        for round in 0..3 {
+            for n in 0..4 {
+                let name = format!("{:016x}-{n:016x}.snap", round + 1);
+                sim.open(&dir.join(name), Open::CREATE).unwrap();
+            }
+            let begun = Instant::now();
+            while left().len() > config().replica.keep_snapshots {
+                assert!(begun.elapsed() < PATIENCE, "{:?}", left());
+                std::thread::yield_now();
+            }
+            let newest = [2, 3].map(|n| format!("{:016x}-{n:016x}.snap", round + 1));
+            assert_eq!(left(), newest);
+        }
+        stop.close();
+        thread.join().unwrap();
+    }
 }
