@@ -7,7 +7,7 @@ use proto::etcdserverpb as pb;
 use proto::etcdserverpb::compare::TargetUnion;
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType};
-use replica::apply::envelope::{self, Request};
+use replica::apply::{Request, envelope};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Learners that members allow.

@@ -6,8 +6,8 @@ use proto::etcdserverpb as pb;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::raftpb::{ConfChange, ConfChangeType};
-use replica::apply::envelope::{self, Kind};
 use replica::apply::membership::Member;
+use replica::apply::{Kind, envelope};
 
 fn envelope(kind: Kind, id: u64, request: &impl Message) -> Bytes {
     let header = pb::RequestHeader { id, ..Default::default() };

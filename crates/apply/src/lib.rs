@@ -16,17 +16,20 @@
 mod alarm;
 pub mod envelope;
 mod fault;
+mod kinds;
 mod kv;
 mod machine;
 pub mod quota;
 mod refusal;
 mod reply;
+mod step;
 mod txn;
 mod versions;
 
 pub use alarm::Alarms;
-pub use envelope::{Envelope, Kind, Request};
+pub use envelope::Envelope;
 pub use fault::Fault;
+pub use kinds::{Kind, Request};
 pub use kv::options as range_options;
 pub use machine::{Config, Effect, Machine, Opened, Outcome};
 pub use refusal::Refusal;

@@ -1,17 +1,16 @@
 //! The replicated state machine: owns all state that committed entries change.
 
-use crate::envelope::{self, Kind, Request};
-use crate::quota::{self, Quota};
-use crate::{Alarms, Fault, Refusal, Reply, kv, txn, versions};
-use backend::{ApplyTxn, Backend, EntryId, Table};
+use crate::envelope;
+use crate::kinds::{Kind, Request};
+use crate::quota::Quota;
+use crate::step::Step;
+use crate::{Alarms, Fault, Refusal, Reply, kv, versions};
+use backend::{Backend, EntryId, Table};
 use bytes::Bytes;
 use lease::Lessor;
 use membership::Members;
 use mvcc::{Change, Operations, Store};
 use prost::Message;
-use proto::etcdserverpb::alarm_request::AlarmAction;
-use proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType};
-use proto::membershippb as mpb;
 use proto::raftpb::{ConfChange, Entry, EntryType};
 
 const AUTH_REVISION: &[u8] = b"authRevision";
@@ -241,12 +240,13 @@ impl Machine {
             alarms: &mut self.alarms,
             quota: self.quota,
             size_bytes: size,
+            skip_ranges,
             change: None,
             effect: Effect::None,
             operations: Operations::default(),
         };
         let kind = envelope.request.kind();
-        let result = step.dispatch(envelope.request, skip_ranges);
+        let result = step.dispatch(envelope.request);
         let Step { txn, change, effect, operations, .. } = step;
         // Rule 3 of the crate: what was refused would be in the tables all the same.
         let refused = result.as_ref().err().filter(|_| change.is_some());
@@ -296,158 +296,5 @@ fn begin_auth(backend: &mut Backend) {
         let mut txn = backend.begin_maintenance();
         txn.put(Table::Auth, AUTH_REVISION, Bytes::copy_from_slice(&1u64.to_be_bytes()));
         txn.finish();
-    }
-}
-
-/// One entry on its way: what it may touch, and what it led to.
-struct Step<'b, 'm> {
-    txn: ApplyTxn<'b>,
-    store: &'m mut Store,
-    lessor: &'m mut Lessor,
-    members: &'m mut Members,
-    alarms: &'m mut Alarms,
-    quota: Quota,
-    size_bytes: u64,
-    change: Option<Change>,
-    effect: Effect,
-    operations: Operations,
-}
-
-impl Step<'_, '_> {
-    fn dispatch(&mut self, request: Request, skip_ranges: bool) -> Result<Reply, Refusal> {
-        self.check_alarms(&request)?;
-        let cost = cost(&request);
-        let result = self.execute(request, skip_ranges);
-        if result.is_ok() && !self.quota.admits(self.size_bytes, cost) {
-            self.effect = Effect::OutOfSpace;
-        }
-        result
-    }
-
-    /// A corrupt cluster takes no writes; a full one none that grow it.
-    fn check_alarms(&self, request: &Request) -> Result<(), Refusal> {
-        use Request as R;
-        let stopped_by_corruption = matches!(
-            request,
-            R::Put(_)
-                | R::Range(_)
-                | R::DeleteRange(_)
-                | R::Txn(_)
-                | R::Compaction(_)
-                | R::LeaseGrant(_)
-                | R::LeaseRevoke(_)
-        );
-        if stopped_by_corruption && self.alarms.is_raised(AlarmType::Corrupt) {
-            return Err(Refusal::Corrupt);
-        }
-        if cost(request) > 0 && self.alarms.is_raised(AlarmType::Nospace) {
-            return Err(Refusal::NoSpace);
-        }
-        Ok(())
-    }
-
-    fn execute(&mut self, request: Request, skip_ranges: bool) -> Result<Reply, Refusal> {
-        match request {
-            Request::Put(put) => self.write(|txn, lessor| kv::put(txn, lessor, &put)),
-            Request::DeleteRange(delete) => {
-                self.write(|txn, lessor| Ok(kv::delete_range(txn, lessor, &delete)))
-            }
-            Request::Txn(request) => self.write(|txn, lessor| {
-                txn::apply(txn, lessor, &request, skip_ranges).map(Reply::Txn)
-            }),
-            Request::Compaction(compaction) => {
-                self.store.schedule_compaction(&mut self.txn, compaction.revision)?;
-                self.effect = Effect::Compact(compaction.revision);
-                Ok(Reply::Compaction { revision: self.store.revision() })
-            }
-            Request::LeaseGrant(grant) => {
-                let granted = self.lessor.grant(&mut self.txn, grant.id, grant.ttl)?;
-                let revision = self.store.revision();
-                Ok(Reply::LeaseGrant { id: grant.id, ttl: granted.ttl, revision })
-            }
-            Request::LeaseRevoke(revoke) => self.revoke(revoke.id),
-            Request::LeaseCheckpoint(request) => {
-                self.lessor.checkpoint(&mut self.txn, &request.checkpoints);
-                Ok(Reply::LeaseCheckpoint { revision: self.store.revision() })
-            }
-            Request::Alarm(alarm) => self.alarm(alarm).map(Reply::Alarm),
-            Request::ClusterVersionSet(request) => {
-                let is_lower = versions::is_below(&request.ver, self.members.cluster_version());
-                self.members.set_cluster_version(&mut self.txn, &request.ver);
-                self.effect = Effect::ClusterVersion { is_lower };
-                Ok(Reply::Done)
-            }
-            Request::ClusterMemberAttrSet(request) => {
-                self.set_attributes(request);
-                Ok(Reply::Done)
-            }
-            Request::DowngradeInfoSet(request) => {
-                self.members.set_downgrade(&mut self.txn, request.enabled, &request.ver);
-                Ok(Reply::Done)
-            }
-            // Reads that reached the log change nothing; the rest was sorted out before.
-            Request::Range(_) | Request::Nothing | Request::Unsupported(_) => Ok(Reply::Done),
-        }
-    }
-
-    fn write(
-        &mut self,
-        act: impl FnOnce(&mut mvcc::WriteTxn<'_, '_>, &mut Lessor) -> Result<Reply, Refusal>,
-    ) -> Result<Reply, Refusal> {
-        let mut txn = self.store.begin(&mut self.txn);
-        let reply = act(&mut txn, self.lessor);
-        self.operations = txn.operations();
-        self.change = txn.end();
-        reply
-    }
-
-    /// The lease's record and all its keys go in one revision.
-    fn revoke(&mut self, id: i64) -> Result<Reply, Refusal> {
-        let keys = self.lessor.revoke(&mut self.txn, id)?;
-        let mut txn = self.store.begin(&mut self.txn);
-        for key in &keys {
-            let deleted = txn.delete_range(key, &bytes::Bytes::new(), false).keys.len();
-            assert_eq!(deleted, 1, "lease {id} holds a key that is not alive: {key:?}");
-        }
-        self.operations = txn.operations();
-        self.change = txn.end();
-        let revision = self.change.as_ref().map_or(self.store.revision(), |change| change.revision);
-        Ok(Reply::LeaseRevoke { revision })
-    }
-
-    fn alarm(&mut self, request: AlarmRequest) -> Result<Vec<AlarmMember>, Refusal> {
-        let alarm = AlarmMember { member_id: request.member_id, alarm: request.alarm };
-        match AlarmAction::try_from(request.action) {
-            Ok(AlarmAction::Get) => Ok(self.alarms.list(request.alarm)),
-            Ok(AlarmAction::Activate) if request.alarm == AlarmType::None as i32 => Ok(vec![]),
-            Ok(AlarmAction::Activate) => {
-                self.alarms.raise(&mut self.txn, alarm);
-                Ok(vec![alarm])
-            }
-            Ok(AlarmAction::Deactivate) => {
-                let lowered = self.alarms.lower(&mut self.txn, alarm);
-                Ok(if lowered { vec![alarm] } else { vec![] })
-            }
-            Err(_) => Err(Refusal::UnknownAlarmAction),
-        }
-    }
-
-    fn set_attributes(&mut self, request: mpb::ClusterMemberAttrSetRequest) {
-        let attributes = request.member_attributes.unwrap_or_default();
-        self.members.set_attributes(
-            &mut self.txn,
-            request.member_id,
-            attributes.name,
-            attributes.client_urls,
-        );
-    }
-}
-
-fn cost(request: &Request) -> u64 {
-    match request {
-        Request::Put(put) => quota::put_cost(put),
-        Request::Txn(txn) => quota::txn_cost(txn),
-        Request::LeaseGrant(_) => quota::lease_cost(),
-        _ => 0,
     }
 }

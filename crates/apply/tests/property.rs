@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // the helpers of tests too
 
 use apply::backend::{Backend, Options};
-use apply::envelope::{self, Kind};
 use apply::{Config, Machine, Outcome};
+use apply::{Kind, envelope};
 use bytes::Bytes;
 use disk::sim::SimDisk;
 use proptest::prelude::*;

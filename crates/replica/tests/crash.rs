@@ -3,8 +3,8 @@
 
 mod common;
 
+use apply::Kind;
 use apply::Reply;
-use apply::envelope::Kind;
 use common::{Member, options, put, work};
 use disk::sim::SimDisk;
 use proto::etcdserverpb as pb;

@@ -8,7 +8,7 @@
 use crate::mailbox::{Mailbox, Woken};
 use crate::shared::Shared;
 use crate::web::Promise;
-use apply::envelope::Kind;
+use apply::Kind;
 use prost::Message;
 use proto::etcdserverpb::CompactionRequest;
 use replica::turn::WakePolicy;

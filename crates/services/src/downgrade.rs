@@ -3,7 +3,7 @@
 use crate::caller::Waiter;
 use crate::front::{Refused, decode};
 use crate::{Call, Error, Services, versions};
-use apply::envelope::Kind;
+use apply::Kind;
 use bytes::Bytes;
 use net::rpc::Responder;
 use prost::Message;

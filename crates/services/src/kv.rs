@@ -4,7 +4,7 @@ use crate::caller::Waiter;
 use crate::front::{Refused, decode};
 use crate::pump::{Producer, Pump, Ready};
 use crate::{Call, Error, Services, check};
-use apply::envelope::Kind;
+use apply::Kind;
 use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
 use apply::{RangeWriter, Reply, TxnReply, quota};
 use bytes::{Bytes, BytesMut};

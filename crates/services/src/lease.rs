@@ -4,7 +4,7 @@ use crate::caller::{Waiter, ticket};
 use crate::front::{Refused, decode};
 use crate::kv::admit;
 use crate::{Call, Error, Services, forward};
-use apply::envelope::Kind;
+use apply::Kind;
 use apply::quota;
 use bytes::Bytes;
 use net::rpc::{Responder, Status, StreamHandler, StreamSender};

@@ -6,7 +6,7 @@ use crate::led_streams::LedStreams;
 use crate::member::{Job, Lane, Member};
 use crate::response_memory::{HELD_BYTES_MAX, ResponseMemory};
 use crate::{Call, Error, lines};
-use apply::envelope::Kind;
+use apply::Kind;
 use apply::quota::Quota;
 use apply::{Header, Reply, mvcc};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! Requests as scripts write them, and the entries that carry them.
 
-use apply::envelope::{self, Kind};
+use apply::{Kind, envelope};
 use bytes::Bytes;
 use prost::Message;
 use proto::etcdserverpb as pb;

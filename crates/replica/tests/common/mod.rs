@@ -1,9 +1,9 @@
 //! A member on a simulated disk whose parts are stepped from one thread, and work for it.
 #![allow(dead_code)] // not every file of tests uses all of it
 
-use apply::envelope::{self, Kind};
 use apply::mvcc::Progress;
 use apply::{Effect, Reply};
+use apply::{Kind, envelope};
 use bytes::Bytes;
 use disk::sim::SimDisk;
 use prost::Message;
