@@ -203,7 +203,9 @@ impl Names {
             if orphans.is_empty() {
                 return;
             }
-            orphans.iter().for_each(|path| drop(self.entries.remove(path)));
+            for path in orphans {
+                self.entries.remove(&path);
+            }
         }
     }
 
