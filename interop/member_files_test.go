@@ -2,7 +2,9 @@ package interop
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,4 +227,122 @@ func TestWhoWaitsForADatabaseCanBeStopped(t *testing.T) {
 	}
 	second.stop()
 	n.stop()
+}
+
+// recordPlaces are the places of a segment's records.
+func recordPlaces(segment []byte) (places []int) {
+	for at := 0; at+8 <= len(segment); {
+		field := binary.LittleEndian.Uint64(segment[at:])
+		if field == 0 {
+			break
+		}
+		places = append(places, at)
+		if field>>63 == 1 {
+			at += int(field >> 56 & 7)
+		}
+		at += 8 + int(field&(1<<56-1))
+	}
+	return places
+}
+
+// Zeros over the length of a record in the middle of the log: ours says where they are, ends, and
+// leaves every file as it is. etcd takes them for the end of the log and zeros the rest.
+func TestZerosInTheMiddleOfTheLog(t *testing.T) {
+	for _, bin := range []string{ours(t), tool(t, "etcd")} {
+		t.Run(filepath.Base(filepath.Dir(bin)), func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, []string{bin})
+			n := c.nodes[0]
+			n.start()
+			putNumbered(t, c, 0, 70)
+			n.stop()
+			segments, _ := filepath.Glob(n.dir + "/member/wal/*.wal")
+			path := segments[len(segments)-1]
+			segment, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			places := recordPlaces(segment)
+			place := places[len(places)/3]
+			clear(segment[place : place+8])
+			if err := os.WriteFile(path, segment, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := filesOf(t, n.dir)
+			n.launch()
+			if bin != ours(t) {
+				poll(t, 30*time.Second, func() error {
+					if now, _ := os.ReadFile(path); bytes.Equal(now, segment) {
+						return fmt.Errorf("the log is as it was")
+					}
+					return nil
+				})
+				n.kill()
+				return
+			}
+			n.ended(30 * time.Second)
+			said := fmt.Sprintf("%s: damaged at offset %d: zeros stand in the place of a record's length", filepath.Base(path), place)
+			if !strings.Contains(n.tail(), said) {
+				t.Errorf("%q is not said: %s", said, n.tail())
+			}
+			if after := filesOf(t, n.dir); !maps.Equal(before, after) {
+				t.Errorf("files were changed: %d before, %d after", len(before), len(after))
+			}
+		})
+	}
+}
+
+// filesOf are the files below a directory with what they hold.
+func filesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files[path] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// Files that are more than are kept are removed while the member runs, every 30 s, and it is said.
+func TestFilesThatAreTooManyArePurged(t *testing.T) {
+	for _, bin := range []string{ours(t), tool(t, "etcd")} {
+		t.Run(filepath.Base(filepath.Dir(bin)), func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, []string{bin}, "--max-snapshots=2")
+			n := c.nodes[0]
+			n.start()
+			snap := n.dir + "/member/snap/"
+			names := make([]string, 4)
+			for i := range names {
+				names[i] = fmt.Sprintf("%016x-%016x.snap", 0xf0+i, 1)
+				if err := os.WriteFile(snap+names[i], []byte("old"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			poll(t, 60*time.Second, func() error {
+				left, _ := filepath.Glob(snap + "*.snap")
+				if len(left) != 2 || filepath.Base(left[0]) != names[2] || filepath.Base(left[1]) != names[3] {
+					return fmt.Errorf("these are left: %v", left)
+				}
+				return nil
+			})
+			for _, name := range names[:2] {
+				said := false
+				for _, line := range strings.Split(n.tail(), "\n") {
+					said = said || strings.Contains(line, `"msg":"purged"`) && strings.Contains(line, name)
+				}
+				if !said {
+					t.Errorf("it does not say that %s is purged: %s", name, n.tail())
+				}
+			}
+			n.stop()
+		})
+	}
 }

@@ -2,8 +2,10 @@
 
 use disk::sim::SimDisk;
 use disk::{Disk, Lock, Open, RealDisk, read_all};
+use proptest::prelude::*;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 fn p(path: &str) -> &Path {
     Path::new(path)
@@ -192,5 +194,92 @@ fn a_file_that_is_locked_is_not_emptied() {
         assert_eq!(held.len().unwrap(), 8);
         drop(held);
         assert_eq!(disk.open(&path, how).unwrap().len().unwrap(), 0);
+    }
+}
+
+/// One call, of files and directories by small numbers.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Make(u8),
+    Write(u8, u16, u16),
+    SetLen(u8, u16),
+    Sync(u8),
+    FailSync,
+    Rename(u8, u8),
+    Remove(u8),
+    SyncDir(u8),
+    Lock(u8, bool),
+    Unlock,
+    Crash(u64),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let file = 0..6u8;
+    prop_oneof![
+        3 => file.clone().prop_map(Step::Make),
+        6 => (file.clone(), 0..3000u16, 1..1500u16).prop_map(|(f, at, len)| Step::Write(f, at, len)),
+        2 => (file.clone(), 0..3000u16).prop_map(|(f, len)| Step::SetLen(f, len)),
+        3 => file.clone().prop_map(Step::Sync),
+        1 => Just(Step::FailSync),
+        8 => (file.clone(), file.clone()).prop_map(|(from, to)| Step::Rename(from, to)),
+        3 => file.clone().prop_map(Step::Remove),
+        2 => file.clone().prop_map(Step::SyncDir),
+        2 => (file, any::<bool>()).prop_map(|(f, alone)| Step::Lock(f, alone)),
+        1 => Just(Step::Unlock),
+        1 => (1..5u64).prop_map(Step::Crash),
+        4 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is asked of it, in whatever order, the disk stays sound: what fails, fails with an error.
+    #[test]
+    fn the_disk_checks_itself_after_every_step(
+        seed in any::<u64>(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let sim = SimDisk::new(seed);
+        let path = |n: u8| format!("d{}/f{}", n % 2, n / 2);
+        let mut locks: Vec<Arc<dyn disk::File>> = Vec::new();
+        let open = |n: u8| sim.open(p(&path(n)), Open::WRITE);
+        for step in steps {
+            let _: std::io::Result<()> = match step {
+                Step::Make(n) => sim
+                    .create_dir_all(p(&format!("d{}", n % 2)), 0o700)
+                    .and_then(|()| sim.open(p(&path(n)), Open::CREATE).map(drop)),
+                Step::Write(n, at, len) => open(n)
+                    .and_then(|file| file.write_at(&vec![n + 1; len.into()], at.into())),
+                Step::SetLen(n, len) => open(n).and_then(|file| file.set_len(len.into())),
+                Step::Sync(n) => open(n).and_then(|file| file.sync_all()),
+                Step::FailSync => { sim.fail_sync_after(1); Ok(()) }
+                Step::Rename(from, to) => sim.rename(p(&path(from)), p(&path(to))),
+                Step::Remove(n) => sim.remove_file(p(&path(n))),
+                Step::SyncDir(n) => sim.sync_dir(p(&format!("d{}", n % 2))),
+                Step::Lock(n, alone) => {
+                    let lock = if alone { Lock::Exclusive } else { Lock::Shared };
+                    let locked = sim.open(p(&path(n)), Open::WRITE.locked(lock));
+                    locked.map(|file| locks.push(file))
+                }
+                Step::Unlock => { drop(locks.pop()); Ok(()) }
+                Step::Crash(after) => { sim.crash_after(after); Ok(()) }
+                Step::Restart => { sim.restart(); Ok(()) }
+            };
+            sim.check();
+        }
+    }
+}
+
+#[test]
+fn both_disks_rename_alike() {
+    let (sim, dir) = (SimDisk::new(1), tempfile::tempdir().unwrap());
+    for (disk, root) in [(sim.disk(), p("")), (RealDisk::new(), dir.path())] {
+        disk.open(&root.join("a"), Open::CREATE).unwrap().write_at(b"a", 0).unwrap();
+        let nowhere = disk.rename(&root.join("a"), &root.join("none/b"));
+        assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NotFound);
+        disk.rename(&root.join("a"), &root.join("a")).unwrap();
+        assert_eq!(read_all(&*disk, &root.join("a")).unwrap(), b"a");
     }
 }

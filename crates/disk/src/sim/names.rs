@@ -103,13 +103,21 @@ impl Names {
     }
 
     pub(super) fn create(&mut self, path: &Path, entry: Entry) -> io::Result<()> {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        if parent != Path::new("") && !self.exists(parent) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        self.need_directory(path)?;
         self.entries.insert(path.to_owned(), entry);
         self.push(Undo::Create(path.to_owned()));
         Ok(())
+    }
+
+    /// What gets a name gets it in a directory.
+    fn need_directory(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        match self.entries.get(parent) {
+            Some(Entry::Dir) => Ok(()),
+            Some(Entry::File(_)) => Err(io::ErrorKind::NotADirectory.into()),
+            None if parent == Path::new("") || parent.parent().is_none() => Ok(()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     pub(super) fn create_dir_all(&mut self, path: &Path) -> io::Result<()> {
@@ -134,6 +142,10 @@ impl Names {
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         if !self.entries.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
+        }
+        self.need_directory(to)?;
+        if from == to {
+            return Ok(());
         }
         let replaced = self.move_tree(from, to);
         self.push(Undo::Rename { from: from.to_owned(), to: to.to_owned(), replaced });
@@ -178,6 +190,21 @@ impl Names {
                 Undo::Rename { from, to, .. } if survives => renamed.push((from, to)),
                 _ if survives => {}
                 undo => self.take_back(undo, &renamed),
+            }
+        }
+        self.drop_orphans();
+    }
+
+    /// What comes back into a directory that did not survive is lost with it.
+    fn drop_orphans(&mut self) {
+        loop {
+            let is_orphan = |path: &&PathBuf| self.need_directory(path).is_err();
+            let orphans: Vec<PathBuf> = self.entries.keys().filter(is_orphan).cloned().collect();
+            if orphans.is_empty() {
+                return;
+            }
+            for path in orphans {
+                self.entries.remove(&path);
             }
         }
     }

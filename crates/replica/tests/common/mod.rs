@@ -111,6 +111,10 @@ impl Member {
                 }
             }
         }
+        let machine = &self.parts.applier.machine;
+        machine.store.check();
+        machine.backend.check();
+        machine.members.check(&self.parts.backend_reader.view());
         Ok(())
     }
 
