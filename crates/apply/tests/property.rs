@@ -14,6 +14,13 @@ use proto::etcdserverpb::request_op::Request as Op;
 use proto::raftpb::{ConfChange, Entry, EntryType};
 use std::path::Path;
 
+/// A database whose file stays small, so that a test is about what it holds.
+fn options() -> Options {
+    let mut options = Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
+}
+
 fn key() -> impl Strategy<Value = Bytes> {
     prop::sample::select(vec!["", "a", "b", "c", "d"]).prop_map(Bytes::from)
 }
@@ -131,8 +138,7 @@ fn content() -> impl Strategy<Value = Content> {
 }
 
 fn open() -> Machine {
-    let backend =
-        Backend::open(SimDisk::new(1).disk(), Path::new("db"), Options::default()).unwrap();
+    let backend = Backend::open(SimDisk::new(1).disk(), Path::new("db"), options()).unwrap();
     let lease = apply::lease::Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
     let config = Config { quota_bytes: 0, learners_max: 1 };
     Machine::open(backend, lease, config).unwrap().machine

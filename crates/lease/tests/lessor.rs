@@ -8,6 +8,13 @@ use lease::{Config, Lessor, Refusal, Renewal, TTL_MAX_S};
 use proto::etcdserverpb::LeaseCheckpoint;
 use std::path::Path;
 
+/// A database whose file stays small, so that a test is about what it holds.
+fn options() -> Options {
+    let mut options = Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
+}
+
 const CONFIG: Config = Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
 
 struct Bench {
@@ -18,8 +25,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let backend =
-            Backend::open(SimDisk::new(1).disk(), Path::new("db"), Options::default()).unwrap();
+        let backend = Backend::open(SimDisk::new(1).disk(), Path::new("db"), options()).unwrap();
         let lessor = Lessor::open(&backend.reader().view(), CONFIG);
         Bench { backend, lessor, index: 0 }
     }

@@ -10,6 +10,13 @@ use proptest::prelude::*;
 use proto::etcdserverpb::LeaseCheckpoint;
 use std::path::Path;
 
+/// A database whose file stays small, so that a test is about what it holds.
+fn options() -> Options {
+    let mut options = Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Grant(i64, i64),
@@ -56,7 +63,7 @@ const CONFIG: Config = Config { ttl_min_s: 2, checkpoints: true, persist_checkpo
 impl Member {
     fn new() -> Member {
         let disk = SimDisk::new(1).disk();
-        let backend = Backend::open(disk, Path::new("db"), Options::default()).unwrap();
+        let backend = Backend::open(disk, Path::new("db"), options()).unwrap();
         let lessor = Lessor::open(&backend.reader().view(), CONFIG);
         Member { backend, lessor, index: 0, now_ms: 0 }
     }

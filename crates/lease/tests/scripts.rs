@@ -12,6 +12,13 @@ use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+/// A database whose file stays small, so that a test is about what it holds.
+fn options() -> Options {
+    let mut options = Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
+}
+
 /// Scripts are added, not lost.
 const SCRIPTS_MIN: usize = 17;
 
@@ -40,7 +47,7 @@ struct Member {
 impl Member {
     fn new() -> Member {
         let disk = SimDisk::new(1).disk();
-        let backend = Backend::open(disk, Path::new("db"), Options::default()).unwrap();
+        let backend = Backend::open(disk, Path::new("db"), options()).unwrap();
         let config = Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
         let lessor = Lessor::open(&backend.reader().view(), config);
         Member { backend, lessor, config, index: 0, now_ms: 0 }

@@ -11,6 +11,13 @@ use proto::raftpb::{Entry, EntryType};
 use script::Directive;
 use std::path::Path;
 
+/// A database whose file stays small, so that a test is about what it holds.
+fn options() -> Options {
+    let mut options = Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
+}
+
 pub(crate) struct Member {
     /// `None` after it has stopped over a fault.
     pub(crate) machine: Option<Machine>,
@@ -28,7 +35,7 @@ impl Member {
     }
 
     fn open(&mut self) -> String {
-        let backend = Backend::open(self.disk.disk(), Path::new("db"), Options::default()).unwrap();
+        let backend = Backend::open(self.disk.disk(), Path::new("db"), options()).unwrap();
         let lease =
             apply::lease::Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
         match Machine::open(backend, lease, self.config) {
