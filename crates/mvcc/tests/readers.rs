@@ -11,6 +11,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+/// A database whose file stays small, so that a test is about what it holds.
+fn options() -> Options {
+    let mut options = Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
+}
+
 const REVISIONS: i64 = 4000;
 /// More than a leaf and a page of the index hold.
 const KEYS: i64 = 700;
@@ -112,7 +119,7 @@ fn commit_jobs(jobs: mpsc::Receiver<CommitJob>, done: mpsc::Sender<Committed>) {
 #[test]
 fn readers_see_whole_revisions_while_one_thread_writes_and_another_commits() {
     let sim = SimDisk::new(1);
-    let mut backend = Backend::open(sim.disk(), Path::new("db"), Options::default()).unwrap();
+    let mut backend = Backend::open(sim.disk(), Path::new("db"), options()).unwrap();
     let (mut store, _) = Store::open(&backend).unwrap();
     let (stop, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|threads| {
@@ -183,7 +190,7 @@ fn readers_follow_a_store_that_takes_the_place_of_another() {
 #[test]
 fn a_hash_that_nobody_waits_for_is_given_up() {
     let sim = SimDisk::new(1);
-    let mut backend = Backend::open(sim.disk(), Path::new("db"), Options::default()).unwrap();
+    let mut backend = Backend::open(sim.disk(), Path::new("db"), options()).unwrap();
     let (mut store, _) = Store::open(&backend).unwrap();
     (FIRST..REVISIONS).for_each(|revision| write(&mut store, &mut backend, revision));
     let reader = store.reader();

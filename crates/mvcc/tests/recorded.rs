@@ -9,6 +9,13 @@ use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+/// A database whose file stays small, so that a test is about what it holds.
+fn options() -> Options {
+    let mut options = Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
+}
+
 struct World {
     sim: SimDisk,
     open: Option<(Backend, Store)>,
@@ -42,7 +49,7 @@ fn words(line: &str) -> Vec<&str> {
 
 impl World {
     fn open(sim: SimDisk, index: u64) -> World {
-        let backend = Backend::open(sim.disk(), Path::new("db"), Options::default()).unwrap();
+        let backend = Backend::open(sim.disk(), Path::new("db"), options()).unwrap();
         let (store, _) = Store::open_in_parts(&backend, 3, |jobs| {
             jobs.into_iter().map(mvcc::RestoreJob::run).collect()
         })

@@ -251,8 +251,8 @@ pub(crate) fn config() -> Config {
             snapshot_count: 10_000,
             keep_wals: 2,
             keep_snapshots: 2,
-            wal: replica::wal::Options::default(),
-            backend: apply::backend::Options::default(),
+            wal: replica::wal::Options { segment_bytes: 1 << 20, no_sync: false },
+            backend: small_database(),
             lease: apply::lease::Config {
                 ttl_min_s: 2,
                 checkpoints: true,
@@ -280,4 +280,11 @@ pub(crate) fn config() -> Config {
         auto_compaction: None,
         net_threads: 1,
     }
+}
+
+/// A database whose file stays small, for disks in memory.
+fn small_database() -> apply::backend::Options {
+    let mut options = apply::backend::Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
 }

@@ -12,6 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use watch::{Hub, Limits, Sink};
 
+/// A database whose file stays small, so that a test is about what it holds.
+fn options() -> Options {
+    let mut options = Options::default();
+    (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
+    options
+}
+
 /// A change as tests compare it: revision, key, value; no value for a delete.
 pub(crate) type Seen = (i64, String, Option<String>);
 
@@ -118,7 +125,7 @@ impl World {
 
     pub(crate) fn with(limits: Limits) -> World {
         let sim = SimDisk::new(1);
-        let backend = Backend::open(sim.disk(), Path::new("db"), Options::default()).unwrap();
+        let backend = Backend::open(sim.disk(), Path::new("db"), options()).unwrap();
         let (store, _) = Store::open(&backend).unwrap();
         let hub = Hub::new(store.reader(), limits, 7, 8);
         World { backend, store, hub, index: 0, history: Vec::new(), lag: None }
