@@ -52,6 +52,14 @@ impl Waiter {
         Waiter::Own(ticket(|_| {}))
     }
 
+    /// The same caller, who will hear that there is no space, once the alarm is raised.
+    pub(crate) fn for_no_space(self) -> Waiter {
+        match self {
+            Waiter::Client(responder) | Waiter::NoSpace(responder) => Waiter::NoSpace(responder),
+            Waiter::Own(act) => Waiter::Own(ticket(|_| act(Err(Error::NoSpace)))),
+        }
+    }
+
     /// The entry was applied, or refused when it was.
     pub fn answer(self, result: Result<Reply, Failure>, common: &Common) {
         match (self, result) {

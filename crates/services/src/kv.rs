@@ -151,14 +151,23 @@ pub(crate) fn put(
     reply: Responder,
 ) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::PutRequest>(body, reply)?;
-    let Some(reply) = admit(services, call, quota::put_cost(&request), reply) else {
-        return Ok(());
-    };
-    if let Err(error) = check::put(&request) {
-        return Err(Refused::new(reply, error));
-    }
-    services.propose(call, Kind::Put, body, Waiter::Client(reply));
+    put_as(services, call, (&request, body), Waiter::Client(reply));
     Ok(())
+}
+
+/// A put, as a message and as the bytes that go into the log.
+pub(crate) fn put_as(
+    services: &Services,
+    call: &Call,
+    (request, body): (&pb::PutRequest, &[u8]),
+    waiter: Waiter,
+) {
+    let cost = quota::put_cost(request);
+    let Some(waiter) = admit(services, call, cost, waiter) else { return };
+    match check::put(request) {
+        Ok(()) => services.propose(call, Kind::Put, body, waiter),
+        Err(error) => waiter.fail(error),
+    }
 }
 
 /// `KV.DeleteRange`.
@@ -169,11 +178,21 @@ pub(crate) fn delete_range(
     reply: Responder,
 ) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::DeleteRangeRequest>(body, reply)?;
-    if let Err(error) = check::delete(&request) {
-        return Err(Refused::new(reply, error));
-    }
-    services.propose(call, Kind::DeleteRange, body, Waiter::Client(reply));
+    delete_range_as(services, call, (&request, body), Waiter::Client(reply));
     Ok(())
+}
+
+/// As [`put_as`].
+pub(crate) fn delete_range_as(
+    services: &Services,
+    call: &Call,
+    (request, body): (&pb::DeleteRangeRequest, &[u8]),
+    waiter: Waiter,
+) {
+    match check::delete(request) {
+        Ok(()) => services.propose(call, Kind::DeleteRange, body, waiter),
+        Err(error) => waiter.fail(error),
+    }
 }
 
 /// `KV.Txn`: one that only reads is answered here.
@@ -184,15 +203,12 @@ pub(crate) fn txn(
     reply: Responder,
 ) -> Result<(), Refused> {
     let (request, reply) = decode::<pb::TxnRequest>(body, reply)?;
-    let Some(reply) = admit(services, call, quota::txn_cost(&request), reply) else {
+    if !apply::is_read_only(&request) {
+        txn_as(services, call, (&request, body), Waiter::Client(reply));
         return Ok(());
-    };
+    }
     if let Err(error) = check::txn(&request, services.limits.txn_ops_max) {
         return Err(Refused::new(reply, error));
-    }
-    if !apply::is_read_only(&request) {
-        services.propose(call, Kind::Txn, body, Waiter::Client(reply));
-        return Ok(());
     }
     if apply::is_serializable(&request) || services.may_read() {
         serve_txn(services, request, reply);
@@ -204,6 +220,21 @@ pub(crate) fn txn(
         });
     }
     Ok(())
+}
+
+/// As [`put_as`], for a transaction that writes.
+pub(crate) fn txn_as(
+    services: &Services,
+    call: &Call,
+    (request, body): (&pb::TxnRequest, &[u8]),
+    waiter: Waiter,
+) {
+    let cost = quota::txn_cost(request);
+    let Some(waiter) = admit(services, call, cost, waiter) else { return };
+    match check::txn(request, services.limits.txn_ops_max) {
+        Ok(()) => services.propose(call, Kind::Txn, body, waiter),
+        Err(error) => waiter.fail(error),
+    }
 }
 
 fn read_txn(services: &Services, request: &pb::TxnRequest) -> Result<Pieces, Error> {
@@ -236,23 +267,19 @@ pub(crate) fn compact(
     Ok(())
 }
 
-/// Hands the responder back where the request fits the quota. Where not, the alarm is raised and
-/// the client told.
-pub(crate) fn admit(
-    services: &Arc<Services>,
-    call: &Call,
-    cost: u64,
-    reply: Responder,
-) -> Option<Responder> {
+/// Hands the waiter back where the request fits the quota. Where not, the alarm is raised and
+/// the waiter told.
+pub(crate) fn admit(services: &Services, call: &Call, cost: u64, waiter: Waiter) -> Option<Waiter> {
     if services.quota.admits(services.figures().db_size(), cost) {
-        return Some(reply);
+        return Some(waiter);
     }
     let alarm = pb::AlarmRequest {
         action: AlarmAction::Activate as i32,
         member_id: services.member_id,
         alarm: pb::AlarmType::Nospace as i32,
     };
-    services.propose(call, Kind::Alarm, &alarm.encode_to_vec(), Waiter::NoSpace(reply));
+    let waiter = waiter.for_no_space();
+    services.propose(call, Kind::Alarm, &alarm.encode_to_vec(), waiter);
     None
 }
 

@@ -23,20 +23,30 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What is done with what a lease says of itself; it has no header yet.
 pub type TimeToLive = Box<dyn FnOnce(Result<pb::LeaseTimeToLiveResponse, Error>) + Send>;
 
-/// `Lease.LeaseGrant`: the id is chosen here, before the log, so that every member has the same.
+/// `Lease.LeaseGrant`.
 pub(crate) fn grant(
     services: &Arc<Services>,
     call: &Call,
     body: &Bytes,
     reply: Responder,
 ) -> Result<(), Refused> {
-    let (mut request, reply) = decode::<pb::LeaseGrantRequest>(body, reply)?;
-    let Some(reply) = admit(services, call, quota::lease_cost(), reply) else { return Ok(()) };
+    let (request, reply) = decode::<pb::LeaseGrantRequest>(body, reply)?;
+    grant_as(services, call, request, Waiter::Client(reply));
+    Ok(())
+}
+
+/// A grant; the id is chosen before the log, so that every member has the same.
+pub(crate) fn grant_as(
+    services: &Services,
+    call: &Call,
+    mut request: pb::LeaseGrantRequest,
+    waiter: Waiter,
+) {
+    let Some(waiter) = admit(services, call, quota::lease_cost(), waiter) else { return };
     if request.id == 0 {
         request.id = services.common().ids.next_lease();
     }
-    services.propose(call, Kind::LeaseGrant, &request.encode_to_vec(), Waiter::Client(reply));
-    Ok(())
+    services.propose(call, Kind::LeaseGrant, &request.encode_to_vec(), waiter);
 }
 
 /// `Lease.LeaseRevoke`.
