@@ -133,4 +133,14 @@ fn add(total: &mut Counts, more: &Counts) {
     total.stops += more.stops;
     total.databases += more.databases;
     total.changes += more.changes;
+    total.watched += more.watched;
+    total.renewals += more.renewals;
+    total.forwarded += more.forwarded;
+    total.expiries += more.expiries;
+    total.checkpoints += more.checkpoints;
+    total.failures += more.failures;
+    total.departures += more.departures;
+    total.no_space += more.no_space;
+    total.restores += more.restores;
+    total.ms += more.ms;
 }

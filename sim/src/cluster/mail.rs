@@ -6,6 +6,7 @@ use crate::member::CoreEvent;
 use crate::plan::Mistake;
 use crate::snapshots;
 use proto::raftpb::{Message, Snapshot};
+use replica::turn::Urgency;
 use replica::{Fault, Intake};
 use std::path::Path;
 
@@ -27,24 +28,20 @@ impl Cluster {
     }
 
     fn unreachable(&mut self, place: usize, id: u64) {
-        if let Some(member) = &mut self.nodes[place].member {
-            member.tell(CoreEvent::Unreachable(id));
-            self.wake(place);
-        }
+        self.tell_core(place, CoreEvent::Unreachable(id), Urgency::Urgent);
     }
 
     pub(super) fn arrive(&mut self, message: Message) {
         let (from, to) = (self.places[&message.from()], self.places[&message.to()]);
         let details = [message.r#type() as u64, from as u64, message.term(), message.index()];
         self.note(to, "arrives", details);
-        match &mut self.nodes[to].member {
+        match &self.nodes[to].member {
             None if self.rng.per_mille(NOTICED) => self.unreachable(from, message.to()),
             None => {}
             // Members that were removed are not listened to.
-            Some(member) if member.applier.machine.members.is_removed(message.from()) => {}
-            Some(member) => {
-                member.tell(CoreEvent::Step(Box::new(message)));
-                self.wake(to);
+            Some(member) if member.common.members().is_removed(message.from()) => {}
+            Some(_) => {
+                self.tell_core(to, CoreEvent::Step(Box::new(message)), Urgency::Urgent);
             }
         }
     }
@@ -80,10 +77,7 @@ impl Cluster {
         let ok = can && self.take_database(to, &snapshot, database)?;
         if ok {
             self.counts.databases += 1;
-            if let Some(member) = &mut self.nodes[to].member {
-                member.tell(CoreEvent::Step(Box::new(message)));
-                self.wake(to);
-            }
+            self.tell_core(to, CoreEvent::Step(Box::new(message)), Urgency::Urgent);
         }
         let delay = self.rng.between(100, 5_000);
         self.scheduler.after(delay, Event::Delivered { from, to: id, ok });
@@ -119,12 +113,10 @@ impl Cluster {
         if !self.lives(place, life) {
             return;
         }
-        if let Some(member) = &mut self.nodes[place].member {
-            if !ok {
-                member.tell(CoreEvent::Unreachable(to));
-            }
-            member.tell(CoreEvent::SnapshotSent { to, delivered: ok });
-            self.wake(place);
+        if !ok {
+            self.tell_core(place, CoreEvent::Unreachable(to), Urgency::Urgent);
         }
+        let event = CoreEvent::SnapshotSent { to, delivered: ok };
+        self.tell_core(place, event, Urgency::Urgent);
     }
 }

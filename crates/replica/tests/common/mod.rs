@@ -28,7 +28,12 @@ pub(crate) fn options() -> Options {
         keep_snapshots: 2,
         wal: wal::Options { segment_bytes: 2048, no_sync: false },
         backend: apply::backend::Options { bolt, ..Default::default() },
-        lease: lease::Config { ttl_min_s: 2, checkpoints: false, persist_checkpoints: false },
+        lease: lease::Config {
+            ttl_min_s: 2,
+            checkpoints: false,
+            persist_checkpoints: false,
+            checkpoint_interval_ms: lease::CHECKPOINT_MS,
+        },
         apply: apply::Config { quota_bytes: 0, learners_max: 1 },
         uncommitted_bytes_max: 1 << 20,
         catch_up: replica::CatchUp::default(),
@@ -91,7 +96,7 @@ impl Member {
     }
 
     pub(crate) fn apply(&mut self, entries: &[proto::raftpb::Entry]) -> Result<(), Fault> {
-        let applied = self.parts.applier.apply(entries, |_| true, |_| {})?;
+        let applied = self.parts.applier.apply(entries, |_| true, |_, _| {})?;
         self.parts.core.applied(applied.index, &applied.conf_changes);
         let mut compact = false;
         for outcome in applied.outcomes {

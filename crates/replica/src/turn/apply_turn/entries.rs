@@ -44,8 +44,9 @@ impl<C: Caller> ApplyTurn<C> {
         let wanted = |id| common.waiters.contains(id);
         let observer = &mut *at.observer;
         observer.note(Note::ApplyBegins);
-        let applied =
-            self.applier.apply(entries, wanted, |outcome| observer.note(Note::Applied(outcome)))?;
+        let each =
+            |entry: &Entry, outcome: &Outcome| observer.note(Note::Applied { entry, outcome });
+        let applied = self.applier.apply(entries, wanted, each)?;
         let has_changes = !applied.conf_changes.is_empty();
         if has_changes || applied.outcomes.iter().any(changes_members) {
             let members = Box::new(self.applier.machine.members.clone());

@@ -227,6 +227,14 @@ impl<C: Caller> ApplyTurn<C> {
         &self.applier
     }
 
+    /// How much waits here: entries, a snapshot, and callers of whatever kind.
+    pub fn waiting(&self) -> usize {
+        let entries = self.held.len() + usize::from(self.restoring.is_some());
+        let for_commit = self.after_commit.len() + self.after_this_commit.len();
+        let for_file = self.compaction_waiters.len() + self.defragment_waiters.len();
+        entries + for_commit + for_file + self.no_space_waiters.len() + self.awaits_committed.len()
+    }
+
     fn machine(&mut self) -> &mut Machine {
         &mut self.applier.machine
     }
