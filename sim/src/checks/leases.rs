@@ -24,7 +24,7 @@ pub(crate) struct Leases {
     led: BTreeMap<Life, (u64, u64)>,
     /// When each lease was last granted or renewed at a member that led.
     renewed: BTreeMap<(Life, i64), u64>,
-    /// The same, at any member.
+    /// When each lease was last granted or renewed at any member.
     last: BTreeMap<i64, u64>,
     /// When each member last asked whether it still leads, to revoke a lease.
     asked: BTreeMap<(Life, i64), u64>,
@@ -72,13 +72,21 @@ impl Leases {
     ) -> Result<(), Violation> {
         let (ttl_s, left_s) = model.lease_times(lease);
         let us = |seconds: i64| seconds.max(0) as u64 * 1_000_000;
-        let led = self.led.get(&life).filter(|(led, _)| *led == term);
-        let led_us =
-            led.map_or(0, |(_, since)| since + us(left_s) + ELECTION_TIMEOUT.as_micros() as u64);
-        let renewed_us = self.renewed.get(&(life, lease)).map_or(0, |at| at + us(ttl_s));
+        let renewed = self.renewed.get(&(life, lease)).copied();
+        // A renewal counts from now on, whatever was left before.
+        let led = self.led.get(&life).filter(|(led, since)| {
+            *led == term && renewed.is_none_or(|renewed_us| renewed_us < *since)
+        });
+        let extend_us = ELECTION_TIMEOUT.as_micros() as u64;
+        let led_us = led.map_or(0, |(_, since)| since + us(left_s) + extend_us);
+        let renewed_us = renewed.map_or(0, |at| at + us(ttl_s));
         let due_us = led_us.max(renewed_us);
         ensure(PROPERTY, now_us + ROUNDING_US >= due_us, || {
-            format!("m{} revokes lease {lease} at {now_us} us, not from {due_us} on", life.0)
+            format!(
+                "m{} revokes lease {lease} in term {term} at {now_us} us, not from {due_us} on: \
+                 it leads since {led:?}, has renewed it for until {renewed_us}, it has {left_s} s",
+                life.0
+            )
         })?;
         let looked_us = self.asked.get(&(life, lease)).copied().unwrap_or(0);
         let successor =

@@ -32,8 +32,11 @@ pub(crate) struct Asked {
     pub(crate) life: u32,
     /// What was applied somewhere when it was asked.
     pub(crate) floor: u64,
-    /// When it must be answered, where the member runs freely; `None` for what waits for the file.
-    pub(crate) due_us: Option<u64>,
+    /// When it was asked.
+    pub(crate) since_us: u64,
+    /// Within what time it must be answered, where the member runs freely; `None` for what waits for the
+    /// file.
+    pub(crate) limit_us: Option<u64>,
     /// The lease that it is about.
     pub(crate) lease: i64,
     /// Its name in the log, 0 for what does not go there.
@@ -127,8 +130,10 @@ impl Tickets {
         slack_us: u64,
     ) -> Result<(), Violation> {
         let is_late = |asked: &Asked| {
-            let due_us = asked.due_us.map(|due_us| due_us.max(free_since_us) + slack_us);
-            asked.place == place && due_us.is_some_and(|due_us| now_us > due_us)
+            // What waits for a member that is frozen is new to it when it goes on.
+            let since_us = asked.since_us.max(free_since_us);
+            let is_over = |limit_us: u64| now_us > since_us + limit_us + slack_us;
+            asked.place == place && asked.limit_us.is_some_and(is_over)
         };
         let late = self.open.iter().find(|(_, asked)| is_late(asked));
         ensure(PROPERTY, late.is_none(), || {

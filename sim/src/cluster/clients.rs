@@ -108,11 +108,21 @@ impl Cluster {
         place: usize,
         (what, lease, limit): (&'static str, i64, Option<Time>),
     ) {
-        let now_us = self.scheduler.now_us();
-        let due_us = limit.map(|limit| now_us + limit.as_micros() as u64);
+        let since_us = self.scheduler.now_us();
+        let limit_us = limit.map(|limit| limit.as_micros() as u64);
         let (life, floor) = (self.nodes[place].life, self.model.index());
-        let asked =
-            Asked { who, what, place, life, floor, due_us, lease, request: 0, applied: None };
+        let asked = Asked {
+            who,
+            what,
+            place,
+            life,
+            floor,
+            since_us,
+            limit_us,
+            lease,
+            request: 0,
+            applied: None,
+        };
         self.checks.tickets.asked(ticket, asked);
     }
 

@@ -24,7 +24,7 @@ use apply::membership::Members;
 use apply::mvcc;
 use apply::{Kind, Machine, Reply};
 use proto::etcdserverpb::AlarmType;
-use proto::raftpb::{Entry, Message, Snapshot};
+use proto::raftpb::{Entry, Message, Snapshot, SnapshotMetadata};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -321,16 +321,22 @@ impl<C: Caller> ApplyTurn<C> {
             "{} entries are held back for nothing",
             self.held.len()
         );
-        let follow = |pair: (&Entry, &Entry)| pair.0.index() + 1 == pair.1.index();
+        // What comes after a snapshot that waits follows it.
+        let restoring = self.restoring.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+        let restored = restoring.map(SnapshotMetadata::index);
+        let follow = |pair: (&Entry, &Entry)| {
+            let next = pair.1.index();
+            pair.0.index() + 1 == next || restored.is_some_and(|index| index + 1 == next)
+        };
         assert!(
             self.held.iter().zip(self.held.iter().skip(1)).all(follow),
             "entries held back follow each other"
         );
         if let Some(first) = self.held.first() {
-            let applied = backend.applied().index;
+            let before = backend.applied().index.max(restored.unwrap_or(0));
             assert!(
-                first.index() <= applied + 1,
-                "entry {} is held back, {applied} is applied",
+                first.index() <= before + 1,
+                "entry {} is held back, {before} is applied or restored",
                 first.index()
             );
         }
