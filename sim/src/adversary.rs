@@ -68,6 +68,17 @@ impl Trouble {
             None => Trouble::Heal,
         }
     }
+
+    /// The same, for this member, where it cuts one member off or slows it down.
+    pub(crate) fn aimed_at(self, place: usize) -> Trouble {
+        match self {
+            Trouble::Freeze(_, parts, ms) => Trouble::Freeze(place, parts, ms),
+            Trouble::SlowDisk(_, factor) => Trouble::SlowDisk(place, factor),
+            Trouble::Deaf(_) => Trouble::Deaf(place),
+            Trouble::Mute(_) => Trouble::Mute(place),
+            other => other,
+        }
+    }
 }
 
 fn crash(place: usize, rng: &mut Rng) -> Trouble {

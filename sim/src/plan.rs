@@ -54,6 +54,34 @@ pub enum Mistake {
     AnchorWatchersWrong,
 }
 
+impl Mistake {
+    /// Every mistake.
+    pub const ALL: [Mistake; 17] = [
+        Mistake::SkipSync,
+        Mistake::AcknowledgeEarly,
+        Mistake::ApplyUncommitted,
+        Mistake::ReadLocally,
+        Mistake::ForgetVote,
+        Mistake::UnsyncedSnapshot,
+        Mistake::AnswerBeforeWatchers,
+        Mistake::IndexBeforeMembers,
+        Mistake::RestoreAsksLate,
+        Mistake::RevokeUnconfirmed,
+        Mistake::IndexBeforeApply,
+        Mistake::ProposeForTheDeparted,
+        Mistake::LoseWaiters,
+        Mistake::SleepOnUrgent,
+        Mistake::CheckpointTwice,
+        Mistake::SendUncommitted,
+        Mistake::AnchorWatchersWrong,
+    ];
+
+    /// The mistake of this name.
+    pub fn named(name: &str) -> Option<Mistake> {
+        Mistake::ALL.into_iter().find(|mistake| format!("{mistake:?}") == name)
+    }
+}
+
 /// What is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -183,7 +211,7 @@ impl Weather {
                 segment_bytes: some(&[1 << 11, 1 << 14, 1 << 20]),
                 pre_vote: some(&[0, 1, 1, 1]) == 1,
                 pending_bytes_max: some(&[1_000, 1 << 20]) as usize,
-                quota_bytes: [-1, 60_000, 100_000][some(&[0, 0, 0, 1, 2]) as usize],
+                quota_bytes: [-1, 14_000, 24_000][some(&[0, 0, 0, 1, 2]) as usize],
                 lease: lease::Config {
                     ttl_min_s: 1,
                     checkpoints: some(&[0, 0, 1]) == 1,

@@ -1,10 +1,11 @@
 //! What follows from a turn of the state machine, carried out as `server` does.
 
 use super::{Cluster, Said};
-use crate::checks::{Violation, Visibility, Who, ensure};
+use crate::checks::{self, Violation, Visibility, Who, ensure};
 use crate::member::{ApplyEffect, ApplyEvent, CoreEvent, FileJob, Ticket};
 use crate::plan::Mistake;
 use proto::raftpb::Message;
+use replica::apply::Refusal;
 use replica::apply::envelope::{self, Request};
 use replica::apply::lease::TimeToLive;
 use replica::apply::membership::Members;
@@ -48,7 +49,7 @@ impl Cluster {
             ApplyEffect::Commit(job) => self.tell_file(place, FileJob::Commit(job)),
             ApplyEffect::Defragment(job) => self.tell_file(place, FileJob::Defragment(job)),
             ApplyEffect::Record(due) => self.tell_log(place, LogEvent::Snapshot(due)),
-            ApplyEffect::SendSnapshot(message) => return self.give_snapshot(place, *message),
+            ApplyEffect::SendSnapshot(message) => return self.send_snapshot(place, *message),
             other => return self.carry_answer(place, other),
         }
         Ok(())
@@ -148,15 +149,14 @@ impl Cluster {
 
     // ---- snapshots -------------------------------------------------------------------------
 
-    /// What is sent stands for what the database file holds.
-    fn give_snapshot(&mut self, place: usize, message: Message) -> Result<(), Violation> {
-        self.send_snapshot(place, message);
-        Ok(())
-    }
-
     /// Sends a snapshot with the database as it is in the file now.
-    pub(super) fn send_snapshot(&mut self, place: usize, message: Message) {
-        let Some(member) = &self.nodes[place].member else { return };
+    pub(super) fn send_snapshot(
+        &mut self,
+        place: usize,
+        message: Message,
+    ) -> Result<(), Violation> {
+        let Some(member) = &self.nodes[place].member else { return Ok(()) };
+        checks::snapshot_goes(&message, &member.backend_reader)?;
         let snapshot = member.backend_reader.snapshot();
         let mut database = vec![0; snapshot.size() as usize];
         let mut at = 0;
@@ -164,6 +164,7 @@ impl Cluster {
             at += snapshot.read_at(at as u64, &mut database[at..]);
         }
         self.send_database(place, message, database);
+        Ok(())
     }
 
     // ---- answers ---------------------------------------------------------------------------
@@ -176,7 +177,8 @@ impl Cluster {
         let Answer { write: ticket, result, .. } = answer;
         let asked = self.answered(ticket)?;
         if let Err(failure) = result {
-            self.counts.no_space += u64::from(failure == Failure::NoSpace);
+            let is_full = [Failure::NoSpace, Failure::Refused(Refusal::NoSpace)].contains(&failure);
+            self.counts.no_space += u64::from(is_full);
             return Ok(());
         }
         // What a snapshot shows to be done has no entry here.

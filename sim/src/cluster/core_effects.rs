@@ -29,7 +29,7 @@ impl Cluster {
             CoreEffect::Persist { persist, may_write_here } => {
                 return self.persist(place, persist, may_write_here);
             }
-            CoreEffect::Apply(event) => self.hand_to_apply(place, event),
+            CoreEffect::Apply(event) => return self.hand_to_apply(place, event),
             CoreEffect::Send(messages) => {
                 for message in messages {
                     self.checks.election.sends(&message)?;
@@ -127,10 +127,10 @@ impl Cluster {
 
     // ---- the state machine -----------------------------------------------------------------
 
-    fn hand_to_apply(&mut self, place: usize, event: ApplyEvent) {
+    fn hand_to_apply(&mut self, place: usize, event: ApplyEvent) -> Result<(), Violation> {
         match (event, self.plan.mistake) {
             (ApplyEvent::SendSnapshot(message), Some(Mistake::SendUncommitted)) => {
-                self.send_snapshot(place, *message);
+                return self.send_snapshot(place, *message);
             }
             (ApplyEvent::Entries(entries), mistake) => {
                 if mistake == Some(Mistake::IndexBeforeApply)
@@ -144,6 +144,7 @@ impl Cluster {
             }
             (event, _) => self.tell_apply(place, event),
         }
+        Ok(())
     }
 
     // ---- answers ---------------------------------------------------------------------------

@@ -12,6 +12,8 @@ use replica::apply::membership::{Member, member_id};
 use replica::turn::{Ask, Urgency};
 use replica::{Beginning, Identity};
 
+/// Troubles of one member that are the leader's, in a thousand.
+const AT_THE_LEADER: u64 = 400;
 /// Members of a cluster, at most, and places, those of removed members counted.
 const MEMBERS_MAX: usize = 6;
 const PLACES_MAX: usize = 12;
@@ -26,6 +28,8 @@ impl Cluster {
         let delay = self.rng.between(1_000, self.weather.trouble_every_ms * 1000);
         self.scheduler.after(delay, Event::Trouble);
         let trouble = Trouble::draw(self.nodes.len(), &self.weather, &mut self.rng);
+        let leader = self.leader().filter(|_| self.rng.per_mille(AT_THE_LEADER));
+        let trouble = leader.map_or(trouble, |leader| trouble.aimed_at(leader));
         self.suffer(trouble)
     }
 
