@@ -65,7 +65,7 @@ impl Node {
         }
         self.is_armed = false;
         self.life += 1;
-        self.thaw(0);
+        (self.frozen_until_us, self.thawed_us) = ([0; Part::ALL.len()], 0);
     }
 
     /// These parts do nothing until this time.
@@ -74,10 +74,5 @@ impl Node {
             self.frozen_until_us[*part as usize] = until_us;
         }
         self.thawed_us = self.thawed_us.max(until_us);
-    }
-
-    /// No part is frozen any more, as of this time.
-    pub(crate) fn thaw(&mut self, now_us: u64) {
-        (self.frozen_until_us, self.thawed_us) = ([0; Part::ALL.len()], now_us);
     }
 }

@@ -33,7 +33,6 @@ impl Cluster {
         self.weather.file_us = 5_000;
         for place in 0..self.nodes.len() {
             self.nodes[place].disk_factor = 1;
-            self.nodes[place].thaw(self.scheduler.now_us());
             if self.nodes[place].is_armed {
                 self.stop(place, Stop::PowerLoss);
             }

@@ -5,7 +5,6 @@ use crate::checks::{self, Violation, Visibility};
 use crate::member::{Connections, Next, Notes, Part, Seen};
 use crate::plan::{Mistake, TICK_US};
 use proto::raftpb::EntryType;
-use replica::apply::Reply;
 use replica::raft::Role;
 use replica::turn::WatchEvent;
 
@@ -285,9 +284,9 @@ impl Cluster {
         checks.revisions.applied(&self.model, place, seen)?;
         let index = seen.entry.index();
         checks.tickets.applied(place, seen.id, index, seen.revision.unwrap_or(0));
-        if let Ok(Reply::LeaseGrant { id, .. }) = &seen.result {
+        if let Some(lease) = seen.granted {
             let life = (place, self.nodes[place].life);
-            checks.leases.renewed(life, *id, self.scheduler.now_us());
+            checks.leases.renewed(life, lease, self.scheduler.now_us());
         }
         if is_first && seen.entry.r#type() != EntryType::EntryNormal {
             self.members_changed(place, index);

@@ -1,7 +1,8 @@
 //! What is seen of a turn while it runs.
 
 use proto::raftpb::Entry;
-use replica::apply::{Effect, Outcome, Refusal, Reply};
+use replica::apply::envelope::{self, Request};
+use replica::apply::{Effect, Kind, Outcome, Refusal, Reply};
 use replica::turn::{Note, Observer};
 
 /// An applied entry, and what it led to.
@@ -15,6 +16,8 @@ pub(crate) struct Seen {
     pub(crate) is_accepted: bool,
     /// The revision that it made.
     pub(crate) revision: Option<i64>,
+    /// The lease that it granted.
+    pub(crate) granted: Option<i64>,
     /// Whether it was applied before the member started again.
     pub(crate) is_replay: bool,
 }
@@ -53,14 +56,24 @@ impl Observer for Notes {
 }
 
 fn seen(entry: &Entry, outcome: &Outcome, is_replay: bool) -> Seen {
+    // A write that used up the quota is refused, and there all the same.
+    let is_accepted = outcome.result.is_ok() || outcome.effect == Effect::OutOfSpace;
+    let is_grant = is_accepted && outcome.kind == Some(Kind::LeaseGrant);
     Seen {
         entry: entry.clone(),
         id: outcome.id,
         result: outcome.result.clone(),
-        // A write that used up the quota is refused, and there all the same.
-        is_accepted: outcome.result.is_ok() || outcome.effect == Effect::OutOfSpace,
+        is_accepted,
+        granted: if is_grant { granted(entry) } else { None },
         revision: outcome.change.as_ref().map(|change| change.revision),
         is_replay,
+    }
+}
+
+fn granted(entry: &Entry) -> Option<i64> {
+    match envelope::decode(entry.data.clone()?)?.request {
+        Request::LeaseGrant(grant) => Some(grant.id),
+        _ => None,
     }
 }
 
