@@ -2,7 +2,7 @@
 
 use super::{ApplyEffect, ApplyTurn, At, MembersChange};
 use crate::Fault;
-use crate::turn::{AppliedFigures, Caller, Changes, CoreEvent, Note, Urgency};
+use crate::turn::{Caller, Changes, CoreEvent, Note, Urgency};
 use apply::{Effect, Kind, Outcome};
 use proto::raftpb::{Entry, EntryType};
 use std::sync::Arc;
@@ -55,8 +55,8 @@ impl<C: Caller> ApplyTurn<C> {
             at.out.push(ApplyEffect::ShowMembers(members, change));
         }
         // After everything that a read which waits for this index looks at.
+        self.show_applied(at);
         let (index, term) = (applied.index, applied.term);
-        at.out.push(ApplyEffect::ShowApplied(AppliedFigures { index, term }));
         let urgency = if has_changes { Urgency::Urgent } else { Urgency::Lazy };
         let event = CoreEvent::Applied { index, conf_changes: applied.conf_changes };
         at.out.push(ApplyEffect::Core(event, urgency));

@@ -18,7 +18,7 @@ use super::{
     Time, Urgency,
 };
 use crate::{Applier, Fault, SnapshotDue};
-use apply::backend::{self, CommitJob, Committed, DefragJob, Defragmented};
+use apply::backend::{self, CommitJob, Committed, DefragJob, Defragmented, EntryId};
 use apply::lease::TimeToLive;
 use apply::membership::Members;
 use apply::mvcc;
@@ -241,6 +241,9 @@ impl<C: Caller> ApplyTurn<C> {
 
     /// Shows what was on the disk when the member started.
     pub fn begin(&mut self, at: At<'_, '_, C>) {
+        // A read may be confirmed at what is applied already: it waits for no other entry.
+        self.show_applied(at);
+        self.show_state(at);
         self.show_everything(at);
     }
 
@@ -373,6 +376,13 @@ impl<C: Caller> ApplyTurn<C> {
         self.show_cluster_version(at);
         self.follow_cluster_version(at);
         at.observer.note(Note::Alarms(self.applier.machine.alarms()));
+    }
+
+    /// What is there, not what was handed in last: entries that the database has are handed in again when
+    /// a member starts.
+    fn show_applied(&self, at: At<'_, '_, C>) {
+        let EntryId { term, index } = self.applier.machine.backend.applied();
+        at.out.push(ApplyEffect::ShowApplied(AppliedFigures { index, term }));
     }
 
     fn show_state(&mut self, at: At<'_, '_, C>) {

@@ -2,7 +2,7 @@
 
 use super::{ApplyEffect, ApplyTurn, At, MembersChange};
 use crate::Fault;
-use crate::turn::{AppliedFigures, Caller, CoreEvent, Note, Urgency};
+use crate::turn::{Caller, CoreEvent, Note, Urgency};
 use proto::raftpb::{Message, Snapshot, SnapshotMetadata};
 
 impl<C: Caller> ApplyTurn<C> {
@@ -61,12 +61,11 @@ impl<C: Caller> ApplyTurn<C> {
     /// the snapshot shows to be done.
     fn show_restored(&mut self, at: At<'_, '_, C>) {
         let machine = &self.applier.machine;
-        let applied = machine.backend.applied();
-        let (index, term) = (applied.index, applied.term);
+        let index = machine.backend.applied().index;
         at.out.push(ApplyEffect::ShowDatabase(machine.backend.reader()));
         let members = Box::new(machine.members.clone());
         at.out.push(ApplyEffect::ShowMembers(members, MembersChange::Restored));
-        at.out.push(ApplyEffect::ShowApplied(AppliedFigures { index, term }));
+        self.show_applied(at);
         // Not what the reader shows when the hub comes to it: what is applied by then is published to it.
         let (reader, revision) = (machine.store.reader(), machine.store.revision());
         at.out.push(ApplyEffect::Restored(reader, revision));
