@@ -2,8 +2,9 @@
 //! the hub hears of each revision once, before the client that made it hears.
 
 use super::{Violation, ensure};
-use crate::member::Common;
+use crate::member::{Common, Member};
 use crate::model::Model;
+use proto::etcdserverpb::AlarmType;
 use std::collections::BTreeMap;
 
 const PROPERTY: &str = "visibility";
@@ -35,6 +36,17 @@ impl Visibility {
         let due = model.members_at(index);
         ensure(PROPERTY, shown == due, || {
             format!("m{place} shows index {index} with members {shown:x?}, not {due:x?}")
+        })
+    }
+
+    /// A member's state machine has nothing to do: what it shows is what is applied.
+    pub(crate) fn rests(member: &Member) -> Result<(), Violation> {
+        let (figures, machine) = (&member.common.figures, &member.apply.turn.applier().machine);
+        let shown = (figures.applied(), figures.no_space(), figures.leases());
+        let is_full = machine.alarms().is_raised(AlarmType::Nospace);
+        let due = (member.applied(), is_full, machine.lessor.len() as u64);
+        ensure(PROPERTY, shown == due, || {
+            format!("{:x} shows (index, alarm, leases) {shown:?} and has {due:?}", member.id)
         })
     }
 

@@ -251,6 +251,9 @@ impl Cluster {
         let mut notes = Notes::new(before);
         let next = member.apply.advance(now, now_us, &mut notes);
         if next != Next::Effects {
+            if matches!(next, Next::Sleep(_)) {
+                Visibility::rests(member)?;
+            }
             return Ok(Some(next));
         }
         super::spoil::effects(self.plan.mistake, &mut member.apply.effects);
