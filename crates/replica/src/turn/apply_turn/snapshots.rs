@@ -28,7 +28,11 @@ impl<C: Caller> ApplyTurn<C> {
     pub(super) fn restore(&mut self, snapshot: Snapshot, at: At<'_, '_, C>) -> Result<(), Fault> {
         let index = snapshot.metadata.as_ref().map_or(0, SnapshotMetadata::index);
         at.observer.note(Note::SnapshotRecorded { index });
-        self.restoring = Some(snapshot);
+        if let Some(before) = self.restoring.replace(snapshot) {
+            // What followed one that is not installed cannot be applied without it; this one has it.
+            let last = before.metadata.as_ref().map_or(0, SnapshotMetadata::index);
+            self.held.retain(|entry| entry.index() <= last);
+        }
         self.restore_if_ready(at)
     }
 
