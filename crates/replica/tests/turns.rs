@@ -8,8 +8,8 @@ use disk::sim::SimDisk;
 use proto::raftpb::{Entry, Snapshot, SnapshotMetadata};
 use replica::apply::backend::CommitJob;
 use replica::turn::{
-    ApplyEffect, ApplyEvent, ApplyTiming, ApplyTurn, Caller, Common, Moment, Note, Observer,
-    RequestIds, RequestLimits, Time,
+    ApplyEffect, ApplyEvent, ApplyTiming, ApplyTurn, Caller, Common, CoreEvent, CoreFigures,
+    Moment, Note, Observer, RequestIds, RequestLimits, Time,
 };
 use replica::{Intake, disk};
 use std::sync::Arc;
@@ -157,4 +157,31 @@ fn a_member_that_starts_shows_what_is_applied() {
         _ => None,
     };
     assert_eq!(out.iter().find_map(shown), Some(last));
+}
+
+/// Leads in this term, alone.
+fn leads(bench: &Bench, term: u64) {
+    let figures = CoreFigures { term, leader: 1, leads: true, may_read: true, committed: 0 };
+    bench.common.figures.show_core(&figures);
+}
+
+#[test]
+fn who_leads_again_without_having_looked_meanwhile_gives_leases_their_time_anew() {
+    let mut leader = Member::open(&SimDisk::new(1)).unwrap();
+    work(&mut leader, 1, 6).unwrap();
+    let mut bench = Bench::open(&SimDisk::new(2));
+    let proposes = |effects: Vec<ApplyEffect<Nobody>>| {
+        let is_proposal = |effect: &ApplyEffect<Nobody>| {
+            matches!(effect, ApplyEffect::Core(CoreEvent::Propose { .. }, _))
+        };
+        effects.iter().any(is_proposal)
+    };
+    // A lease of 100 s.
+    leads(&bench, 2);
+    bench.turn(1, ApplyEvent::Entries(leader.entries.clone()));
+    // Another member has led in term 3, and may have renewed the lease.
+    leads(&bench, 4);
+    assert!(!proposes(bench.turn(50_000, ApplyEvent::LeadershipChanged)));
+    assert!(!proposes(bench.turn(110_000, ApplyEvent::LeadershipChanged)));
+    assert!(proposes(bench.turn(160_000, ApplyEvent::LeadershipChanged)));
 }

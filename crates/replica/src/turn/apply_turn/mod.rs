@@ -178,6 +178,8 @@ pub struct ApplyTurn<C: Caller> {
     held: Vec<Entry>,
     /// A leader's snapshot that waits until the file is not being written.
     restoring: Option<Snapshot>,
+    /// The term for which leases got their time here.
+    led_term: u64,
     /// Lease -> when its revocation was proposed.
     revoking: HashMap<i64, Time>,
     awaits_committed: VecDeque<AwaitsCommitted<C>>,
@@ -215,6 +217,7 @@ impl<C: Caller> ApplyTurn<C> {
             snapshot_index,
             held: Vec::new(),
             restoring: None,
+            led_term: 0,
             revoking: HashMap::new(),
             awaits_committed: VecDeque::new(),
             lowers_at: None,
