@@ -49,6 +49,8 @@ impl Cluster {
         let deadline_us = self.scheduler.now_us() + timeout_us;
         let question = Question { place, ticket, lease, is_time, deadline_us, attempt: 0 };
         self.questions.insert(self.next_question, question);
+        // Whatever becomes of it, the caller hears when its time is over.
+        self.scheduler.after(timeout_us, Event::Ask(self.next_question, 0));
         self.ask_leader(self.next_question, 0)
     }
 
@@ -57,7 +59,7 @@ impl Cluster {
         let now_us = self.scheduler.now_us();
         let Some(question) = self.questions.get_mut(&number) else { return Ok(()) };
         // Another attempt was made before.
-        if question.attempt != attempt {
+        if question.attempt != attempt && now_us < question.deadline_us {
             return Ok(());
         }
         question.attempt += 1;
@@ -124,9 +126,6 @@ impl Cluster {
                 Ask::Renew(Renewal { id, is_for_member: true, ticket })
             },
         );
-        // Whoever asks does not wait longer than its time.
-        let left_us = question.deadline_us.saturating_sub(self.scheduler.now_us());
-        self.scheduler.after(left_us, Event::Ask(number, attempt));
     }
 
     /// The member that was asked answers.
