@@ -108,7 +108,7 @@ fn network(place: usize, places: usize, rng: &mut Rng) -> Trouble {
 fn slowness(place: usize, rng: &mut Rng) -> Trouble {
     match rng.below(3) {
         0 => {
-            let parts: &'static [Part] = match rng.below(4) {
+            let parts: &'static [Part] = match rng.below(5) {
                 0 => &Part::ALL,
                 1 => &[Part::Apply],
                 2 => &[Part::Watch],

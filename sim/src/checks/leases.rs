@@ -28,6 +28,8 @@ pub(crate) struct Leases {
     last: BTreeMap<i64, u64>,
     /// When each member last asked whether it still leads, to revoke a lease.
     asked: BTreeMap<(Life, i64), u64>,
+    /// When its core last answered that.
+    confirmed: BTreeMap<(Life, i64), u64>,
     /// When each checkpoint was last proposed in a term.
     noted: BTreeMap<(Life, u64, i64), u64>,
     /// When each term had its leader.
@@ -50,7 +52,15 @@ impl Leases {
         }
     }
 
-    /// A member has granted or renewed a lease; its time begins anew if the member leads.
+    /// A member has granted a lease; its time begins there if it is the one that lets leases expire.
+    pub(crate) fn granted(&mut self, life: Life, lease: i64, (now_us, leads): (u64, bool)) {
+        if leads {
+            self.renewed.insert((life, lease), now_us);
+        }
+        self.last.insert(lease, now_us);
+    }
+
+    /// A member that leads has renewed a lease; its time begins anew.
     pub(crate) fn renewed(&mut self, life: Life, lease: i64, now_us: u64) {
         self.renewed.insert((life, lease), now_us);
         self.last.insert(lease, now_us);
@@ -59,6 +69,11 @@ impl Leases {
     /// A member asks whether it still leads, for these leases have expired.
     pub(crate) fn asks(&mut self, life: Life, leases: &[i64], now_us: u64) {
         self.asked.extend(leases.iter().map(|lease| ((life, *lease), now_us)));
+    }
+
+    /// The core of a member says that it still leads: these leases may be revoked.
+    pub(crate) fn confirms(&mut self, life: Life, leases: &[i64], now_us: u64) {
+        self.confirmed.extend(leases.iter().map(|lease| ((life, *lease), now_us)));
     }
 
     /// A member that led in this term proposes to revoke a lease; `asks` tells whether it had to ask.
@@ -89,6 +104,10 @@ impl Leases {
             )
         })?;
         let looked_us = self.asked.get(&(life, lease)).copied().unwrap_or(0);
+        let confirmed_us = self.confirmed.get(&(life, lease)).copied();
+        ensure(PROPERTY, !asks || confirmed_us.is_some_and(|at| at >= looked_us), || {
+            format!("m{} revokes lease {lease} unconfirmed since {looked_us} us", life.0)
+        })?;
         let successor =
             self.elected.range(term + 1..).find(|(_, at)| asks && **at + ROUNDING_US < looked_us);
         ensure(PROPERTY, successor.is_none(), || {

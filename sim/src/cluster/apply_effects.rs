@@ -123,6 +123,8 @@ impl Cluster {
         data: &bytes::Bytes,
     ) -> Result<(), Violation> {
         let (now_us, life) = (self.turn_us(place), (place, self.nodes[place].life));
+        let member = self.nodes[place].member.as_ref();
+        let is_alone = member.is_some_and(|member| member.apply.turn_may_read);
         let interval_us = self.weather.tuning.lease.checkpoint_interval_ms * 1000;
         let request = envelope::decode(data.clone()).map(|envelope| envelope.request);
         match request {
@@ -130,7 +132,7 @@ impl Cluster {
                 self.counts.expiries += 1;
                 self.note(place, "revokes", [revoke.id as u64, term, 0, 0]);
                 let leases = &self.checks.leases;
-                leases.revokes(&self.model, life, term, revoke.id, (now_us, true))
+                leases.revokes(&self.model, life, term, revoke.id, (now_us, !is_alone))
             }
             Some(Request::LeaseCheckpoint(noted)) => {
                 self.counts.checkpoints += noted.checkpoints.len() as u64;

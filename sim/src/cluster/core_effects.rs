@@ -142,7 +142,13 @@ impl Cluster {
                 }
                 self.tell_apply(place, ApplyEvent::Entries(entries));
             }
-            (event, _) => self.tell_apply(place, event),
+            (event, _) => {
+                if let ApplyEvent::Revoke { ids, .. } = &event {
+                    let life = (place, self.nodes[place].life);
+                    self.checks.leases.confirms(life, ids, self.scheduler.now_us());
+                }
+                self.tell_apply(place, event);
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{Cluster, Event};
 use crate::checks::{self, Violation, Visibility};
-use crate::member::{Connections, Next, Notes, Part, Seen};
+use crate::member::{Connections, Member, Next, Notes, Part, Seen};
 use crate::plan::{Mistake, TICK_US};
 use proto::raftpb::EntryType;
 use replica::raft::Role;
@@ -249,7 +249,8 @@ impl Cluster {
         let Some(member) = &mut self.nodes[place].member else { return Ok(None) };
         let (now, before) = (member.time(now_us), member.applied());
         let mut notes = Notes::new(before);
-        let next = member.apply.advance(now, now_us, &mut notes);
+        let may_read = member.common.figures.may_read();
+        let next = member.apply.advance(now, now_us, may_read, &mut notes);
         if next != Next::Effects {
             if matches!(next, Next::Sleep(_)) {
                 Visibility::rests(member)?;
@@ -288,8 +289,11 @@ impl Cluster {
         let index = seen.entry.index();
         checks.tickets.applied(place, seen.id, index, seen.revision.unwrap_or(0));
         if let Some(lease) = seen.granted {
-            let life = (place, self.nodes[place].life);
-            checks.leases.renewed(life, lease, self.scheduler.now_us());
+            let node = &self.nodes[place];
+            let machine = |member: &Member| member.apply.turn.applier().machine.lessor.is_primary();
+            let leads = node.member.as_ref().is_some_and(machine);
+            let at = (self.scheduler.now_us(), leads);
+            checks.leases.granted((place, node.life), lease, at);
         }
         if is_first && seen.entry.r#type() != EntryType::EntryNormal {
             self.members_changed(place, index);

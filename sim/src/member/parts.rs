@@ -97,6 +97,8 @@ pub(crate) struct ApplyPart {
     pub(crate) pace: Pace,
     /// When its last turn began.
     pub(crate) turn_us: u64,
+    /// Whether it might read without asking anyone when its last turn began.
+    pub(crate) turn_may_read: bool,
     /// Why its last turn failed; its effects are carried out before that is heard of.
     pub(crate) fault: Option<Fault>,
     has_begun: bool,
@@ -116,6 +118,7 @@ impl ApplyPart {
             effects: VecDeque::new(),
             pace: Pace::default(),
             turn_us: 0,
+            turn_may_read: false,
             fault: None,
             has_begun: false,
             had_turn: false,
@@ -128,7 +131,13 @@ impl ApplyPart {
     }
 
     /// Has a turn, or sleeps; `notes` hears what it does.
-    pub(crate) fn advance(&mut self, now: Time, now_us: u64, notes: &mut Notes) -> Next {
+    pub(crate) fn advance(
+        &mut self,
+        now: Time,
+        now_us: u64,
+        may_read: bool,
+        notes: &mut Notes,
+    ) -> Next {
         let is_due = !self.queue.is_empty() || self.turn.deadline(now) <= now || !self.has_begun;
         if std::mem::take(&mut self.had_turn) && is_due {
             return Next::Again;
@@ -139,12 +148,13 @@ impl ApplyPart {
             let until_us = now_us + (self.turn.deadline(now) - now).as_micros() as u64;
             return Next::Sleep(Some(until_us));
         }
-        self.have_turn(now, now_us, notes);
+        (self.turn_us, self.turn_may_read) = (now_us, may_read);
+        self.have_turn(now, notes);
         Next::Effects
     }
 
-    fn have_turn(&mut self, now: Time, now_us: u64, notes: &mut Notes) {
-        (self.turn_us, self.had_turn) = (now_us, true);
+    fn have_turn(&mut self, now: Time, notes: &mut Notes) {
+        self.had_turn = true;
         let mut out = Vec::new();
         let mut at = Moment { now, out: &mut out, observer: notes };
         if std::mem::replace(&mut self.has_begun, true) {
