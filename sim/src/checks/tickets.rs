@@ -27,9 +27,8 @@ pub(crate) enum Who {
 pub(crate) struct Asked {
     pub(crate) who: Who,
     pub(crate) what: &'static str,
-    /// Where, and in which life.
+    /// Where.
     pub(crate) place: usize,
-    pub(crate) life: u32,
     /// What was applied somewhere when it was asked.
     pub(crate) floor: u64,
     /// When it was asked.
@@ -137,7 +136,11 @@ impl Tickets {
         };
         let late = self.open.iter().find(|(_, asked)| is_late(asked));
         ensure(PROPERTY, late.is_none(), || {
-            format!("request {:?} is not answered at {now_us} us", late)
+            let (ticket, asked) = late.expect("it was just looked at");
+            let Asked { what, since_us, .. } = asked;
+            format!(
+                "request {ticket} ({what}), asked at {since_us} us, is not answered at {now_us} us"
+            )
         })
     }
 

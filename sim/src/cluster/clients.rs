@@ -110,19 +110,9 @@ impl Cluster {
     ) {
         let since_us = self.scheduler.now_us();
         let limit_us = limit.map(|limit| limit.as_micros() as u64);
-        let (life, floor) = (self.nodes[place].life, self.model.index());
-        let asked = Asked {
-            who,
-            what,
-            place,
-            life,
-            floor,
-            since_us,
-            limit_us,
-            lease,
-            request: 0,
-            applied: None,
-        };
+        let floor = self.model.index();
+        let asked =
+            Asked { who, what, place, floor, since_us, limit_us, lease, request: 0, applied: None };
         self.checks.tickets.asked(ticket, asked);
     }
 

@@ -78,11 +78,14 @@ impl Cluster {
         self.ask(client, ticket, Ask::Write { request, in_file: false })
     }
 
-    /// Who leads, in which life and term.
+    /// Who leads, in which life and term, and has applied what is committed: its file may still be busy
+    /// with what came before.
     fn leading(&self) -> Option<((usize, u32), u64)> {
         let place = self.leader()?;
         let member = self.nodes[place].member.as_ref()?;
-        Some(((place, self.nodes[place].life), member.core.turn.core().status().term))
+        let status = member.core.turn.core().status();
+        let is_there = member.applied() == status.committed;
+        is_there.then_some(((place, self.nodes[place].life), status.term))
     }
 
     fn standing(&self) -> Standing {

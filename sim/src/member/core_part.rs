@@ -59,11 +59,6 @@ impl CorePart {
         }
     }
 
-    /// Whether it is between two turns.
-    pub(crate) fn is_between_turns(&self) -> bool {
-        self.stage == Stage::Take && self.effects.is_empty()
-    }
-
     /// The next stage of a turn. Its effects must have been carried out, all of them. `period_us` is how
     /// long the next tick takes.
     pub(crate) fn advance(

@@ -103,11 +103,6 @@ impl Member {
         Time::from_micros(now_us - self.started_us)
     }
 
-    /// When this will be, in the time of the world.
-    pub(crate) fn at_us(&self, time: Time) -> u64 {
-        self.started_us + time.as_micros() as u64
-    }
-
     /// Whether a part sleeps.
     pub(crate) fn pace(&mut self, part: Part) -> &mut Pace {
         match part {
