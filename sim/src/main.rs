@@ -129,7 +129,7 @@ fn work(settings: Settings, next: &AtomicU64, total: &Mutex<Total>) {
         let Ok(mut total) = total.lock() else { return };
         total.busy += busy.unwrap_or_else(|| begun.elapsed());
         match result {
-            Ok(summary) => add(&mut total.counts, &summary.counts),
+            Ok(summary) => total.counts.add(&summary.counts),
             Err(failure) => {
                 eprintln!("{failure}");
                 total.failures += 1;
@@ -159,26 +159,4 @@ fn run(settings: Settings, seed: u64) -> Result<Summary, Box<Failure>> {
         return Err(Box::new(Failure { seed, event, property, why, tail: String::new() }));
     }
     Ok(summary)
-}
-
-fn add(total: &mut Counts, more: &Counts) {
-    total.events += more.events;
-    total.leaders += more.leaders;
-    total.committed += more.committed;
-    total.applied += more.applied;
-    total.writes += more.writes;
-    total.reads += more.reads;
-    total.stops += more.stops;
-    total.databases += more.databases;
-    total.changes += more.changes;
-    total.watched += more.watched;
-    total.renewals += more.renewals;
-    total.forwarded += more.forwarded;
-    total.expiries += more.expiries;
-    total.checkpoints += more.checkpoints;
-    total.failures += more.failures;
-    total.departures += more.departures;
-    total.no_space += more.no_space;
-    total.restores += more.restores;
-    total.ms += more.ms;
 }

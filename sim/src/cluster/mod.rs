@@ -123,6 +123,31 @@ pub struct Counts {
     pub ms: u64,
 }
 
+impl Counts {
+    /// Adds those of another run.
+    pub fn add(&mut self, more: &Counts) {
+        self.events += more.events;
+        self.leaders += more.leaders;
+        self.committed += more.committed;
+        self.applied += more.applied;
+        self.writes += more.writes;
+        self.reads += more.reads;
+        self.stops += more.stops;
+        self.databases += more.databases;
+        self.changes += more.changes;
+        self.watched += more.watched;
+        self.renewals += more.renewals;
+        self.forwarded += more.forwarded;
+        self.expiries += more.expiries;
+        self.checkpoints += more.checkpoints;
+        self.failures += more.failures;
+        self.departures += more.departures;
+        self.no_space += more.no_space;
+        self.restores += more.restores;
+        self.ms += more.ms;
+    }
+}
+
 /// The world.
 pub(crate) struct Cluster {
     plan: Plan,
