@@ -12,6 +12,8 @@ use std::path::Path;
 
 /// Lost messages that the sender notices, in a thousand.
 const NOTICED: u64 = 300;
+/// A database that takes longer is given up by who sends it, in microseconds.
+const DATABASE_MAX_US: u64 = 10_000_000;
 /// Where members look for databases.
 const SNAP_DIR: &str = "m.etcd/member/snap";
 
@@ -58,7 +60,13 @@ impl Cluster {
         }
         for delay in delays {
             let (message, database) = (message.clone(), database.clone());
-            self.scheduler.after(delay * 3, Event::Database { from, message, database });
+            let delay = delay * 3;
+            if delay > DATABASE_MAX_US {
+                let given_up = Event::Delivered { from, to: message.to(), ok: false };
+                self.scheduler.after(DATABASE_MAX_US, given_up);
+            } else {
+                self.scheduler.after(delay, Event::Database { from, message, database });
+            }
         }
     }
 
