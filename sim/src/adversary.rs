@@ -1,6 +1,7 @@
 //! What goes wrong next.
 
 use crate::Rng;
+use crate::member::Part;
 use crate::plan::Weather;
 
 /// A trouble; places are among those that run, unless it says otherwise.
@@ -28,8 +29,8 @@ pub(crate) enum Trouble {
     SlowWay(usize, usize, u64),
     /// All ways are open again.
     Heal,
-    /// A member's core does nothing for so many milliseconds.
-    Freeze(usize, u64),
+    /// Parts of a member do nothing for so many milliseconds.
+    Freeze(usize, &'static [Part], u64),
     /// A disk is slow, so many times; 1 is as before.
     SlowDisk(usize, u64),
     /// A learner is added.
@@ -67,6 +68,17 @@ impl Trouble {
             None => Trouble::Heal,
         }
     }
+
+    /// The same, for this member, where it cuts one member off or slows it down.
+    pub(crate) fn aimed_at(self, place: usize) -> Trouble {
+        match self {
+            Trouble::Freeze(_, parts, ms) => Trouble::Freeze(place, parts, ms),
+            Trouble::SlowDisk(_, factor) => Trouble::SlowDisk(place, factor),
+            Trouble::Deaf(_) => Trouble::Deaf(place),
+            Trouble::Mute(_) => Trouble::Mute(place),
+            other => other,
+        }
+    }
 }
 
 fn crash(place: usize, rng: &mut Rng) -> Trouble {
@@ -95,7 +107,15 @@ fn network(place: usize, places: usize, rng: &mut Rng) -> Trouble {
 
 fn slowness(place: usize, rng: &mut Rng) -> Trouble {
     match rng.below(3) {
-        0 => Trouble::Freeze(place, rng.between(50, 2_000)),
+        0 => {
+            let parts: &'static [Part] = match rng.below(5) {
+                0 => &Part::ALL,
+                1 => &[Part::Apply],
+                2 => &[Part::Watch],
+                _ => &[Part::Core],
+            };
+            Trouble::Freeze(place, parts, rng.between(50, 2_000))
+        }
         1 => Trouble::SlowDisk(place, rng.between(2, 40)),
         _ => Trouble::SlowDisk(place, 1),
     }

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! seed -> Plan, Weather
-//!   Scheduler --event--> a member's part (Core, LogWriter, Applier, file thread) has its turn
-//!                        a message or a database arrives, or not (Network)
-//!                        a client asks (Workload), something goes wrong (Adversary)
+//!   Scheduler --event--> a member's part (core, log, state machine, file, watch hub) has its turn,
+//!                        or one more of the effects of its turn is carried out
+//!                        a message, a database or a question to the leader arrives, or not (Network)
+//!                        a client asks or leaves (Workload), a watcher reads, something goes wrong (Adversary)
 //!   after every event: checks/*
 //! trouble ends -> the cluster must be whole and alive within a bounded time, also after a blackout
 //! ```
-//! The members are the shipped ones: `replica`'s three parts on `disk::sim` disks. A seed decides
-//! everything: run twice, it gives the same trace, byte by byte.
+//! The members are the shipped ones: the turns of `replica::turn` on `disk::sim` disks, and between them the
+//! shipped queues, which decide who sleeps. A seed decides everything: run twice, it gives the same trace,
+//! byte by byte.
 
 mod adversary;
 mod checks;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use prost::Message;
 use proto::etcdserverpb as pb;
+use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::compare::TargetUnion;
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType};
@@ -44,9 +45,27 @@ pub(crate) struct Model {
     /// For each key, its state after the entries that changed it.
     keys: BTreeMap<Bytes, Vec<(u64, Option<KeyState>)>>,
     leases: BTreeMap<i64, BTreeSet<Bytes>>,
+    /// Lease -> its time to live in seconds, of all that ever were.
+    granted: BTreeMap<i64, i64>,
+    /// Lease -> the least that a checkpoint ever left it, in seconds.
+    left: BTreeMap<i64, i64>,
+    /// Alarms that are raised: their kind and member.
+    alarms: BTreeSet<(i32, u64)>,
     /// Member -> whether it is a learner.
     members: BTreeMap<u64, bool>,
+    /// The members after the entries that changed them.
+    members_history: Vec<(u64, BTreeMap<u64, bool>)>,
     removed: BTreeSet<u64>,
+    /// Revision -> what watchers hear of it.
+    events: BTreeMap<i64, Vec<Event>>,
+}
+
+/// One change of a key, as watchers hear of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) key: Bytes,
+    /// `None` where the key was deleted.
+    pub(crate) value: Option<Bytes>,
 }
 
 impl Model {
@@ -69,6 +88,28 @@ impl Model {
 
     pub(crate) fn leases(&self) -> Vec<i64> {
         self.leases.keys().copied().collect()
+    }
+
+    /// A lease's time to live in seconds, and the least that it ever had left by a checkpoint.
+    pub(crate) fn lease_times(&self, lease: i64) -> (i64, i64) {
+        let ttl = self.granted.get(&lease).copied().unwrap_or(0);
+        (ttl, self.left.get(&lease).copied().unwrap_or(ttl).min(ttl))
+    }
+
+    /// Members that have raised the alarm of a full database.
+    pub(crate) fn full_members(&self) -> Vec<u64> {
+        self.alarms.iter().map(|(_, member)| *member).collect()
+    }
+
+    /// What watchers hear of revisions from `from` on.
+    pub(crate) fn events_from(&self, from: i64) -> impl Iterator<Item = (i64, &Vec<Event>)> {
+        self.events.range(from..).map(|(revision, events)| (*revision, events))
+    }
+
+    /// The members after the entry at `index`.
+    pub(crate) fn members_at(&self, index: u64) -> BTreeMap<u64, bool> {
+        let count = self.members_history.partition_point(|(at, _)| *at <= index);
+        self.members_history[..count].last().map(|(_, members)| members.clone()).unwrap_or_default()
     }
 
     /// Each member with whether it is a learner.
@@ -116,7 +157,7 @@ impl Model {
         let index = entry.index();
         let (id, accepted) = match entry.r#type() {
             EntryType::EntryNormal => self.normal(index, entry.data.clone().unwrap_or_default()),
-            _ => self.conf_change(entry.data()),
+            _ => self.conf_change(index, entry.data()),
         };
         let revision = self.revision;
         self.log.push(Committed { entry: entry.clone(), id, accepted, revision });
@@ -124,10 +165,13 @@ impl Model {
 
     // ---- members ---------------------------------------------------------------------------
 
-    fn conf_change(&mut self, data: &[u8]) -> (u64, bool) {
+    fn conf_change(&mut self, index: u64, data: &[u8]) -> (u64, bool) {
         let change = ConfChange::decode(data).unwrap_or_default();
         let member = change.node_id();
         let accepted = !self.removed.contains(&member) && self.change_members(&change, member);
+        if accepted {
+            self.members_history.push((index, self.members.clone()));
+        }
         (change.id(), accepted)
     }
 
@@ -173,6 +217,10 @@ impl Model {
 
     fn execute(&mut self, index: u64, request: Request) -> bool {
         let next = self.revision + 1;
+        let costs = matches!(request, Request::Put(_) | Request::Txn(_) | Request::LeaseGrant(_));
+        if costs && !self.alarms.is_empty() {
+            return false;
+        }
         match request {
             Request::Put(put) => {
                 if put.lease != 0 && !self.leases.contains_key(&put.lease) {
@@ -198,11 +246,28 @@ impl Model {
             Request::LeaseGrant(grant) => {
                 let is_new = !self.leases.contains_key(&grant.id);
                 self.leases.entry(grant.id).or_default();
+                self.granted.entry(grant.id).or_insert(grant.ttl);
                 is_new
             }
             Request::LeaseRevoke(revoke) => {
                 let Some(keys) = self.leases.remove(&revoke.id) else { return false };
                 keys.iter().for_each(|key| self.remove(index, next, key));
+                true
+            }
+            Request::LeaseCheckpoint(noted) => {
+                for one in noted.checkpoints.iter().filter(|one| one.remaining_ttl > 0) {
+                    let left = self.left.entry(one.id).or_insert(one.remaining_ttl);
+                    *left = one.remaining_ttl.min(*left);
+                }
+                true
+            }
+            Request::Alarm(alarm) => {
+                let raised = (alarm.alarm, alarm.member_id);
+                match AlarmAction::try_from(alarm.action) {
+                    Ok(AlarmAction::Activate) => self.alarms.insert(raised),
+                    Ok(AlarmAction::Deactivate) => self.alarms.remove(&raised),
+                    _ => false,
+                };
                 true
             }
             _ => true,
@@ -242,6 +307,8 @@ impl Model {
         if let Some(keys) = self.leases.get_mut(&put.lease) {
             keys.insert(put.key.clone());
         }
+        let event = Event { key: put.key.clone(), value: Some(put.value.clone()) };
+        self.events.entry(revision).or_default().push(event);
         self.keys.entry(put.key.clone()).or_default().push((index, Some(state)));
     }
 
@@ -257,6 +324,8 @@ impl Model {
     fn remove(&mut self, index: u64, revision: i64, key: &Bytes) {
         if self.current(key).is_some() {
             self.detach(key);
+            let event = Event { key: key.clone(), value: None };
+            self.events.entry(revision).or_default().push(event);
             self.keys.entry(key.clone()).or_default().push((index, None));
             self.revision = revision;
         }

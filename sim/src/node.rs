@@ -24,17 +24,16 @@ pub(crate) struct Node {
     pub(crate) member: Option<Member>,
     /// Counts starts and stops: what was meant for another life does not arrive.
     pub(crate) life: u32,
-    /// Parts that will have a turn.
-    pub(crate) turns: [bool; 4],
     /// Whether it may run: a member that joins may once it is added, one that is removed never.
     pub(crate) is_wanted: bool,
     /// Whether the disk will crash or fail.
     pub(crate) is_armed: bool,
-    /// The core has no turn before this.
-    pub(crate) frozen_until_us: u64,
+    /// Each part has no turn before this.
+    pub(crate) frozen_until_us: [u64; Part::ALL.len()],
+    /// No part is frozen since this time, or will be at this time.
+    pub(crate) thawed_us: u64,
     /// How many times longer its disk takes.
     pub(crate) disk_factor: u64,
-    pub(crate) ticks: u64,
 }
 
 impl Node {
@@ -45,12 +44,11 @@ impl Node {
             id,
             member: None,
             life: 0,
-            turns: [false; 4],
             is_wanted: false,
             is_armed: false,
-            frozen_until_us: 0,
+            frozen_until_us: [0; Part::ALL.len()],
+            thawed_us: 0,
             disk_factor: 1,
-            ticks: 0,
         }
     }
 
@@ -67,13 +65,14 @@ impl Node {
         }
         self.is_armed = false;
         self.life += 1;
-        self.turns = [false; 4];
-        self.frozen_until_us = 0;
+        (self.frozen_until_us, self.thawed_us) = ([0; Part::ALL.len()], 0);
     }
 
-    /// Whether a part has work and no turn yet; it will have one now.
-    pub(crate) fn claims_turn(&mut self, part: Part) -> bool {
-        let wants = self.member.as_ref().is_some_and(|member| member.wants(part));
-        wants && !std::mem::replace(&mut self.turns[part as usize], true)
+    /// These parts do nothing until this time.
+    pub(crate) fn freeze(&mut self, parts: &[Part], until_us: u64) {
+        for part in parts {
+            self.frozen_until_us[*part as usize] = until_us;
+        }
+        self.thawed_us = self.thawed_us.max(until_us);
     }
 }

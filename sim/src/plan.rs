@@ -3,12 +3,17 @@
 use crate::Rng;
 use replica::apply::membership::InitialCluster;
 use replica::apply::{self, lease};
+use replica::turn::Time;
 use replica::{Beginning, CatchUp, Options, wal};
 
 /// One heartbeat interval, in microseconds.
 pub(crate) const TICK_US: u64 = 100_000;
 /// Ticks without a leader before a member campaigns.
 pub(crate) const ELECTION_TICKS: u32 = 5;
+/// After how long a silent leader is given up.
+pub(crate) const ELECTION_TIMEOUT: Time = Time::from_micros(TICK_US * ELECTION_TICKS as u64);
+/// The longest lease that clients ask for, in seconds.
+pub(crate) const LEASE_TTL_MAX_S: u64 = 3;
 
 /// A mistake built into the members of a run on purpose, to see it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +30,56 @@ pub enum Mistake {
     ForgetVote,
     /// A received database gets its name without being synced.
     UnsyncedSnapshot,
+    /// Clients are answered before watchers are on their way.
+    AnswerBeforeWatchers,
+    /// The applied index is shown before the members.
+    IndexBeforeMembers,
+    /// The hub takes the revision that the store has when it comes to a restore.
+    RestoreAsksLate,
+    /// Expired leases are revoked without asking whether this member still leads.
+    RevokeUnconfirmed,
+    /// The applied index is shown when entries are handed over to be applied.
+    IndexBeforeApply,
+    /// A client that leaves does not take its waiter along.
+    ProposeForTheDeparted,
+    /// Whoever waits while the leader changes is forgotten.
+    LoseWaiters,
+    /// Now and then a message wakes nobody.
+    SleepOnUrgent,
+    /// Checkpoints of leases are proposed twice.
+    CheckpointTwice,
+    /// A database is sent as it is in the file, without a commit.
+    SendUncommitted,
+    /// Watchers are not told how far a leader's snapshot has brought the store.
+    AnchorWatchersWrong,
+}
+
+impl Mistake {
+    /// Every mistake.
+    pub const ALL: [Mistake; 17] = [
+        Mistake::SkipSync,
+        Mistake::AcknowledgeEarly,
+        Mistake::ApplyUncommitted,
+        Mistake::ReadLocally,
+        Mistake::ForgetVote,
+        Mistake::UnsyncedSnapshot,
+        Mistake::AnswerBeforeWatchers,
+        Mistake::IndexBeforeMembers,
+        Mistake::RestoreAsksLate,
+        Mistake::RevokeUnconfirmed,
+        Mistake::IndexBeforeApply,
+        Mistake::ProposeForTheDeparted,
+        Mistake::LoseWaiters,
+        Mistake::SleepOnUrgent,
+        Mistake::CheckpointTwice,
+        Mistake::SendUncommitted,
+        Mistake::AnchorWatchersWrong,
+    ];
+
+    /// The mistake of this name.
+    pub fn named(name: &str) -> Option<Mistake> {
+        Mistake::ALL.into_iter().find(|mistake| format!("{mistake:?}") == name)
+    }
 }
 
 /// What is run.
@@ -77,8 +132,31 @@ pub(crate) struct Weather {
     pub clients: usize,
     /// Keys they use.
     pub keys: u64,
+    /// Watchers.
+    pub watchers: usize,
+    /// Between two effects of a turn others come in, so many times in a thousand.
+    pub cut: u64,
+    /// Clients that leave while they wait, in a thousand.
+    pub leave: u64,
     /// Options of the members.
     pub tuning: Tuning,
+    /// How the turns of the members work.
+    pub rules: Rules,
+}
+
+/// How the turns of members work, with limits small enough to be met.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// How long a request may take.
+    pub request_timeout: Time,
+    /// How often changes are committed to the database file.
+    pub batch_interval: Time,
+    /// How often watchers hear of progress.
+    pub progress_interval_ms: u64,
+    /// Bytes of changes that may wait for the hub.
+    pub hub_bytes_max: usize,
+    /// Whether a member that starts among others shortens its first wait for an election.
+    pub advances_election: bool,
 }
 
 /// Limits of the members, small enough to be met.
@@ -94,6 +172,10 @@ pub(crate) struct Tuning {
     pub pre_vote: bool,
     /// Database bytes not yet written that make the applier wait.
     pub pending_bytes_max: usize,
+    /// The database quota; negative for none.
+    pub quota_bytes: i64,
+    /// Options of leases.
+    pub lease: lease::Config,
 }
 
 impl Weather {
@@ -113,6 +195,9 @@ impl Weather {
             think_ms: some(&[20, 60, 300]),
             clients: some(&[2, 4, 8]) as usize,
             keys: some(&[3, 8, 30]),
+            watchers: some(&[0, 2, 5]) as usize,
+            cut: some(&[0, 50, 400]),
+            leave: some(&[0, 20, 200]),
             tuning: Tuning {
                 snapshot_count: some(&[5, 20, 100, 10_000]),
                 catch_up: CatchUp {
@@ -126,6 +211,20 @@ impl Weather {
                 segment_bytes: some(&[1 << 11, 1 << 14, 1 << 20]),
                 pre_vote: some(&[0, 1, 1, 1]) == 1,
                 pending_bytes_max: some(&[1_000, 1 << 20]) as usize,
+                quota_bytes: [-1, 14_000, 24_000][some(&[0, 0, 0, 1, 2]) as usize],
+                lease: lease::Config {
+                    ttl_min_s: 1,
+                    checkpoints: some(&[0, 0, 1]) == 1,
+                    persist_checkpoints: some(&[0, 1]) == 1,
+                    checkpoint_interval_ms: 400,
+                },
+            },
+            rules: Rules {
+                request_timeout: Time::from_millis(some(&[1_000, 2_500])),
+                batch_interval: Time::from_millis(some(&[5, 100, 100])),
+                progress_interval_ms: some(&[200, 2_000]),
+                hub_bytes_max: some(&[600, 5_000, 1 << 20]) as usize,
+                advances_election: some(&[0, 1]) == 1,
             },
         }
     }
@@ -152,8 +251,8 @@ impl Tuning {
             keep_snapshots: 2,
             wal: wal::Options { segment_bytes: self.segment_bytes, no_sync: false },
             backend,
-            lease: lease::Config { ttl_min_s: 1, checkpoints: false, persist_checkpoints: false },
-            apply: apply::Config { quota_bytes: 0, learners_max: 3 },
+            lease: self.lease,
+            apply: apply::Config { quota_bytes: self.quota_bytes, learners_max: 3 },
             uncommitted_bytes_max: 1 << 20,
             catch_up: self.catch_up,
         }

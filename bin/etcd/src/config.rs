@@ -230,6 +230,7 @@ fn replica_options(settings: &Settings) -> Result<ReplicaOptions, String> {
             ttl_min_s,
             checkpoints: gates.lease_checkpoint,
             persist_checkpoints: true,
+            checkpoint_interval_ms: lease::CHECKPOINT_MS,
         },
         apply: apply::Config { quota_bytes: member.quota_backend_bytes, learners_max },
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,

@@ -102,7 +102,12 @@ mod tests {
 
     fn open(backend: Backend) -> Result<Machine, Fault> {
         let config = Config { quota_bytes: 0, learners_max: 1 };
-        let lease = lease::Config { ttl_min_s: 2, checkpoints: false, persist_checkpoints: false };
+        let lease = lease::Config {
+            ttl_min_s: 2,
+            checkpoints: false,
+            persist_checkpoints: false,
+            checkpoint_interval_ms: lease::CHECKPOINT_MS,
+        };
         Machine::open(backend, lease, config).map(|opened| opened.machine)
     }
 

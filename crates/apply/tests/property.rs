@@ -139,7 +139,12 @@ fn content() -> impl Strategy<Value = Content> {
 
 fn open() -> Machine {
     let backend = Backend::open(SimDisk::new(1).disk(), Path::new("db"), options()).unwrap();
-    let lease = apply::lease::Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
+    let lease = apply::lease::Config {
+        ttl_min_s: 2,
+        checkpoints: true,
+        persist_checkpoints: true,
+        checkpoint_interval_ms: 300_000,
+    };
     let config = Config { quota_bytes: 0, learners_max: 1 };
     Machine::open(backend, lease, config).unwrap().machine
 }

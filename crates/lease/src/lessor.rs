@@ -14,8 +14,8 @@ pub const TTL_MAX_S: i64 = 9_000_000_000;
 const EXPIRIES_PER_S: u64 = 750;
 /// Fewer leases than this are not spread.
 const SPREAD_FROM: usize = 1000;
-/// Leases with more time left than this are checkpointed this often.
-const CHECKPOINT_MS: u64 = 5 * 60 * 1000;
+/// How often etcd notes the remaining time of leases that have more time left than this.
+pub const CHECKPOINT_MS: u64 = 5 * 60 * 1000;
 
 /// How leases are kept.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub checkpoints: bool,
     /// Remaining times in checkpoints are stored.
     pub persist_checkpoints: bool,
+    /// Leases with more time left than this are noted this often, in milliseconds.
+    pub checkpoint_interval_ms: u64,
 }
 
 /// Why a lease request is refused.
@@ -314,7 +316,7 @@ impl Lessor {
 
     /// Has a lease noted later, if that is not planned yet and it has enough time left.
     fn schedule_checkpoint(&mut self, id: i64) {
-        let at_ms = self.now_ms + CHECKPOINT_MS;
+        let at_ms = self.now_ms + self.config.checkpoint_interval_ms;
         let Some(lease) = self.leases.get_mut(&id) else { return };
         let is_long = lease.expires_ms.is_some_and(|expires_ms| expires_ms > at_ms);
         if self.config.checkpoints && is_long && lease.checkpoint_ms.is_none() {

@@ -8,4 +8,4 @@
 
 mod lessor;
 
-pub use lessor::{Config, Granted, Lessor, Refusal, Renewal, TTL_MAX_S, TimeToLive};
+pub use lessor::{CHECKPOINT_MS, Config, Granted, Lessor, Refusal, Renewal, TTL_MAX_S, TimeToLive};

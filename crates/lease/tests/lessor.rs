@@ -4,7 +4,7 @@
 use backend::{Backend, EntryId, Options};
 use bytes::Bytes;
 use disk::sim::SimDisk;
-use lease::{Config, Lessor, Refusal, Renewal, TTL_MAX_S};
+use lease::{CHECKPOINT_MS, Config, Lessor, Refusal, Renewal, TTL_MAX_S};
 use proto::etcdserverpb::LeaseCheckpoint;
 use std::path::Path;
 
@@ -15,7 +15,12 @@ fn options() -> Options {
     options
 }
 
-const CONFIG: Config = Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
+const CONFIG: Config = Config {
+    ttl_min_s: 2,
+    checkpoints: true,
+    persist_checkpoints: true,
+    checkpoint_interval_ms: CHECKPOINT_MS,
+};
 
 struct Bench {
     backend: Backend,

@@ -58,7 +58,12 @@ struct Member {
     now_ms: u64,
 }
 
-const CONFIG: Config = Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
+const CONFIG: Config = Config {
+    ttl_min_s: 2,
+    checkpoints: true,
+    persist_checkpoints: true,
+    checkpoint_interval_ms: 300_000,
+};
 
 impl Member {
     fn new() -> Member {

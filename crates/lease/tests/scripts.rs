@@ -48,7 +48,12 @@ impl Member {
     fn new() -> Member {
         let disk = SimDisk::new(1).disk();
         let backend = Backend::open(disk, Path::new("db"), options()).unwrap();
-        let config = Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
+        let config = Config {
+            ttl_min_s: 2,
+            checkpoints: true,
+            persist_checkpoints: true,
+            checkpoint_interval_ms: 300_000,
+        };
         let lessor = Lessor::open(&backend.reader().view(), config);
         Member { backend, lessor, config, index: 0, now_ms: 0 }
     }

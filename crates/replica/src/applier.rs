@@ -78,13 +78,13 @@ impl Applier {
         &mut self,
         entries: &[Entry],
         wanted: impl Fn(u64) -> bool,
-        mut each: impl FnMut(&Outcome),
+        mut each: impl FnMut(&Entry, &Outcome),
     ) -> Result<Applied, Fault> {
         let mut applied = Applied::default();
         applied.outcomes.reserve(entries.len());
         for entry in entries {
             let outcome = self.machine.apply(entry, &wanted)?;
-            each(&outcome);
+            each(entry, &outcome);
             match &outcome.effect {
                 Effect::ConfChange(change) => applied.conf_changes.push(change.clone()),
                 Effect::ClusterVersion { is_lower: true } => self.snapshot_is_forced = true,

@@ -217,13 +217,15 @@ impl Core {
         }
     }
 
-    /// Raft knows the members of a snapshot as soon as it takes it.
+    /// Raft knows the members of a snapshot as soon as it takes it. One of what the log has already is not
+    /// taken: it only says that those entries are committed, and the changes among them are to come.
     fn step_snapshot(&mut self, message: Message) -> Result<(), StepError> {
         let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
         let index = metadata.map_or(0, SnapshotMetadata::index);
+        let is_known = self.node.term_of(index) == metadata.map(SnapshotMetadata::term);
         let committed = self.node.basic_status().committed;
         let result = self.node.step(message);
-        if committed < index && self.node.basic_status().committed == index {
+        if !is_known && committed < index && self.node.basic_status().committed == index {
             self.restored_to = index;
         }
         result

@@ -1,5 +1,6 @@
 use super::*;
-use proto::raftpb::{ConfChangeType, ConfState};
+use prost::Message as _;
+use proto::raftpb::{ConfChangeType, ConfState, EntryType};
 use raft::Config;
 
 /// A cluster's cores, without disks.
@@ -509,4 +510,43 @@ fn changes_before_a_snapshot_do_not_change_the_configuration_that_came_with_it()
     core.applied(last + 5, &[]);
     core.applied(last + 6, &[change(ConfChangeType::ConfChangeAddLearnerNode)]);
     assert_eq!(core.conf_state().learners, [4], "what comes after it counts");
+}
+
+#[test]
+fn a_snapshot_of_what_the_log_has_already_leaves_changes_to_the_entries() {
+    let mut group = Group::new(3, CatchUp::default());
+    let learner = change(ConfChangeType::ConfChangeAddLearnerNode, 9);
+    let entry = Entry {
+        index: Some(2),
+        term: Some(2),
+        r#type: Some(EntryType::EntryConfChange as i32),
+        data: Some(learner.encode_to_vec().into()),
+    };
+    let append = Message {
+        r#type: Some(MessageType::MsgApp as i32),
+        term: Some(2),
+        log_term: Some(1),
+        index: Some(1),
+        commit: Some(1),
+        entries: vec![entry],
+        ..message(1, 2)
+    };
+    group.cores[1].step(append).unwrap();
+    // The leader sends a snapshot up to an entry that is here, and not known to be committed.
+    let conf_state = ConfState { voters: vec![1, 2, 3], learners: vec![9], ..ConfState::default() };
+    let metadata = SnapshotMetadata { index: Some(2), term: Some(2), conf_state: Some(conf_state) };
+    let snapshot = Message {
+        r#type: Some(MessageType::MsgSnap as i32),
+        term: Some(2),
+        snapshot: Some(Snapshot { data: None, metadata: Some(metadata) }),
+        ..message(1, 2)
+    };
+    group.cores[1].step(snapshot).unwrap();
+    assert_eq!(group.cores[1].status().committed, 2);
+    group.cores[1].applied(2, &[learner]);
+    assert_eq!(group.cores[1].conf_state().learners, [9]);
+}
+
+fn message(from: u64, to: u64) -> Message {
+    Message { from: Some(from), to: Some(to), ..Message::default() }
 }

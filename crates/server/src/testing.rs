@@ -257,6 +257,7 @@ pub(crate) fn config() -> Config {
                 ttl_min_s: 2,
                 checkpoints: true,
                 persist_checkpoints: true,
+                checkpoint_interval_ms: apply::lease::CHECKPOINT_MS,
             },
             apply: apply::Config { quota_bytes: 0, learners_max: 1 },
             uncommitted_bytes_max: 1 << 28,

@@ -73,6 +73,8 @@ impl Hub {
                 }
             }
         }
+        // In an order that a run of the same events repeats.
+        due.sort_unstable();
         due
     }
 }

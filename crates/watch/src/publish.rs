@@ -101,6 +101,8 @@ impl Hub {
                 }
             }
         }
+        // In an order that a run of the same events repeats.
+        behind.sort_unstable();
         behind
     }
 

@@ -1,4 +1,5 @@
-//! Liveness: when nothing goes wrong any more, a write is soon acknowledged and all members agree.
+//! Liveness: when nothing goes wrong any more, a write is soon acknowledged, all members agree, watchers
+//! have heard of everything, leases expire, and nothing is held back or waits for ever.
 
 use super::{Violation, ensure};
 use crate::plan::{ELECTION_TICKS, TICK_US};
@@ -17,13 +18,24 @@ pub(crate) struct Standing {
     pub(crate) applied: Vec<(usize, Option<u64>)>,
     /// Whether a write sent since then was acknowledged.
     pub(crate) acknowledged: bool,
+    /// Of each member: its place and how much waits in it, for whatever.
+    pub(crate) waiting: Vec<(usize, usize)>,
+    /// Watchers that have not heard of everything.
+    pub(crate) watchers_behind: Vec<usize>,
+    /// Leases that nobody renews.
+    pub(crate) leases: usize,
 }
 
 impl Standing {
     /// Whether all is as it should be.
     pub(crate) fn is_well(&self) -> bool {
         let is_here = |applied: &Option<u64>| *applied == Some(self.committed);
-        self.acknowledged && self.applied.iter().all(|(_, applied)| is_here(applied))
+        let nothing_waits = self.waiting.iter().all(|(_, waiting)| *waiting == 0);
+        self.acknowledged
+            && self.applied.iter().all(|(_, applied)| is_here(applied))
+            && nothing_waits
+            && self.watchers_behind.is_empty()
+            && self.leases == 0
     }
 }
 

@@ -1,24 +1,38 @@
 //! What must always be true of a cluster: one file for each property.
 
+mod bounds;
 mod completeness;
+mod departures;
 mod durability;
 mod election;
+mod leases;
 mod liveness;
 mod log_matching;
 mod reads;
 mod revisions;
+mod snapshots;
 mod state_hash;
 mod state_machine;
+mod tickets;
+mod visibility;
+mod watching;
 
+pub(crate) use bounds::hold as bounds_hold;
 pub(crate) use completeness::Completeness;
+pub(crate) use departures::Departures;
 pub(crate) use durability::Durability;
 pub(crate) use election::Election;
+pub(crate) use leases::Leases;
 pub(crate) use liveness::{Liveness, Standing};
 pub(crate) use log_matching::LogMatching;
 pub(crate) use reads::Reads;
 pub(crate) use revisions::Revisions;
+pub(crate) use snapshots::goes as snapshot_goes;
 pub(crate) use state_hash::{Hashes, StateHash, hashes_of};
 pub(crate) use state_machine::StateMachine;
+pub(crate) use tickets::{Asked, Tickets, Who};
+pub(crate) use visibility::Visibility;
+pub(crate) use watching::{Heard, Watched};
 
 /// A property that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +64,10 @@ pub(crate) struct Checks {
     pub(crate) reads: Reads,
     pub(crate) revisions: Revisions,
     pub(crate) liveness: Liveness,
+    pub(crate) tickets: Tickets,
+    pub(crate) leases: Leases,
+    pub(crate) visibility: Visibility,
+    pub(crate) departures: Departures,
 }
 
 /// A hash for comparisons within a run.

@@ -1,8 +1,9 @@
 //! Revisions strictly increase and are never used again.
 
 use super::{Violation, ensure};
+use crate::member::Seen;
 use crate::model::Model;
-use replica::apply::{Outcome, Reply};
+use replica::apply::Reply;
 use std::collections::BTreeMap;
 
 const PROPERTY: &str = "revisions";
@@ -21,24 +22,23 @@ impl Revisions {
         &mut self,
         model: &Model,
         place: usize,
-        index: u64,
-        outcome: &Outcome,
+        seen: &Seen,
     ) -> Result<(), Violation> {
+        let index = seen.entry.index();
         let expected = model.at(index).expect("it is committed").revision;
-        if let Some(revision) = outcome.result.as_ref().ok().and_then(Reply::revision) {
+        if let Some(revision) = seen.result.as_ref().ok().and_then(Reply::revision) {
             ensure(PROPERTY, revision == expected, || {
                 format!("entry {index} was answered with revision {revision}, not {expected}")
             })?;
         }
-        let Some(change) = &outcome.change else { return Ok(()) };
-        let made = *self.made.entry(change.revision).or_insert(index);
-        ensure(PROPERTY, made == index && change.revision == expected, || {
-            let revision = change.revision;
+        let Some(revision) = seen.revision else { return Ok(()) };
+        let made = *self.made.entry(revision).or_insert(index);
+        ensure(PROPERTY, made == index && revision == expected, || {
             format!("revision {revision} is of entry {made} and of {index} (due: {expected})")
         })?;
-        let before = self.shown.insert(place, change.revision).unwrap_or(0);
-        ensure(PROPERTY, before < change.revision, || {
-            format!("m{place} made revision {} after {before}", change.revision)
+        let before = self.shown.insert(place, revision).unwrap_or(0);
+        ensure(PROPERTY, before < revision, || {
+            format!("m{place} made revision {revision} after {before}")
         })
     }
 

@@ -1,9 +1,8 @@
 //! State machine safety: members apply the same entries, and each leads to what it says.
 
 use super::{Violation, ensure};
+use crate::member::Seen;
 use crate::model::Model;
-use proto::raftpb::Entry;
-use replica::apply::Outcome;
 
 const PROPERTY: &str = "state machine safety";
 
@@ -15,14 +14,10 @@ pub(crate) struct StateMachine {
 
 impl StateMachine {
     /// An entry was applied somewhere. Whether nobody had applied it before comes back.
-    pub(crate) fn applied(
-        &mut self,
-        model: &mut Model,
-        entry: &Entry,
-        outcome: &Outcome,
-        is_replay: bool,
-    ) -> Result<bool, Violation> {
+    pub(crate) fn applied(&mut self, model: &mut Model, seen: &Seen) -> Result<bool, Violation> {
         self.applied += 1;
+        let Seen { entry, is_replay, is_accepted, .. } = seen;
+        let (is_replay, accepted) = (*is_replay, *is_accepted);
         let index = entry.index();
         let known = model.index();
         ensure(PROPERTY, index <= known + 1, || format!("entry {index} applied after {known}"))?;
@@ -39,11 +34,10 @@ impl StateMachine {
         if is_replay {
             return Ok(false);
         }
-        let accepted = outcome.result.is_ok();
         ensure(PROPERTY, accepted == committed.accepted, || {
-            format!("entry {index} leads to {:?}, not accepted={}", outcome.result, !accepted)
+            format!("entry {index} leads to {:?}, not accepted={}", seen.result, !accepted)
         })?;
-        ensure(PROPERTY, outcome.id == committed.id, || format!("entry {index} lost its id"))?;
+        ensure(PROPERTY, seen.id == committed.id, || format!("entry {index} lost its id"))?;
         Ok(is_first)
     }
 

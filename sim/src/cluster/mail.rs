@@ -6,11 +6,14 @@ use crate::member::CoreEvent;
 use crate::plan::Mistake;
 use crate::snapshots;
 use proto::raftpb::{Message, Snapshot};
+use replica::turn::Urgency;
 use replica::{Fault, Intake};
 use std::path::Path;
 
 /// Lost messages that the sender notices, in a thousand.
 const NOTICED: u64 = 300;
+/// A database that takes longer is given up by who sends it, in microseconds.
+const DATABASE_MAX_US: u64 = 10_000_000;
 /// Where members look for databases.
 const SNAP_DIR: &str = "m.etcd/member/snap";
 
@@ -27,24 +30,20 @@ impl Cluster {
     }
 
     fn unreachable(&mut self, place: usize, id: u64) {
-        if let Some(member) = &mut self.nodes[place].member {
-            member.tell(CoreEvent::Unreachable(id));
-            self.wake(place);
-        }
+        self.tell_core(place, CoreEvent::Unreachable(id), Urgency::Urgent);
     }
 
     pub(super) fn arrive(&mut self, message: Message) {
         let (from, to) = (self.places[&message.from()], self.places[&message.to()]);
         let details = [message.r#type() as u64, from as u64, message.term(), message.index()];
         self.note(to, "arrives", details);
-        match &mut self.nodes[to].member {
+        match &self.nodes[to].member {
             None if self.rng.per_mille(NOTICED) => self.unreachable(from, message.to()),
             None => {}
             // Members that were removed are not listened to.
-            Some(member) if member.applier.machine.members.is_removed(message.from()) => {}
-            Some(member) => {
-                member.tell(CoreEvent::Step(Box::new(message)));
-                self.wake(to);
+            Some(member) if member.common.members().is_removed(message.from()) => {}
+            Some(_) => {
+                self.tell_core(to, CoreEvent::Step(Box::new(message)), Urgency::Urgent);
             }
         }
     }
@@ -61,7 +60,13 @@ impl Cluster {
         }
         for delay in delays {
             let (message, database) = (message.clone(), database.clone());
-            self.scheduler.after(delay * 3, Event::Database { from, message, database });
+            let delay = delay * 3;
+            if delay > DATABASE_MAX_US {
+                let given_up = Event::Delivered { from, to: message.to(), ok: false };
+                self.scheduler.after(DATABASE_MAX_US, given_up);
+            } else {
+                self.scheduler.after(delay, Event::Database { from, message, database });
+            }
         }
     }
 
@@ -80,10 +85,7 @@ impl Cluster {
         let ok = can && self.take_database(to, &snapshot, database)?;
         if ok {
             self.counts.databases += 1;
-            if let Some(member) = &mut self.nodes[to].member {
-                member.tell(CoreEvent::Step(Box::new(message)));
-                self.wake(to);
-            }
+            self.tell_core(to, CoreEvent::Step(Box::new(message)), Urgency::Urgent);
         }
         let delay = self.rng.between(100, 5_000);
         self.scheduler.after(delay, Event::Delivered { from, to: id, ok });
@@ -119,12 +121,10 @@ impl Cluster {
         if !self.lives(place, life) {
             return;
         }
-        if let Some(member) = &mut self.nodes[place].member {
-            if !ok {
-                member.tell(CoreEvent::Unreachable(to));
-            }
-            member.tell(CoreEvent::SnapshotSent { to, delivered: ok });
-            self.wake(place);
+        if !ok {
+            self.tell_core(place, CoreEvent::Unreachable(to), Urgency::Urgent);
         }
+        let event = CoreEvent::SnapshotSent { to, delivered: ok };
+        self.tell_core(place, event, Urgency::Urgent);
     }
 }

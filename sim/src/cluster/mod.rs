@@ -1,29 +1,36 @@
 //! The world: members, the network between them, clients and troubles, one event at a time.
 
+mod apply_effects;
+mod clients;
+mod core_effects;
 mod mail;
-mod outcomes;
+mod questions;
+mod queues;
 mod recovery;
+mod spoil;
+mod steps;
 mod troubles;
+mod watchers;
 
 use crate::checks::{Checks, Violation};
-use crate::member::{CoreEvent, Member, Part};
+use crate::member::{Member, Part, Ticket};
 use crate::model::Model;
 use crate::network::Network;
 use crate::node::{Node, Stop};
 use crate::plan::{self, Plan, TICK_US, Weather};
 use crate::scheduler::Scheduler;
-use crate::workload::{Ask, Workload};
+use crate::workload::Workload;
 use crate::{Rng, Trace};
 use proto::raftpb::Message;
+use questions::{Question, Said};
 use recovery::Phase;
 use replica::raft::Role;
 use replica::{Beginning, Fault};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use watchers::Watcher;
 
-/// Ticks between two looks at leases.
-const LEASE_TICKS: u64 = 5;
 /// A member is up again after at most so long, in microseconds.
 const DOWN_MAX_US: u64 = 1_500_000;
 /// Starts of members that crash again within some operations, in a thousand.
@@ -35,12 +42,39 @@ const EVENTS_MAX: u64 = 2_000_000;
 pub(crate) enum Event {
     Start(usize, u32),
     Halt(usize),
-    Tick(usize, u32),
-    Turn(usize, u32, Part),
+    /// A part goes on.
+    Step(usize, u32, Part),
+    /// A part that sleeps is to wake, if it is still the sleep of this number.
+    Alarm(usize, u32, Part, u32),
+    /// Reads that the core confirmed are served by another thread.
+    Serve(usize, u32, Vec<Ticket>),
     Arrive(Message),
-    Database { from: (usize, u32), message: Message, database: Vec<u8> },
-    Delivered { from: (usize, u32), to: u64, ok: bool },
+    Database {
+        from: (usize, u32),
+        message: Message,
+        database: Vec<u8>,
+    },
+    Delivered {
+        from: (usize, u32),
+        to: u64,
+        ok: bool,
+    },
+    /// A question to the leader is to be asked, or asked again after this attempt.
+    Ask(u64, u32),
+    /// A question comes to a member.
+    Question {
+        number: u64,
+        attempt: u32,
+        to: usize,
+    },
+    /// The answer to a question.
+    Said {
+        number: u64,
+        attempt: u32,
+        said: Said,
+    },
     Client(usize),
+    Watcher(usize),
     Trouble,
     Calm,
     Look,
@@ -67,6 +101,51 @@ pub struct Counts {
     pub databases: u64,
     /// Changes of members that were committed.
     pub changes: u64,
+    /// Events that watchers heard of.
+    pub watched: u64,
+    /// Leases that were renewed.
+    pub renewals: u64,
+    /// Of these, by the leader for another member.
+    pub forwarded: u64,
+    /// Leases that leaders proposed to revoke, for they had expired.
+    pub expiries: u64,
+    /// Checkpoints of leases proposed by leaders.
+    pub checkpoints: u64,
+    /// Requests that came to nothing.
+    pub failures: u64,
+    /// Requests whose clients left before they were proposed.
+    pub departures: u64,
+    /// Writes that a full database refused.
+    pub no_space: u64,
+    /// Leaders' snapshots that took the place of a member's database.
+    pub restores: u64,
+    /// Milliseconds of simulated time.
+    pub ms: u64,
+}
+
+impl Counts {
+    /// Adds those of another run.
+    pub fn add(&mut self, more: &Counts) {
+        self.events += more.events;
+        self.leaders += more.leaders;
+        self.committed += more.committed;
+        self.applied += more.applied;
+        self.writes += more.writes;
+        self.reads += more.reads;
+        self.stops += more.stops;
+        self.databases += more.databases;
+        self.changes += more.changes;
+        self.watched += more.watched;
+        self.renewals += more.renewals;
+        self.forwarded += more.forwarded;
+        self.expiries += more.expiries;
+        self.checkpoints += more.checkpoints;
+        self.failures += more.failures;
+        self.departures += more.departures;
+        self.no_space += more.no_space;
+        self.restores += more.restores;
+        self.ms += more.ms;
+    }
 }
 
 /// The world.
@@ -82,6 +161,10 @@ pub(crate) struct Cluster {
     model: Model,
     checks: Checks,
     workload: Workload,
+    questions: BTreeMap<u64, Question>,
+    next_question: u64,
+    watchers: Vec<Watcher>,
+    next_stream: u64,
     trace: Rc<RefCell<Trace>>,
     phase: Phase,
     is_acknowledged: bool,
@@ -105,6 +188,10 @@ impl Cluster {
             model: Model::new(),
             checks: Checks::default(),
             workload: Workload::new(weather.clients, weather.keys),
+            questions: BTreeMap::new(),
+            next_question: 0,
+            watchers: Vec::new(),
+            next_stream: 0,
             trace,
             phase: Phase::Trouble,
             is_acknowledged: false,
@@ -124,6 +211,11 @@ impl Cluster {
     fn begin(&mut self) {
         for client in 0..self.workload.clients() {
             self.scheduler.after(TICK_US * 20, Event::Client(client));
+        }
+        for number in 0..self.weather.watchers {
+            let watcher = self.new_watcher();
+            self.watchers.push(watcher);
+            self.scheduler.after(TICK_US * 20, Event::Watcher(number));
         }
         self.scheduler.after(TICK_US * 20, Event::Trouble);
         self.scheduler.after(TICK_US * 20 + self.plan.trouble_ms * 1000, Event::Calm);
@@ -148,7 +240,8 @@ impl Cluster {
         let (reads, writes) = self.checks.reads.counts();
         let (applied, leaders) = (self.checks.state_machine.count(), self.checks.election.terms());
         let committed = self.model.index();
-        Ok(Counts { reads, writes, applied, leaders, committed, ..self.counts })
+        let ms = self.scheduler.now_us() / 1000;
+        Ok(Counts { reads, writes, applied, leaders, committed, ms, ..self.counts })
     }
 
     fn note(&self, place: usize, what: &'static str, details: [u64; 4]) {
@@ -157,42 +250,31 @@ impl Cluster {
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
         match event {
-            Event::Start(place, life) if self.lives(place, life) => self.start(place),
-            Event::Tick(place, life) if self.lives(place, life) => {
-                self.tick(place);
-                Ok(())
+            Event::Start(place, life) if self.lives(place, life) => self.start(place)?,
+            Event::Step(place, life, part) if self.lives(place, life) => self.step(place, part)?,
+            Event::Alarm(place, life, part, sleep) if self.lives(place, life) => {
+                self.ring(place, part, sleep)?;
             }
-            Event::Turn(place, life, part) if self.lives(place, life) => self.turn(place, part),
-            Event::Start(..) | Event::Tick(..) | Event::Turn(..) => Ok(()),
-            Event::Halt(place) => {
-                self.stop(place, Stop::Kill);
-                Ok(())
+            Event::Serve(place, life, tickets) if self.lives(place, life) => {
+                self.serve(place, &tickets)?;
             }
-            Event::Arrive(message) => {
-                self.arrive(message);
-                Ok(())
-            }
+            Event::Start(..) | Event::Step(..) | Event::Alarm(..) | Event::Serve(..) => {}
+            Event::Halt(place) => self.stop(place, Stop::Kill),
+            Event::Arrive(message) => self.arrive(message),
             Event::Database { from, message, database } => {
-                self.database_arrives(from, message, &database)
+                self.database_arrives(from, message, &database)?;
             }
-            Event::Delivered { from, to, ok } => {
-                self.delivered(from, to, ok);
-                Ok(())
-            }
-            Event::Client(client) => {
-                self.client(client);
-                Ok(())
-            }
-            Event::Trouble => {
-                self.trouble();
-                Ok(())
-            }
-            Event::Calm => {
-                self.calm();
-                Ok(())
-            }
-            Event::Look => self.look(),
+            Event::Delivered { from, to, ok } => self.delivered(from, to, ok),
+            Event::Ask(number, attempt) => self.ask_leader(number, attempt)?,
+            Event::Question { number, attempt, to } => self.question_arrives(number, attempt, to),
+            Event::Said { number, attempt, said } => self.said(number, attempt, said)?,
+            Event::Client(client) => self.client(client)?,
+            Event::Watcher(number) => self.watcher(number),
+            Event::Trouble => self.trouble()?,
+            Event::Calm => self.calm(),
+            Event::Look => self.look()?,
         }
+        Ok(())
     }
 
     fn lives(&self, place: usize, life: u32) -> bool {
@@ -217,31 +299,37 @@ impl Cluster {
             node.disk.crash_after(self.rng.between(1, 60));
             node.is_armed = true;
         }
-        let contexts = (place as u64 + 1) << 48 | u64::from(node.life) << 24;
-        match Member::open(node.disk.disk(), &node.options, contexts, self.plan.mistake) {
+        let now_us = self.scheduler.now_us();
+        // Never the same twice, so that no name is.
+        let now_ms = now_us / 1000 + u64::from(node.life);
+        let rules = &self.weather.rules;
+        match Member::open(node.disk.disk(), &node.options, rules, now_us, now_ms) {
             Ok(member) => self.started(place, member),
             Err(fault) => self.fails(place, &fault),
         }
     }
 
     fn started(&mut self, place: usize, member: Member) -> Result<(), Violation> {
-        let (status, applied) = (member.core.status(), member.applied());
+        let (status, applied) = (member.core.turn.core().status(), member.applied());
         self.note(place, "start", [member.id, status.term, status.committed, applied]);
-        self.checks.durability.restarted(place, &member.core)?;
+        self.checks.durability.restarted(place, member.core.turn.core())?;
         self.checks.revisions.restarted(place);
-        self.checks.reads.shows(&self.model, &member.reader, applied)?;
+        self.checks.reads.shows(&self.model, &member.common.reader, applied)?;
         let node = &mut self.nodes[place];
         node.member = Some(member);
-        let delay = self.rng.below(TICK_US);
-        self.scheduler.after(delay, Event::Tick(place, node.life));
-        self.wake(place);
+        for part in Part::ALL {
+            self.plan_step(place, part);
+        }
         Ok(())
     }
 
     fn stop(&mut self, place: usize, how: Stop) {
         self.note(place, "stop", [how as u64, 0, 0, 0]);
         self.nodes[place].stop(how);
-        self.workload.lost(place);
+        for client in self.checks.tickets.lost(place) {
+            self.workload.set(client, None);
+        }
+        self.questions.retain(|_, question| question.place != place);
         self.counts.stops += 1;
         self.start_soon(place, DOWN_MAX_US);
     }
@@ -256,80 +344,6 @@ impl Cluster {
         Ok(())
     }
 
-    // ---- time ------------------------------------------------------------------------------
-
-    fn tick(&mut self, place: usize) {
-        let node = &mut self.nodes[place];
-        let Some(member) = &mut node.member else { return };
-        node.ticks += 1;
-        member.tell(CoreEvent::Tick);
-        member.time_passes(node.ticks.is_multiple_of(LEASE_TICKS));
-        // Clocks differ.
-        let delay = self.rng.between(TICK_US * 9 / 10, TICK_US * 11 / 10);
-        self.scheduler.after(delay, Event::Tick(place, self.nodes[place].life));
-        self.wake(place);
-    }
-
-    /// Plans turns for parts that have work.
-    fn wake(&mut self, place: usize) {
-        for part in Part::ALL {
-            if self.nodes[place].claims_turn(part) {
-                let delay = self.latency(place, part);
-                self.scheduler.after(delay, Event::Turn(place, self.nodes[place].life, part));
-            }
-        }
-    }
-
-    fn latency(&mut self, place: usize, part: Part) -> u64 {
-        let node = &self.nodes[place];
-        let frozen = node.frozen_until_us.saturating_sub(self.scheduler.now_us());
-        match part {
-            Part::Core => self.rng.between(1, 100) + frozen,
-            Part::Log => self.rng.between(50, self.weather.log_us) * node.disk_factor,
-            Part::Apply => self.rng.between(5, 500),
-            Part::File => self.rng.between(100, self.weather.file_us) * node.disk_factor,
-        }
-    }
-
-    // ---- clients ---------------------------------------------------------------------------
-
-    fn client(&mut self, client: usize) {
-        if self.phase != Phase::Trouble {
-            return;
-        }
-        let think = self.rng.between(500, self.weather.think_ms * 1000);
-        self.scheduler.after(think, Event::Client(client));
-        let now_us = self.scheduler.now_us();
-        let next = self.workload.next(client, now_us, &self.model, &mut self.rng);
-        if let Some((id, ask)) = next {
-            self.ask(client, id, ask);
-        }
-    }
-
-    /// Sends a client's request to some member that runs.
-    fn ask(&mut self, client: usize, id: u64, ask: Ask) {
-        let up: Vec<usize> = self.running().collect();
-        let Some(&place) = self.rng.pick(&up) else { return };
-        let node = &mut self.nodes[place];
-        let Some(member) = &mut node.member else { return };
-        let is_read = matches!(ask, Ask::Read);
-        match ask {
-            Ask::Read => member.tell(CoreEvent::Read(id)),
-            Ask::Write(data) => {
-                member.awaited.insert(id);
-                member.tell(CoreEvent::Propose { id, data });
-            }
-        }
-        let (life, floor) = (node.life, self.checks.reads.floor());
-        self.workload.sent(id, client, (place, life), floor, self.scheduler.now_us());
-        self.note(
-            place,
-            if is_read { "asked to read" } else { "asked to write" },
-            [id, floor, 0, 0],
-        );
-        self.wake(place);
-    }
-
     fn running(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.nodes.len()).filter(|place| self.nodes[*place].member.is_some())
     }
@@ -337,7 +351,7 @@ impl Cluster {
     fn leader(&self) -> Option<usize> {
         let leads = |place: &usize| {
             let member = self.nodes[*place].member.as_ref();
-            member.is_some_and(|member| member.core.status().role == Role::Leader)
+            member.is_some_and(|member| member.core.turn.core().status().role == Role::Leader)
         };
         self.running().find(leads)
     }

@@ -33,7 +33,6 @@ impl Cluster {
         self.weather.file_us = 5_000;
         for place in 0..self.nodes.len() {
             self.nodes[place].disk_factor = 1;
-            self.nodes[place].frozen_until_us = 0;
             if self.nodes[place].is_armed {
                 self.stop(place, Stop::PowerLoss);
             }
@@ -52,8 +51,9 @@ impl Cluster {
     pub(super) fn look(&mut self) -> Result<(), Violation> {
         self.scheduler.after(LOOK_US, Event::Look);
         if !self.is_acknowledged {
-            self.probe();
+            self.probe()?;
         }
+        self.checks.leases.calm(&self.model, self.leading(), self.scheduler.now_us())?;
         let standing = self.standing();
         if !self.checks.liveness.is_well(&standing, self.scheduler.now_us())? {
             return Ok(());
@@ -68,11 +68,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// A write, to see whether it is acknowledged.
-    fn probe(&mut self) {
+    /// A write, to see whether it is acknowledged. A full database takes it too.
+    fn probe(&mut self) -> Result<(), Violation> {
         let client = self.workload.clients();
-        let id = self.workload.id();
-        self.ask(client, id, Ask::Write(requests::put(id, 0, 0)));
+        if self.workload.waits(client).is_some() {
+            return Ok(());
+        }
+        let (ticket, request) = (self.workload.ticket(), requests::delete(0, 1));
+        self.ask(client, ticket, Ask::Write { request, in_file: false })
+    }
+
+    /// Who leads, in which life and term, and has applied what is committed: its file may still be busy
+    /// with what came before.
+    fn leading(&self) -> Option<((usize, u32), u64)> {
+        let place = self.leader()?;
+        let member = self.nodes[place].member.as_ref()?;
+        let status = member.core.turn.core().status();
+        let is_there = member.applied() == status.committed;
+        is_there.then_some(((place, self.nodes[place].life), status.term))
     }
 
     fn standing(&self) -> Standing {
@@ -85,7 +98,16 @@ impl Cluster {
             committed: self.model.index(),
             applied: self.model.members().keys().map(applied).collect(),
             acknowledged: self.is_acknowledged,
+            waiting: self.running().map(|place| (place, self.waiting(place))).collect(),
+            watchers_behind: self.watchers_behind(),
+            leases: self.model.leases().len(),
         }
+    }
+
+    /// How much waits in a member, and how many callers for it.
+    fn waiting(&self, place: usize) -> usize {
+        let member = self.nodes[place].member.as_ref();
+        member.map_or(0, |member| member.waiting() + self.checks.tickets.open_at(place))
     }
 
     /// All members have the same in their stores, and that is what the log says.
@@ -96,7 +118,7 @@ impl Cluster {
             let (index, hashes) = (member.applied(), member.hashes());
             self.note(place, "compared", [index, hashes[0], hashes[1], hashes[2]]);
             self.checks.state_hash.is(index, hashes, place)?;
-            self.checks.reads.shows(&self.model, &member.reader, index)?;
+            self.checks.reads.shows(&self.model, &member.common.reader, index)?;
         }
         Ok(())
     }

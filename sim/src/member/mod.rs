@@ -1,236 +1,142 @@
-//! A member as its threads would run it, turned by hand: the three parts and the queues between.
+//! A member: the shipped turns, the queues between them, and whether each part sleeps.
 //!
 //! ```text
 //! world --> core queue --Core--> log queue --Log--> file of the log
 //!                        |--------> apply queue --Apply--> file queue --File--> database
+//!                                                  '-----> watch queue --Watch--> streams
 //! ```
-//! A turn takes everything that waits for a part, as its thread would. What it has for others goes
-//! into an [`Out`], and the world decides when it arrives.
+//! Nothing is decided here: a part takes what waits for it, as its thread would, and keeps the effects
+//! of its turn until the world carries them out. What a part sleeps on is the shipped queue.
 
-mod apply;
-mod core;
-mod log;
+mod core_part;
+mod part;
+mod parts;
+mod seen;
 
-use crate::checks::Hashes;
-use crate::plan::Mistake;
-use bytes::Bytes;
-use proto::raftpb::{ConfChange, Entry, Message, Snapshot};
-use replica::apply::backend::{self, CommitJob, Committed, DefragJob, Defragmented};
-use replica::apply::{Outcome, mvcc};
+pub(crate) use core_part::{Connections, CorePart};
+pub(crate) use part::{Next, Pace, Part};
+pub(crate) use parts::{ApplyPart, FileJob, FilePart, LogPart, WatchPart};
+pub(crate) use seen::{Deaf, Notes, Seen};
+
+use crate::checks::{self, Hashes};
+use crate::plan::{ELECTION_TIMEOUT, Rules};
+use replica::apply::backend;
 use replica::disk::Disk;
-use replica::{Applier, Command, Core, Fault, LogWriter, Options, Parts, Persist, SnapshotDue};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use replica::turn::{self, Caller, CorePace, RequestIds, RequestLimits, Time};
+use replica::{Fault, Options, Parts};
 use std::sync::Arc;
 
-/// A part of a member, to be given a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Core,
-    Log,
-    Apply,
-    File,
+/// The longest entry that members take.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Simulated callers: a number each.
+pub(crate) enum SimCaller {}
+
+/// A request's number, never used twice in a run.
+pub(crate) type Ticket = u64;
+
+impl Caller for SimCaller {
+    type Write = Ticket;
+    type Ticket<A: Send + 'static> = Ticket;
 }
 
-impl Part {
-    pub(crate) const ALL: [Part; 4] = [Part::Core, Part::Log, Part::Apply, Part::File];
-}
-
-/// For the core.
-#[derive(Debug)]
-pub(crate) enum CoreEvent {
-    Tick,
-    Step(Box<Message>),
-    Propose { id: u64, data: Bytes },
-    ProposeConfChange(ConfChange),
-    Persisted(u64),
-    Applied { index: u64, conf_changes: Vec<ConfChange> },
-    Unreachable(u64),
-    SnapshotSent { to: u64, delivered: bool },
-    Transfer(u64),
-    Read(u64),
-}
-
-enum LogEvent {
-    Persist(Persist),
-    Snapshot(SnapshotDue),
-}
-
-enum ApplyEvent {
-    Entries(Vec<Entry>),
-    Restore(Snapshot),
-    SendSnapshot(Box<Message>),
-    Committed(Committed),
-    Defragmented(Defragmented),
-    Defragment,
-}
-
-enum FileJob {
-    Commit(CommitJob),
-    Defragment(DefragJob),
-}
-
-/// What a turn has for the world.
-#[derive(Debug)]
-pub(crate) enum Out {
-    /// For a peer.
-    Send(Message),
-    /// For a peer, with the database.
-    SendSnapshot(Message, Vec<u8>),
-    /// The core asked for this to be written.
-    Writing(Persist),
-    /// The core was told that everything up to this write is durable.
-    Written(u64),
-    /// Applied here, with whether it was applied before.
-    Applied(Entry, Box<Outcome>, bool),
-    /// Everything up to here is applied and hashes to this.
-    Hashed { index: u64, hashes: Hashes },
-    /// A proposal was not taken.
-    Refused(u64),
-    /// A read may be served from what is applied.
-    Readable(u64),
-}
-
-/// A read that waits.
-struct Waiting {
-    ticket: u64,
-    context: u64,
-    asked_us: u64,
-    index: Option<u64>,
-}
+pub(crate) type Common = turn::Common<SimCaller>;
+pub(crate) type CoreEvent = turn::CoreEvent<SimCaller>;
+pub(crate) type CoreEffect = turn::CoreEffect<SimCaller>;
+pub(crate) type ApplyEvent = turn::ApplyEvent<SimCaller>;
+pub(crate) type ApplyEffect = turn::ApplyEffect<SimCaller>;
+pub(crate) type LogEffect = turn::LogEffect<SimCaller>;
 
 /// A running member.
 pub(crate) struct Member {
     pub(crate) id: u64,
-    pub(crate) core: Core,
-    pub(crate) log: LogWriter,
-    pub(crate) applier: Applier,
-    pub(crate) reader: mvcc::Reader,
-    backend_reader: backend::Reader,
-    mistake: Option<Mistake>,
-    core_in: VecDeque<CoreEvent>,
-    log_in: VecDeque<LogEvent>,
-    apply_in: VecDeque<ApplyEvent>,
-    file_in: VecDeque<FileJob>,
-    commands: Vec<Command>,
-    reads: Vec<Waiting>,
-    /// Never used twice, in no life of any member.
-    next_context: u64,
-    /// Requests that somebody here waits for.
-    pub(crate) awaited: BTreeSet<u64>,
-    leads: bool,
-    held: Vec<Entry>,
-    restoring: Option<Snapshot>,
-    snapshots_asked: Vec<Message>,
-    snapshots_next: Vec<Message>,
-    defragment_asked: bool,
-    commit_due: bool,
-    leases_due: bool,
-    revoking: BTreeMap<i64, u64>,
-    /// With [`Mistake::ApplyUncommitted`]: what was given to the applier already.
-    applied_ahead: u64,
+    pub(crate) common: Arc<Common>,
+    pub(crate) backend_reader: backend::Reader,
+    pub(crate) core: CorePart,
+    pub(crate) log: LogPart,
+    pub(crate) apply: ApplyPart,
+    pub(crate) file: FilePart,
+    pub(crate) watch: WatchPart,
+    /// With [`crate::Mistake::ApplyUncommitted`]: what was given to the applier already.
+    pub(crate) applied_ahead: u64,
+    started_us: u64,
 }
 
 impl Member {
-    /// Opens a member; `contexts` begins the names of its reads.
+    /// Opens a member at this time; `now_ms` names its requests, and is not used twice.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         options: &Options,
-        contexts: u64,
-        mistake: Option<Mistake>,
+        rules: &Rules,
+        now_us: u64,
+        now_ms: u64,
     ) -> Result<Member, Fault> {
         let Parts { core, log_writer, applier, reader, backend_reader, identity, .. } =
             replica::open(disk, options)?;
-        let applied_ahead = applier.machine.backend.applied().index;
+        let whose = (identity.cluster_id, identity.member_id);
+        let limits = RequestLimits {
+            entry_bytes_max: ENTRY_BYTES_MAX,
+            request_timeout: rules.request_timeout,
+            election_timeout: ELECTION_TIMEOUT,
+        };
+        let ids = RequestIds::new(identity.member_id, now_ms);
+        let members = applier.machine.members.clone();
+        let common = Arc::new(Common::new(whose, limits, ids, reader.clone(), members));
+        let pace =
+            CorePace { election_ticks: options.election_ticks, advances: rules.advances_election };
         Ok(Member {
             id: identity.member_id,
-            core,
-            log: log_writer,
-            applier,
-            reader,
             backend_reader,
-            mistake,
-            core_in: VecDeque::new(),
-            log_in: VecDeque::new(),
-            apply_in: VecDeque::new(),
-            file_in: VecDeque::new(),
-            commands: Vec::new(),
-            reads: Vec::new(),
-            next_context: contexts,
-            awaited: BTreeSet::new(),
-            leads: false,
-            held: Vec::new(),
-            restoring: None,
-            snapshots_asked: Vec::new(),
-            snapshots_next: Vec::new(),
-            defragment_asked: false,
-            commit_due: false,
-            leases_due: false,
-            revoking: BTreeMap::new(),
-            applied_ahead,
+            core: CorePart::new(&common, core, pace, now_us),
+            log: LogPart::new(log_writer),
+            apply: ApplyPart::new(&common, applier, rules),
+            file: FilePart::default(),
+            watch: WatchPart::new(reader, whose, rules),
+            common,
+            applied_ahead: 0,
+            started_us: now_us,
         })
     }
 
-    /// Hands something to the core.
-    pub(crate) fn tell(&mut self, event: CoreEvent) {
-        self.core_in.push_back(event);
+    /// How long it has been running.
+    pub(crate) fn time(&self, now_us: u64) -> Time {
+        Time::from_micros(now_us - self.started_us)
     }
 
-    /// A database commit is due; every few ticks leases are looked at, too.
-    pub(crate) fn time_passes(&mut self, leases: bool) {
-        self.commit_due = true;
-        self.leases_due |= leases;
-    }
-
-    /// Asks for a defragmentation.
-    pub(crate) fn defragment(&mut self) {
-        self.apply_in.push_back(ApplyEvent::Defragment);
-    }
-
-    /// Whether something waits for a part.
-    pub(crate) fn wants(&self, part: Part) -> bool {
+    /// Whether a part sleeps.
+    pub(crate) fn pace(&mut self, part: Part) -> &mut Pace {
         match part {
-            Part::Core => !self.core_in.is_empty(),
-            Part::Log => !self.log_in.is_empty(),
-            Part::File => !self.file_in.is_empty(),
-            Part::Apply => {
-                !self.apply_in.is_empty()
-                    || self.commit_due
-                    || self.applier.machine.store.is_compacting()
-            }
-        }
-    }
-
-    /// Gives a part its turn.
-    ///
-    /// # Errors
-    /// The member must stop.
-    pub(crate) fn turn(
-        &mut self,
-        part: Part,
-        now_us: u64,
-        out: &mut Vec<Out>,
-    ) -> Result<(), Fault> {
-        match part {
-            Part::Core => {
-                self.core_turn(now_us, out);
-                Ok(())
-            }
-            Part::Log => self.log_turn(),
-            Part::Apply => self.apply_turn(now_us, out),
-            Part::File => self.file_turn(),
+            Part::Core => &mut self.core.pace,
+            Part::Log => &mut self.log.pace,
+            Part::Apply => &mut self.apply.pace,
+            Part::File => &mut self.file.pace,
+            Part::Watch => &mut self.watch.pace,
         }
     }
 
     /// The last entry applied here.
     pub(crate) fn applied(&self) -> u64 {
-        self.applier.machine.backend.applied().index
+        self.apply.applied()
     }
 
-    /// Ends as a member that is asked to: what is applied goes into the file.
+    /// What everything applied hashes to.
+    pub(crate) fn hashes(&self) -> Hashes {
+        let database = self.apply.turn.applier().machine.backend.reader();
+        checks::hashes_of(&self.common.reader, &database)
+    }
+
+    /// How much waits within, for whatever.
+    pub(crate) fn waiting(&self) -> usize {
+        self.common.waiters.len()
+            + self.core.turn.waiting()
+            + self.apply.turn.waiting()
+            + self.file.jobs.len()
+    }
+
+    /// Ends as a member that is asked to: what is to be written is, and what is applied goes into the file.
     pub(crate) fn stop(mut self) -> Result<(), Fault> {
-        if !self.applier.machine.backend.job_is_out() {
-            self.applier.machine.backend.commit()?;
-        }
-        Ok(())
+        let rest = self.log.take_unwritten(self.core.turn.take_unwritten());
+        rest.into_iter().try_for_each(|persist| self.log.turn.write_one(persist).map(|_| ()))?;
+        self.apply.turn.close()
     }
 }

@@ -36,8 +36,12 @@ impl Member {
 
     fn open(&mut self) -> String {
         let backend = Backend::open(self.disk.disk(), Path::new("db"), options()).unwrap();
-        let lease =
-            apply::lease::Config { ttl_min_s: 2, checkpoints: true, persist_checkpoints: true };
+        let lease = apply::lease::Config {
+            ttl_min_s: 2,
+            checkpoints: true,
+            persist_checkpoints: true,
+            checkpoint_interval_ms: 300_000,
+        };
         match Machine::open(backend, lease, self.config) {
             Ok(opened) => {
                 let mut machine = opened.machine;

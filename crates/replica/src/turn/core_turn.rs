@@ -196,6 +196,16 @@ impl<C: Caller> CoreTurn<C> {
         &self.core
     }
 
+    /// Whether this request waits here for a leader, and is in no log.
+    pub fn holds(&self, id: u64) -> bool {
+        self.held.contains(id)
+    }
+
+    /// How much waits here: proposals for a leader, reads, transfers of the leadership.
+    pub fn waiting(&self) -> usize {
+        self.held.len() + self.reads.len() + self.transfers.len()
+    }
+
     /// What is worth waking up for: news of what was applied only if something here waits for it.
     pub fn wake_policy(&self) -> WakePolicy {
         let awaited = self.core.awaits_applied() || self.reads.awaits_applied();

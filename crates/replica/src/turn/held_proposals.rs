@@ -76,6 +76,16 @@ impl HeldProposals {
         assert!(bytes <= HELD_BYTES_MAX, "{bytes} bytes of proposals wait, more than may");
     }
 
+    /// Whether this request's proposal waits.
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        self.proposals.iter().any(|(held, _)| *held == id)
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.proposals.len()
+    }
+
     /// Whether none waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.proposals.is_empty()

@@ -39,6 +39,11 @@ impl<T> LeadershipTransfers<T> {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Refuses those whose time is over.
     pub(crate) fn expire(&mut self, now: Time, mut tell: impl FnMut(T, Result<(), Failure>)) {
         for late in self.waiting.extract_if(.., |waiting| waiting.deadline <= now) {

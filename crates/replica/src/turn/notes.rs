@@ -4,6 +4,7 @@ use super::{SizeFigures, Time};
 use crate::SnapshotDue;
 use apply::membership::Version;
 use apply::{Alarms, Kind, Outcome};
+use proto::raftpb::Entry;
 use raft::Role;
 
 /// Hears of what happens, while it happens.
@@ -28,8 +29,8 @@ pub enum Note<'n> {
     ProposalFailed { kind: Kind, begun: Time },
     /// Entries begin to be applied.
     ApplyBegins,
-    /// An entry was applied.
-    Applied(&'n Outcome),
+    /// An entry was applied, now or before this member started again.
+    Applied { entry: &'n Entry, outcome: &'n Outcome },
     /// The answer to a proposal is known.
     Answered { kind: Kind, begun: Time },
     /// Alarms may have changed.

@@ -84,6 +84,11 @@ impl<T> Queue<T> {
         (!self.messages.is_empty()).then(|| self.messages.remove(0))
     }
 
+    /// How many messages wait to be read.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// Whether nothing waits to be read.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()

@@ -73,6 +73,11 @@ impl<R> ReadRounds<R> {
         Ok(())
     }
 
+    /// How many reads wait.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     /// Asserts the invariants.
     pub(crate) fn check(&self) {
         let in_rounds: usize = self.rounds.iter().map(|round| round.reads.len()).sum();

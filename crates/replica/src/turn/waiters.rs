@@ -71,11 +71,12 @@ impl<W> Waiters<W> {
         expired
     }
 
-    /// Takes those of whom `answer` makes something, with what it makes.
+    /// Takes those of whom `answer` makes something, with what it makes, in the order of their ids.
     pub fn take_those<A>(&self, mut answer: impl FnMut(&W) -> Option<A>) -> Vec<(W, A)> {
         let mut table = self.table.lock();
         let found = table.waiting.iter().filter_map(|(id, waiter)| Some((*id, answer(waiter)?)));
-        let found: Vec<(u64, A)> = found.collect();
+        let mut found: Vec<(u64, A)> = found.collect();
+        found.sort_unstable_by_key(|(id, _)| *id);
         let mut take = |(id, answer)| Some((table.waiting.remove(&id)?, answer));
         found.into_iter().filter_map(&mut take).collect()
     }

@@ -28,7 +28,12 @@ pub(crate) fn options() -> Options {
         keep_snapshots: 2,
         wal: wal::Options { segment_bytes: 2048, no_sync: false },
         backend: apply::backend::Options { bolt, ..Default::default() },
-        lease: lease::Config { ttl_min_s: 2, checkpoints: false, persist_checkpoints: false },
+        lease: lease::Config {
+            ttl_min_s: 2,
+            checkpoints: false,
+            persist_checkpoints: false,
+            checkpoint_interval_ms: lease::CHECKPOINT_MS,
+        },
         apply: apply::Config { quota_bytes: 0, learners_max: 1 },
         uncommitted_bytes_max: 1 << 20,
         catch_up: replica::CatchUp::default(),
@@ -39,6 +44,8 @@ pub(crate) fn options() -> Options {
 pub(crate) struct Member {
     pub(crate) parts: Parts,
     pub(crate) acknowledged: Vec<(u64, Result<Reply, apply::Refusal>)>,
+    /// Everything that was applied, in its order.
+    pub(crate) entries: Vec<proto::raftpb::Entry>,
     commit_every: u64,
     applied_since_commit: u64,
 }
@@ -50,8 +57,13 @@ impl Member {
 
     pub(crate) fn open_with(sim: &SimDisk, options: &Options) -> Result<Member, Fault> {
         let parts = open(sim.disk(), options)?;
-        let mut member =
-            Member { parts, acknowledged: Vec::new(), commit_every: 4, applied_since_commit: 0 };
+        let mut member = Member {
+            parts,
+            acknowledged: Vec::new(),
+            entries: Vec::new(),
+            commit_every: 4,
+            applied_since_commit: 0,
+        };
         member.run()?;
         Ok(member)
     }
@@ -91,7 +103,8 @@ impl Member {
     }
 
     pub(crate) fn apply(&mut self, entries: &[proto::raftpb::Entry]) -> Result<(), Fault> {
-        let applied = self.parts.applier.apply(entries, |_| true, |_| {})?;
+        self.entries.extend_from_slice(entries);
+        let applied = self.parts.applier.apply(entries, |_| true, |_, _| {})?;
         self.parts.core.applied(applied.index, &applied.conf_changes);
         let mut compact = false;
         for outcome in applied.outcomes {

@@ -35,7 +35,7 @@ impl Observer for Notes {
         let metrics = &shared.metrics;
         match note {
             Note::ApplyBegins => self.step = Instant::now(),
-            Note::Applied(outcome) => {
+            Note::Applied { outcome, .. } => {
                 let now = Instant::now();
                 metrics.count_applied(outcome, now - self.step);
                 self.step = now;

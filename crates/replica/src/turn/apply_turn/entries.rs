@@ -2,7 +2,7 @@
 
 use super::{ApplyEffect, ApplyTurn, At, MembersChange};
 use crate::Fault;
-use crate::turn::{AppliedFigures, Caller, Changes, CoreEvent, Note, Urgency};
+use crate::turn::{Caller, Changes, CoreEvent, Note, Urgency};
 use apply::{Effect, Kind, Outcome};
 use proto::raftpb::{Entry, EntryType};
 use std::sync::Arc;
@@ -44,8 +44,9 @@ impl<C: Caller> ApplyTurn<C> {
         let wanted = |id| common.waiters.contains(id);
         let observer = &mut *at.observer;
         observer.note(Note::ApplyBegins);
-        let applied =
-            self.applier.apply(entries, wanted, |outcome| observer.note(Note::Applied(outcome)))?;
+        let each =
+            |entry: &Entry, outcome: &Outcome| observer.note(Note::Applied { entry, outcome });
+        let applied = self.applier.apply(entries, wanted, each)?;
         let has_changes = !applied.conf_changes.is_empty();
         if has_changes || applied.outcomes.iter().any(changes_members) {
             let members = Box::new(self.applier.machine.members.clone());
@@ -54,8 +55,8 @@ impl<C: Caller> ApplyTurn<C> {
             at.out.push(ApplyEffect::ShowMembers(members, change));
         }
         // After everything that a read which waits for this index looks at.
+        self.show_applied(at);
         let (index, term) = (applied.index, applied.term);
-        at.out.push(ApplyEffect::ShowApplied(AppliedFigures { index, term }));
         let urgency = if has_changes { Urgency::Urgent } else { Urgency::Lazy };
         let event = CoreEvent::Applied { index, conf_changes: applied.conf_changes };
         at.out.push(ApplyEffect::Core(event, urgency));

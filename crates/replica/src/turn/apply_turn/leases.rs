@@ -18,15 +18,22 @@ const REVOKE_RETRY: Time = Time::from_secs(3);
 
 impl<C: Caller> ApplyTurn<C> {
     /// Lets leases expire here while this member leads. Called before leases are looked at, so that
-    /// nobody finds them as they were before the member's role changed.
+    /// nobody finds them as they were before the member's role changed. Whoever leads in another term than
+    /// before has been succeeded in between, even if it did not look then: leases may have been renewed
+    /// elsewhere.
     pub(super) fn follow_leadership(&mut self, at: At<'_, '_, C>) {
         let now_ms = millis(at.now);
         let extend_ms = millis(self.timing.election_timeout);
+        let (leads, term) = (self.common.figures.leads(), self.common.figures.term());
         let lessor = &mut self.applier.machine.lessor;
-        match (self.common.figures.leads(), lessor.is_primary()) {
-            (true, false) => lessor.promote(now_ms, extend_ms),
-            (false, true) => lessor.demote(),
-            _ => lessor.tick(now_ms),
+        if lessor.is_primary() && !(leads && term == self.led_term) {
+            lessor.demote();
+        }
+        if leads && !lessor.is_primary() {
+            lessor.promote(now_ms, extend_ms);
+            self.led_term = term;
+        } else {
+            lessor.tick(now_ms);
         }
     }
 

@@ -18,13 +18,13 @@ use super::{
     Time, Urgency,
 };
 use crate::{Applier, Fault, SnapshotDue};
-use apply::backend::{self, CommitJob, Committed, DefragJob, Defragmented};
+use apply::backend::{self, CommitJob, Committed, DefragJob, Defragmented, EntryId};
 use apply::lease::TimeToLive;
 use apply::membership::Members;
 use apply::mvcc;
 use apply::{Kind, Machine, Reply};
 use proto::etcdserverpb::AlarmType;
-use proto::raftpb::{Entry, Message, Snapshot};
+use proto::raftpb::{Entry, Message, Snapshot, SnapshotMetadata};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -178,6 +178,8 @@ pub struct ApplyTurn<C: Caller> {
     held: Vec<Entry>,
     /// A leader's snapshot that waits until the file is not being written.
     restoring: Option<Snapshot>,
+    /// The term for which leases got their time here.
+    led_term: u64,
     /// Lease -> when its revocation was proposed.
     revoking: HashMap<i64, Time>,
     awaits_committed: VecDeque<AwaitsCommitted<C>>,
@@ -215,6 +217,7 @@ impl<C: Caller> ApplyTurn<C> {
             snapshot_index,
             held: Vec::new(),
             restoring: None,
+            led_term: 0,
             revoking: HashMap::new(),
             awaits_committed: VecDeque::new(),
             lowers_at: None,
@@ -227,12 +230,23 @@ impl<C: Caller> ApplyTurn<C> {
         &self.applier
     }
 
+    /// How much waits here: entries, a snapshot, and callers of whatever kind.
+    pub fn waiting(&self) -> usize {
+        let entries = self.held.len() + usize::from(self.restoring.is_some());
+        let for_commit = self.after_commit.len() + self.after_this_commit.len();
+        let for_file = self.compaction_waiters.len() + self.defragment_waiters.len();
+        entries + for_commit + for_file + self.no_space_waiters.len() + self.awaits_committed.len()
+    }
+
     fn machine(&mut self) -> &mut Machine {
         &mut self.applier.machine
     }
 
     /// Shows what was on the disk when the member started.
     pub fn begin(&mut self, at: At<'_, '_, C>) {
+        // A read may be confirmed at what is applied already: it waits for no other entry.
+        self.show_applied(at);
+        self.show_state(at);
         self.show_everything(at);
     }
 
@@ -313,16 +327,22 @@ impl<C: Caller> ApplyTurn<C> {
             "{} entries are held back for nothing",
             self.held.len()
         );
-        let follow = |pair: (&Entry, &Entry)| pair.0.index() + 1 == pair.1.index();
+        // What comes after a snapshot that waits follows it.
+        let restoring = self.restoring.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+        let restored = restoring.map(SnapshotMetadata::index);
+        let follow = |pair: (&Entry, &Entry)| {
+            let next = pair.1.index();
+            pair.0.index() + 1 == next || restored.is_some_and(|index| index + 1 == next)
+        };
         assert!(
             self.held.iter().zip(self.held.iter().skip(1)).all(follow),
             "entries held back follow each other"
         );
         if let Some(first) = self.held.first() {
-            let applied = backend.applied().index;
+            let before = backend.applied().index.max(restored.unwrap_or(0));
             assert!(
-                first.index() <= applied + 1,
-                "entry {} is held back, {applied} is applied",
+                first.index() <= before + 1,
+                "entry {} is held back, {before} is applied or restored",
                 first.index()
             );
         }
@@ -359,6 +379,13 @@ impl<C: Caller> ApplyTurn<C> {
         self.show_cluster_version(at);
         self.follow_cluster_version(at);
         at.observer.note(Note::Alarms(self.applier.machine.alarms()));
+    }
+
+    /// What is there, not what was handed in last: entries that the database has are handed in again when
+    /// a member starts.
+    fn show_applied(&self, at: At<'_, '_, C>) {
+        let EntryId { term, index } = self.applier.machine.backend.applied();
+        at.out.push(ApplyEffect::ShowApplied(AppliedFigures { index, term }));
     }
 
     fn show_state(&mut self, at: At<'_, '_, C>) {

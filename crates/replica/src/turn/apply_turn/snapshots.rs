@@ -2,7 +2,7 @@
 
 use super::{ApplyEffect, ApplyTurn, At, MembersChange};
 use crate::Fault;
-use crate::turn::{AppliedFigures, Caller, CoreEvent, Note, Urgency};
+use crate::turn::{Caller, CoreEvent, Note, Urgency};
 use proto::raftpb::{Message, Snapshot, SnapshotMetadata};
 
 impl<C: Caller> ApplyTurn<C> {
@@ -28,7 +28,11 @@ impl<C: Caller> ApplyTurn<C> {
     pub(super) fn restore(&mut self, snapshot: Snapshot, at: At<'_, '_, C>) -> Result<(), Fault> {
         let index = snapshot.metadata.as_ref().map_or(0, SnapshotMetadata::index);
         at.observer.note(Note::SnapshotRecorded { index });
-        self.restoring = Some(snapshot);
+        if let Some(before) = self.restoring.replace(snapshot) {
+            // What followed one that is not installed cannot be applied without it; this one has it.
+            let last = before.metadata.as_ref().map_or(0, SnapshotMetadata::index);
+            self.held.retain(|entry| entry.index() <= last);
+        }
         self.restore_if_ready(at)
     }
 
@@ -61,12 +65,11 @@ impl<C: Caller> ApplyTurn<C> {
     /// the snapshot shows to be done.
     fn show_restored(&mut self, at: At<'_, '_, C>) {
         let machine = &self.applier.machine;
-        let applied = machine.backend.applied();
-        let (index, term) = (applied.index, applied.term);
+        let index = machine.backend.applied().index;
         at.out.push(ApplyEffect::ShowDatabase(machine.backend.reader()));
         let members = Box::new(machine.members.clone());
         at.out.push(ApplyEffect::ShowMembers(members, MembersChange::Restored));
-        at.out.push(ApplyEffect::ShowApplied(AppliedFigures { index, term }));
+        self.show_applied(at);
         // Not what the reader shows when the hub comes to it: what is applied by then is published to it.
         let (reader, revision) = (machine.store.reader(), machine.store.revision());
         at.out.push(ApplyEffect::Restored(reader, revision));
