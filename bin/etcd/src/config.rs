@@ -7,8 +7,7 @@ use crate::secure::Tls;
 use crate::settings::{self, ClusterState, Nanos, Settings, Urls};
 use address::Url;
 use client::TlsFlags;
-use server::apply::{self, lease};
-use server::{Beginning, CatchUp, ReplicaOptions, wal};
+use server::{Beginning, CatchUp, ReplicaOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -202,7 +201,7 @@ fn replica_options(settings: &Settings) -> Result<ReplicaOptions, String> {
     let data_dir = data_dir(member);
     let wal_dir = Some(member.wal_dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
     let no_sync = member.unsafe_no_fsync;
-    let mut backend = apply::backend::Options::default();
+    let mut backend = backend::Options::default();
     backend.bolt.no_sync = no_sync;
     // As etcd: one and a half election timeouts, in whole seconds.
     let ticks = 3 * (election_ms / heartbeat_ms) / 2;

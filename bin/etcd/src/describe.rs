@@ -3,10 +3,11 @@
 use crate::config::{Config, Listen};
 use crate::origin::Way;
 use crate::settings::{Setting, Settings};
+use apply::quota::DEFAULT_BYTES;
 use cli::go;
+use proto::VERSION;
 use serde_json::{Value, json};
-use server::apply::quota::DEFAULT_BYTES;
-use server::{AutoCompaction, VERSION};
+use server::AutoCompaction;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;

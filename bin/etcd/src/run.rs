@@ -5,7 +5,7 @@ use crate::describe;
 use crate::secure::InForce;
 use crate::signals::{Stop, StopSignal};
 use crate::systemd::Manager;
-use server::{Begun, Listener, Member, Plan, StartError, disk};
+use server::{Begun, Listener, Member, Plan, StartError};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};

@@ -3,9 +3,9 @@
 
 use crate::config::Listen;
 use crate::settings::{self, Setting, Settings};
-use server::tls::{self, Acceptor, Endpoint, Protocols, Version, self_signed};
 use std::path::Path;
 use std::sync::Arc;
+use tls::{self, Acceptor, Endpoint, Protocols, Version, self_signed};
 
 /// Both sides.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use super::families::{Doubling, Families};
 use crate::Sources;
-use apply::mvcc::Operations;
+use mvcc::Operations;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -37,9 +37,9 @@ pub use process::fd_limit;
 pub use requests::{Read, RequestMetrics};
 pub use watchers::WatchMetrics;
 
-use apply::membership::Members;
-use apply::{Outcome, mvcc};
+use apply::Outcome;
 use families::Families;
+use membership::Members;
 use peer::PeerStats;
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, Registry};
 use replica::turn::Figures;

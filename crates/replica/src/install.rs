@@ -11,8 +11,8 @@
 use crate::Fault;
 use crate::applier::Applier;
 use crate::cut::{Cut, Holds};
-use apply::backend::{self, Backend};
-use apply::{Machine, lease};
+use apply::Machine;
+use backend::{self, Backend};
 use disk::Disk;
 use proto::raftpb::Snapshot;
 use std::path::{Path, PathBuf};

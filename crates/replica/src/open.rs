@@ -3,10 +3,9 @@
 use crate::cut::{Cut, Holds};
 use crate::install::{self, Home};
 use crate::{Applier, CatchUp, Core, Fault, LogWriter, force};
-use apply::backend;
-use apply::membership::{InitialCluster, Member};
-use apply::{Machine, lease, mvcc};
+use apply::Machine;
 use disk::Disk;
+use membership::{InitialCluster, Member};
 use prost::Message;
 use proto::etcdserverpb::Metadata;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState};

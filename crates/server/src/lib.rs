@@ -33,9 +33,8 @@ pub use arguments::shown_arguments;
 pub use bootstrap::{Begun, Plan, Remotes, Source, begin};
 pub use compactor::AutoCompaction;
 pub use member::{Config, Member, StartError};
-pub use net::{Listener, Server as NetServer};
-pub use tls;
 
-pub use replica::{Beginning, CatchUp, Options as ReplicaOptions, apply, disk, wal};
-
-pub use proto::{CLUSTER_VERSION, VERSION};
+/// A socket that a member listens on: [`Plan`] and [`Config`] hold some.
+pub use net::Listener;
+/// What [`Plan`] and [`Config`] say of the replica.
+pub use replica::{Beginning, CatchUp, Options as ReplicaOptions};

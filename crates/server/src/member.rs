@@ -1,7 +1,6 @@
 //! A running member: opened, driven by threads, published, served, stopped.
 
 use crate::Begun;
-use crate::VERSION;
 use crate::cluster::{PeerHandler, PeerLog, hand_over, run_monitor};
 use crate::compactor::{self, AutoCompaction};
 use crate::drive::{ApplyDriver, CoreDriver, Failed, LogHandle, run_core, run_hub};
@@ -19,18 +18,19 @@ use net::rpc::GrpcService;
 use net::{Listener, Server as NetServer};
 use parking_lot::RwLock;
 use peer::Transport;
+use proto::VERSION;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
 use replica::turn::{
     ApplyTiming, ApplyTurn, CorePace, CoreTurn, RequestIds, RequestLimits, WatchTurn,
 };
-use replica::watch::{self, Hub};
-use replica::{Fault, Intake, disk};
+use replica::{Fault, Intake};
 use services::{Common, Front, Job, Limits, Member as _, MemberRows, Services};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error as ThisError;
 use tokio::runtime::{Builder, Handle, Runtime};
+use watch::{self, Hub};
 
 /// Threads for what is short and comes from the core: reads that the cluster has confirmed.
 const POOL_THREADS: usize = 2;

@@ -3,7 +3,6 @@
 use crate::cluster::{Inbound, Roster};
 use crate::drive::HubQueue;
 use crate::mailbox::Mailbox;
-use apply::backend;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use replica::turn::{Ask, Company, Time, WatchEvent};

@@ -81,7 +81,7 @@ pub fn time_to_live_here(
     then: TimeToLive,
 ) {
     let (id, keys) = (request.id, request.keys);
-    let ticket = ticket(move |found: Result<Option<apply::lease::TimeToLive>, Failure>| {
+    let ticket = ticket(move |found: Result<Option<lease::TimeToLive>, Failure>| {
         then(found.map_err(Error::from).map(|found| match found {
             Some(found) => pb::LeaseTimeToLiveResponse {
                 header: None,

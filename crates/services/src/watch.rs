@@ -7,9 +7,9 @@ use prost::Message;
 use proto::etcdserverpb::WatchRequest;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use replica::turn::WatchEvent;
-use replica::watch::Sink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use watch::Sink;
 
 /// Events stop while this many bytes wait to be sent on a stream.
 const QUEUED_MAX: usize = 1024 * 1024;

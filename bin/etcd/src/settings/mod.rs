@@ -36,7 +36,7 @@ use crate::gates::FeatureGates;
 use client::Secret;
 use command_line::CommandLine;
 use lists::{Allowed, Unique, UniqueBytes};
-use server::{AutoCompaction, tls};
+use server::AutoCompaction;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;

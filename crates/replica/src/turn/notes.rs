@@ -2,8 +2,8 @@
 
 use super::{SizeFigures, Time};
 use crate::SnapshotDue;
-use apply::membership::Version;
 use apply::{Alarms, Kind, Outcome};
+use membership::Version;
 use raft::Role;
 
 /// Hears of what happens, while it happens.

@@ -13,10 +13,10 @@ mod remote;
 mod urls;
 mod verify;
 
-use apply::membership::InitialCluster;
+use disk::Disk;
+use membership::InitialCluster;
 use remote::PROBE_LIMIT;
 use replica::Beginning;
-use replica::disk::Disk;
 use std::collections::BTreeSet;
 use tls::Connector;
 
@@ -156,7 +156,7 @@ fn is_bootstrapped(
         return false;
     };
     let has_run =
-        |member: &apply::membership::Member| member.id == own_id && !member.client_urls.is_empty();
+        |member: &membership::Member| member.id == own_id && !member.client_urls.is_empty();
     cluster.members.iter().any(has_run)
 }
 

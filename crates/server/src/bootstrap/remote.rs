@@ -1,6 +1,6 @@
 //! What members that run say of themselves over their peer port.
 
-use apply::membership::Member;
+use membership::Member;
 use peer::{Page, Question};
 use std::fmt;
 use std::time::Duration;

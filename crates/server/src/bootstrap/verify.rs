@@ -3,7 +3,7 @@
 
 use super::urls::resolver;
 use address::Urls;
-use apply::membership::InitialCluster;
+use membership::InitialCluster;
 use std::collections::BTreeMap;
 
 /// # Errors

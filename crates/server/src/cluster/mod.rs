@@ -13,7 +13,7 @@ pub(crate) use network::{Inbound, PeerHandler};
 pub(crate) use peer_log::PeerLog;
 pub(crate) use roster::Roster;
 
-use apply::backend::Snapshot;
+use backend::Snapshot;
 use bytes::Bytes;
 use peer::PeerStats;
 use proto::raftpb::Message;

@@ -4,7 +4,7 @@ use super::peer_log::PeerLog;
 use super::{Answer, Network};
 use crate::shared::Shared;
 use crate::web::PeerWeb;
-use apply::backend::Snapshot;
+use backend::Snapshot;
 use bytes::Bytes;
 use metrics::DiskMetrics;
 use net::http::{HttpRequest, HttpResponder, HttpService};

@@ -2,7 +2,7 @@
 
 use super::Network;
 use crate::lines;
-use apply::membership::Members;
+use membership::Members;
 use services::Common;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

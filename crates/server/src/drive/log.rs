@@ -140,8 +140,8 @@ fn carry_out(shared: &Shared, effect: LogEffect<Calls>) {
 mod tests {
     use super::*;
     use crate::testing::config;
-    use replica::disk::sim::SimDisk;
-    use replica::disk::{Disk, Open};
+    use disk::sim::SimDisk;
+    use disk::{Disk, Open};
     use std::path::Path;
 
     const PATIENCE: Duration = Duration::from_secs(60);

@@ -70,7 +70,7 @@ fn version(shared: &Shared) -> HttpResponse {
     let members = shared.ports.roster.members();
     let storage = shared.storage_version.read().clone();
     let body = serde_json::json!({
-        "etcdserver": crate::VERSION,
+        "etcdserver": proto::VERSION,
         "etcdcluster": members.cluster_version().unwrap_or("not_decided"),
         "storage": storage.as_deref().unwrap_or("unknown"),
     });

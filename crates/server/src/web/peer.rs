@@ -3,8 +3,8 @@
 
 use super::{PLAIN, not_found, only, response, version};
 use crate::shared::Shared;
-use apply::mvcc::HashKv;
 use bytes::Bytes;
+use mvcc::HashKv;
 use net::http::{HeaderValue, HttpRequest, HttpResponder, HttpResponse, HttpService};
 use prost::Message;
 use proto::etcdserverpb as pb;
