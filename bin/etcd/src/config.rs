@@ -1,7 +1,8 @@
 //! From settings to what the server needs, checked.
 
+use crate::as_set;
 use crate::default_host::{self, DefaultHost};
-use crate::describe;
+use crate::listen::Listen;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
 use crate::settings::{self, ClusterState, Nanos, Settings, Urls};
@@ -27,17 +28,6 @@ const DEFAULT_NAME: &str = "default";
 const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
 
 const HALF_DISCOVERY: &str = "both --discovery-token and --discovery-endpoints must be set";
-
-/// Where to listen.
-#[derive(Clone, Debug)]
-pub(crate) struct Listen {
-    /// As it was written.
-    pub(crate) url: String,
-    /// The host and port as they were written.
-    pub(crate) host: String,
-    pub(crate) address: SocketAddr,
-    pub(crate) is_secure: bool,
-}
 
 /// Everything the program needs, besides its log.
 pub(crate) struct Config {
@@ -89,7 +79,7 @@ impl Config {
             tls: Tls::from_settings(settings)?,
             joins: settings.cluster.state.value == ClusterState::Existing,
             origin,
-            as_set: describe::as_set(settings),
+            as_set: as_set::as_set(settings),
         })
     }
 }

@@ -1,7 +1,9 @@
 //! From start to stop.
 
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::describe;
+use crate::listen::Listen;
+use crate::reason::reason;
 use crate::secure::InForce;
 use crate::signals::{Stop, StopSignal};
 use crate::systemd::Manager;
@@ -283,14 +285,6 @@ fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// The system's reason in the words of Go, which has no capitals and no numbers.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! TLS towards clients and towards members, as the flags say (reference: `server/embed/etcd.go`,
 //! `server/embed/config.go`).
 
-use crate::config::Listen;
+use crate::listen::Listen;
 use crate::settings::{self, Setting, Settings};
 use std::path::Path;
 use std::sync::Arc;

@@ -27,6 +27,7 @@ mod freelist;
 mod meta;
 mod node;
 mod open;
+mod order;
 mod output;
 mod page;
 mod pending;

@@ -1,7 +1,7 @@
 //! Keys, their history, and how it is given up.
 
 use super::families::{Doubling, Families};
-use crate::Sources;
+use crate::sources::Sources;
 use mvcc::Operations;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,7 +1,7 @@
 //! The applier: committed entries into the state machine, and everything that follows in time.
 
 use crate::Fault;
-use crate::install::Home;
+use crate::home::Home;
 use apply::{Effect, Machine, Outcome};
 use backend::{CommitJob, Committed, DefragJob, DefragResult, Defragmented};
 use mvcc::Progress;

@@ -9,7 +9,7 @@
 
 use crate::Fault;
 use crate::cut::Cut;
-use crate::install::received_db;
+use crate::home::received_db;
 use crate::open::Options;
 use disk::{Disk, File, Open};
 use proto::raftpb::Snapshot;

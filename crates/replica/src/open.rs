@@ -1,7 +1,8 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
 use crate::cut::{Cut, Holds};
-use crate::install::{self, Home};
+use crate::home::Home;
+use crate::install;
 use crate::{Applier, CatchUp, Core, Fault, LogWriter, force};
 use apply::Machine;
 use disk::Disk;

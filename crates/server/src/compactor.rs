@@ -6,8 +6,8 @@
 //! period or every hour.
 
 use crate::mailbox::{Mailbox, Woken};
+use crate::promise::Promise;
 use crate::shared::Shared;
-use crate::web::Promise;
 use apply::Kind;
 use prost::Message;
 use proto::etcdserverpb::CompactionRequest;

@@ -17,22 +17,31 @@ mod bootstrap;
 mod cluster;
 mod compactor;
 mod drive;
+mod error;
+mod hub_queue;
+mod inbound;
 mod lines;
 mod mailbox;
 mod member;
+mod network;
 mod ports;
+mod promise;
 mod publish;
+mod roster;
 #[cfg(test)]
 mod service_tests;
 mod shared;
 #[cfg(test)]
 mod testing;
+mod ticks;
+mod waiting_pages;
 mod web;
 
 pub use arguments::shown_arguments;
 pub use bootstrap::{Begun, Plan, Remotes, Source, begin};
 pub use compactor::AutoCompaction;
-pub use member::{Config, Member, StartError};
+pub use error::StartError;
+pub use member::{Config, Member};
 
 /// A socket that a member listens on: [`Plan`] and [`Config`] hold some.
 pub use net::Listener;

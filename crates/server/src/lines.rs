@@ -3,7 +3,7 @@
 //!
 //! A field given as bytes is JSON.
 
-use crate::shared::Ticks;
+use crate::ticks::Ticks;
 use membership::{Member, Members, Version};
 use proto::VERSION;
 use proto::raftpb::ConfState;

@@ -1,15 +1,19 @@
 //! A running member: opened, driven by threads, published, served, stopped.
 
 use crate::Begun;
-use crate::cluster::{PeerHandler, PeerLog, hand_over, run_monitor};
+use crate::cluster::{PeerHandler, PeerLog, run_monitor, transfer_leadership};
 use crate::compactor::{self, AutoCompaction};
 use crate::drive::{ApplyDriver, CoreDriver, Failed, LogHandle, run_core, run_hub};
+use crate::error::{OWN_FDS, StartError};
 use crate::lines;
 use crate::mailbox::{Mailbox, Woken};
 use crate::ports::Ports;
+use crate::promise::Promise;
 use crate::publish::{Stops, publish};
-use crate::shared::{Shared, Ticks};
-use crate::web::{NoCalls, PeerWeb, Probes, Promise, WaitingPages, Web};
+use crate::shared::Shared;
+use crate::ticks::Ticks;
+use crate::waiting_pages::WaitingPages;
+use crate::web::{NoCalls, PeerWeb, Probes, Web};
 use apply::quota::Quota;
 use disk::Disk;
 use metrics::{MeteredDisk, Metrics};
@@ -28,7 +32,6 @@ use services::{Common, Front, Job, Limits, Member as _, MemberRows, Services};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use thiserror::Error as ThisError;
 use tokio::runtime::{Builder, Handle, Runtime};
 use watch::{self, Hub};
 
@@ -41,8 +44,6 @@ const SCAN_THREADS: usize = 2;
 const HASH_THREADS_MAX: usize = 4;
 /// How long a stopping member waits for what the streams of others still do.
 const STREAMS_GRACE: Duration = Duration::from_secs(1);
-/// File descriptors that are kept for the member's own files and for other members.
-const OWN_FDS: u64 = 150;
 /// A watch stream is cut that does not read this many bytes of answers.
 const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a posted message beyond the longest request.
@@ -93,37 +94,6 @@ pub struct Config {
     pub auto_compaction: Option<AutoCompaction>,
     /// Threads that serve connections.
     pub net_threads: usize,
-}
-
-/// Why a member did not start.
-#[derive(Debug, ThisError)]
-pub enum StartError {
-    /// Its data.
-    #[error(transparent)]
-    Replica(#[from] Fault),
-    /// Its sockets or threads.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// Too few file descriptors to serve anyone.
-    #[error(
-        "file descriptor limit of etcd process is too low; please set higher: it is {limit}, more \
-         than {OWN_FDS} are needed"
-    )]
-    FewFds {
-        /// The limit.
-        limit: u64,
-    },
-    /// It was to stop before its data was free.
-    #[error("it was stopped while another process had its data")]
-    Stopped,
-    /// It did not come to lead itself.
-    #[error("the member could not publish itself: {0}")]
-    Publish(&'static str),
 }
 
 /// A running member.
@@ -409,7 +379,7 @@ impl Member {
     /// Stops: another member leads, then no more calls, then no more threads; what was applied is
     /// committed.
     pub fn stop(mut self, grace: Duration) {
-        hand_over(&self.shared);
+        transfer_leadership(&self.shared);
         for net in self.net.drain(..) {
             net.stop(grace);
         }

@@ -1,9 +1,9 @@
 //! A member tells its cluster its name and where clients reach it; then it may serve.
 
 use crate::cluster::own_version;
-use crate::member::StartError;
+use crate::error::StartError;
+use crate::promise::Promise;
 use crate::shared::Shared;
-use crate::web::Promise;
 use apply::Kind;
 use prost::Message;
 use proto::membershippb::ClusterMemberAttrSetRequest;

@@ -1,14 +1,15 @@
 //! The way in: finds the row of a call, refuses what the row refuses, counts, and hands on.
 
 use crate::meter::Meter;
-use crate::rows::{Handler, Leader, Learner, ROWS, Row, UNSERVED};
+use crate::refused::Refused;
+use crate::row::{Handler, Leader, Learner, Row};
+use crate::rows::{ROWS, UNSERVED};
 use crate::{Call, Error, Services};
 use bytes::Bytes;
 use metrics::{MethodCounts, Metrics};
 use net::rpc::{
     CallHead, Code, GrpcService, Kind, Method, Responder, Status, StreamHandler, StreamSender,
 };
-use prost::Message;
 use replica::turn::Time;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,33 +41,6 @@ pub trait Rows: Send + Sync + 'static {
         call: &Call,
         out: StreamSender,
     ) -> Result<Box<dyn StreamHandler>, Error>;
-}
-
-/// A call that is refused before it left the handler, with what to refuse.
-pub struct Refused {
-    reply: Responder,
-    error: Error,
-}
-
-impl Refused {
-    pub(crate) fn new(reply: Responder, error: Error) -> Refused {
-        Refused { reply, error }
-    }
-
-    fn tell(self) {
-        self.reply.fail(self.error);
-    }
-}
-
-/// Decodes a request, or refuses the call.
-pub(crate) fn decode<M: Message + Default>(
-    body: &Bytes,
-    reply: Responder,
-) -> Result<(M, Responder), Refused> {
-    match M::decode(body.clone()) {
-        Ok(message) => Ok((message, reply)),
-        Err(_) => Err(Refused::new(reply, Error::MalformedRequest)),
-    }
 }
 
 /// All rows, served by somebody.
@@ -179,7 +153,7 @@ impl GrpcService for Front {
         self.count_client(&call, true);
         let opened = match (self.gate(row, &call), row.handler) {
             (Err(error), _) => Err(error),
-            (Ok(()), Handler::OwnStream(handler)) => Ok(handler(out)),
+            (Ok(()), Handler::OwnStream(handler)) => Ok(handler(ROWS, out)),
             (Ok(()), _) => self.rows.stream(row, &call, out),
         };
         match opened {
@@ -190,12 +164,6 @@ impl GrpcService for Front {
                 Err(status)
             }
         }
-    }
-}
-
-impl Handler {
-    fn is_unary(self) -> bool {
-        matches!(self, Handler::Unary(_) | Handler::Own(_))
     }
 }
 

@@ -1,8 +1,8 @@
 //! KV: reads are answered here, writes go through the log.
 
 use crate::caller::Waiter;
-use crate::front::{Refused, decode};
 use crate::pump::{Producer, Pump, Ready};
+use crate::refused::{Refused, decode};
 use crate::{Call, Error, Services, check};
 use apply::Kind;
 use apply::{RangeWriter, Reply, TxnReply, quota};

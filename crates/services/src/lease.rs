@@ -1,9 +1,10 @@
 //! Leases: granted and revoked through the log, kept alive by the leader alone.
 
 use crate::caller::{Waiter, ticket};
-use crate::front::{Refused, decode};
+use crate::forward::{self, TimeToLive};
 use crate::kv::admit;
-use crate::{Call, Error, Services, forward};
+use crate::refused::{Refused, decode};
+use crate::{Call, Error, Services};
 use apply::Kind;
 use apply::quota;
 use bytes::Bytes;
@@ -19,9 +20,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const RENEWALS_MAX: usize = 250_000;
 /// And one on which this many bytes of answers are not read.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// What is done with what a lease says of itself; it has no header yet.
-pub type TimeToLive = Box<dyn FnOnce(Result<pb::LeaseTimeToLiveResponse, Error>) + Send>;
 
 /// `Lease.LeaseGrant`: the id is chosen here, before the log, so that every member has the same.
 pub(crate) fn grant(

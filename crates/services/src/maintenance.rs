@@ -1,8 +1,8 @@
 //! Maintenance: alarms, status, hashes, defragmentation, snapshots.
 
 use crate::caller::{Waiter, ticket};
-use crate::front::{Refused, decode};
 use crate::pump::{Producer, Pump, Ready};
+use crate::refused::{Refused, decode};
 use crate::{Call, Error, Services, lines};
 use apply::Kind;
 use backend::Snapshot;

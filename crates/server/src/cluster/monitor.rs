@@ -2,8 +2,8 @@
 
 use crate::lines;
 use crate::mailbox::Woken;
+use crate::promise::Promise;
 use crate::shared::Shared;
-use crate::web::Promise;
 use apply::{Kind, Reply};
 use membership::Members;
 use prost::Message;

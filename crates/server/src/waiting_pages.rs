@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pages of the client port that wait for the cluster, or for another thread.
-pub(super) const PAGES_MAX: usize = 256;
+pub(crate) const PAGES_MAX: usize = 256;
 /// The same of the peer port, where other members forward whole bursts of renewals.
 const PEER_PAGES_MAX: usize = 10_000;
 
@@ -30,14 +30,14 @@ impl WaitingPages {
     }
 
     /// A place to wait at, while there is one.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
         let place = Place(Arc::clone(self));
         (self.count.fetch_add(1, Ordering::Relaxed) < self.max).then_some(place)
     }
 }
 
 /// A page waits as long as this is kept.
-pub(super) struct Place(Arc<WaitingPages>);
+pub(crate) struct Place(Arc<WaitingPages>);
 
 impl Drop for Place {
     fn drop(&mut self) {

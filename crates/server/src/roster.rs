@@ -1,7 +1,7 @@
 //! The members as of what is applied, for every thread.
 
-use super::Network;
 use crate::lines;
+use crate::network::Network;
 use membership::Members;
 use services::Common;
 use std::collections::BTreeMap;
