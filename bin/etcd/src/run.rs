@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::describe;
 use crate::listen::Listen;
 use crate::reason::reason;
-use crate::secure::InForce;
+use crate::secure::EffectiveTls;
 use crate::signals::{Stop, StopSignal};
 use crate::systemd::Manager;
 use server::{Begun, Listener, Member, Plan, StartError};
@@ -68,7 +68,7 @@ struct Sockets {
     peers: Vec<Listener>,
     clients: Vec<Listener>,
     metrics: Vec<Listener>,
-    peer_tls: InForce,
+    peer_tls: EffectiveTls,
     bound: Bound,
 }
 
@@ -258,7 +258,7 @@ fn addresses(listeners: &[Listener]) -> Result<Vec<SocketAddr>, String> {
 }
 
 /// Binds sockets; errors read as Go's do.
-fn listen(urls: &[Listen], tls: &InForce) -> Result<Vec<Listener>, String> {
+fn listen(urls: &[Listen], tls: &EffectiveTls) -> Result<Vec<Listener>, String> {
     let bind = |url: &Listen| {
         let socket = bind(url.address)?;
         let acceptor = tls.acceptor.clone().filter(|_| url.is_secure);

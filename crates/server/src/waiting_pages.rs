@@ -29,17 +29,17 @@ impl WaitingPages {
         WaitingPages::new(PEER_PAGES_MAX)
     }
 
-    /// A place to wait at, while there is one.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
-        let place = Place(Arc::clone(self));
-        (self.count.fetch_add(1, Ordering::Relaxed) < self.max).then_some(place)
+    /// One more page that waits, unless as many wait as may.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<WaitingPage> {
+        let page = WaitingPage(Arc::clone(self));
+        (self.count.fetch_add(1, Ordering::Relaxed) < self.max).then_some(page)
     }
 }
 
 /// A page waits as long as this is kept.
-pub(crate) struct Place(Arc<WaitingPages>);
+pub(crate) struct WaitingPage(Arc<WaitingPages>);
 
-impl Drop for Place {
+impl Drop for WaitingPage {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_limited_and_given_back() {
+    fn pages_that_wait_are_limited() {
         let pages = WaitingPages::new(2);
         let (first, second) = (pages.enter(), pages.enter());
         assert!(first.is_some() && second.is_some() && pages.enter().is_none());

@@ -119,18 +119,22 @@ pub(crate) fn keep_alive(
     out: StreamSender,
 ) -> Box<dyn StreamHandler> {
     let services = Arc::clone(services);
-    Box::new(KeepAlive { services, call: call.clone(), line: Arc::new(Line::new(out)) })
+    Box::new(KeepAlive {
+        services,
+        call: call.clone(),
+        responses: Arc::new(ResponseStream::new(out)),
+    })
 }
 
 struct KeepAlive {
     services: Arc<Services>,
     /// Who renews.
     call: Call,
-    line: Arc<Line>,
+    responses: Arc<ResponseStream>,
 }
 
-/// The way back to the client.
-struct Line {
+/// The responses to the client, and whether any more of them may be sent.
+struct ResponseStream {
     out: StreamSender,
     /// Requests that are not answered.
     waiting: AtomicUsize,
@@ -140,9 +144,9 @@ struct Line {
     is_over: AtomicBool,
 }
 
-impl Line {
-    fn new(out: StreamSender) -> Line {
-        Line {
+impl ResponseStream {
+    fn new(out: StreamSender) -> ResponseStream {
+        ResponseStream {
             out,
             waiting: AtomicUsize::new(0),
             is_half_closed: AtomicBool::new(false),
@@ -187,13 +191,13 @@ impl Line {
 
 impl KeepAlive {
     fn renew(&self, id: i64) {
-        let (line, services) = (Arc::clone(&self.line), Arc::clone(&self.services));
+        let (responses, services) = (Arc::clone(&self.responses), Arc::clone(&self.services));
         let told = move |renewed: Result<Renewed, Failure>| match renewed {
             Ok(Renewed { ttl_s: ttl, revision }) => {
                 let header = Some(services.header_message(revision));
-                line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl });
+                responses.answer(&pb::LeaseKeepAliveResponse { header, id, ttl });
             }
-            Err(failure) => line.end(Error::from(failure)),
+            Err(failure) => responses.end(Error::from(failure)),
         };
         let ticket = ticket(told);
         self.services.ask(Ask::Renew(Renewal { id, is_for_member: false, ticket }));
@@ -204,26 +208,26 @@ impl StreamHandler for KeepAlive {
     fn message(&mut self, body: Bytes) {
         let Ok(request) = pb::LeaseKeepAliveRequest::decode(body) else {
             self.services.metrics.calls.stream_failed("receive", "lease-keepalive");
-            return self.line.end(Error::Malformed);
+            return self.responses.end(Error::Malformed);
         };
-        if !self.services.is_over(&self.call) && self.line.begin() {
+        if !self.services.is_over(&self.call) && self.responses.begin() {
             self.renew(request.id);
         }
     }
 
     fn half_close(&mut self) {
-        let line = Arc::clone(&self.line);
+        let responses = Arc::clone(&self.responses);
         // Behind the requests that came before.
         self.services.ask(Ask::Reach(ticket(move |()| {
-            line.is_half_closed.store(true, Ordering::Relaxed);
-            line.end_if_done();
+            responses.is_half_closed.store(true, Ordering::Relaxed);
+            responses.end_if_done();
         })));
     }
 
     fn writable(&mut self) {}
 
     fn closed(&mut self) {
-        self.line.is_over.store(true, Ordering::Relaxed);
+        self.responses.is_over.store(true, Ordering::Relaxed);
     }
 }
 
