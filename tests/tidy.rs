@@ -159,6 +159,7 @@ fn rooms_use_only_the_rooms_they_may() {
 const GIVEN_OUT: GivenOut = &[
     ("cli", "address::quote", "`go` is how Go prints, and quoting is part of it"),
     ("client", "tls::Settings", "its settings hold them"),
+    ("mvcc", "backend::Fault", "reading and writing keys fail with it"),
     ("server", "net::Listener", "`Plan` and `Config` hold some"),
     ("server", "replica::Beginning", "`Plan` holds it"),
     ("server", "replica::CatchUp", "`ReplicaOptions` holds it"),
