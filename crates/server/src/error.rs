@@ -9,10 +9,10 @@ pub(crate) const OWN_FDS: u64 = 150;
 /// Why a member did not start.
 #[derive(Debug, ThisError)]
 pub enum StartError {
-    /// Its data.
+    /// The data directory cannot be used.
     #[error(transparent)]
     Replica(#[from] Fault),
-    /// Its sockets or threads.
+    /// A socket or thread cannot be made.
     #[error("{what}: {source}")]
     Io {
         /// What was being done.
@@ -29,10 +29,10 @@ pub enum StartError {
         /// The limit.
         limit: u64,
     },
-    /// It was to stop before its data was free.
+    /// The member was stopped while another process had its data.
     #[error("it was stopped while another process had its data")]
     Stopped,
-    /// It did not come to lead itself.
+    /// The cluster did not take the member's name and URLs.
     #[error("the member could not publish itself: {0}")]
     Publish(&'static str),
 }

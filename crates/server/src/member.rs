@@ -112,7 +112,7 @@ pub struct Member {
     /// Where databases of leaders go.
     intake: Intake,
     failure: Arc<Promise<Fault>>,
-    /// Whether it began without data.
+    /// Whether the member began without data.
     pub is_new: bool,
 }
 

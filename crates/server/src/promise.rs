@@ -23,17 +23,17 @@ impl<T> Promise<T> {
         self.given.notify_all();
     }
 
-    /// Whether it was given, not taken, and is such a one.
+    /// Whether a value was given and not taken, and fits.
     pub(crate) fn is_given_and(&self, is_such: impl FnOnce(&T) -> bool) -> bool {
         self.slot.lock().as_ref().is_some_and(is_such)
     }
 
-    /// Whether it was given and not taken.
+    /// Whether a value was given and not taken.
     pub(crate) fn is_given(&self) -> bool {
         self.slot.lock().is_some()
     }
 
-    /// Waits for it.
+    /// Waits for the value and takes it.
     pub(crate) fn wait(&self, limit: Duration) -> Option<T> {
         let mut slot = self.slot.lock();
         if slot.is_none() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pages of the client port that wait for the cluster, or for another thread.
 pub(crate) const PAGES_MAX: usize = 256;
-/// The same of the peer port, where other members forward whole bursts of renewals.
+/// Pages of the peer port that wait, where other members forward whole bursts of renewals.
 const PEER_PAGES_MAX: usize = 10_000;
 
 /// Counts the pages that wait; what is not waited for is always answered.

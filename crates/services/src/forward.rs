@@ -30,7 +30,7 @@ pub type Renewed = Box<dyn FnOnce(Result<i64, Error>) + Send>;
 /// What is done with what a lease says of itself; it has no header yet.
 pub type TimeToLive = Box<dyn FnOnce(Result<pb::LeaseTimeToLiveResponse, Error>) + Send>;
 
-/// One question to the leader, whoever that is.
+/// One question to the leader. A new leader is asked where the old one has lost its office.
 struct Question<T> {
     path: &'static str,
     body: Bytes,

@@ -14,18 +14,18 @@ use replica::turn::Time;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// How whoever serves the rows stands in its cluster.
+/// The place in its cluster of the server behind the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// It has no vote.
+    /// The server is a learner and has no vote.
     pub is_learner: bool,
-    /// It knows a leader.
+    /// The server knows a leader.
     pub has_leader: bool,
 }
 
-/// Whoever serves the rows: a member's [`Services`], or a proxy that asks another server.
+/// A server of the rows: a member's [`Services`], or a proxy that asks another server.
 pub trait Rows: Send + Sync + 'static {
-    /// How it stands.
+    /// Its place in its cluster.
     fn standing(&self) -> Standing;
     /// The time since it started.
     fn now(&self) -> Time;
@@ -43,7 +43,7 @@ pub trait Rows: Send + Sync + 'static {
     ) -> Result<Box<dyn StreamHandler>, Error>;
 }
 
-/// All rows, served by somebody.
+/// The entrance for calls: all rows, and the server behind them.
 pub struct Front {
     rows: Arc<dyn Rows>,
     metrics: Arc<Metrics>,
@@ -80,7 +80,7 @@ impl Front {
         &self.meter.counts
     }
 
-    /// What a row refuses, whoever serves it. A call whose time is over is not begun.
+    /// Refuses what the row of a call refuses. A call whose time is over is not begun.
     fn gate(&self, row: &Row, call: &Call) -> Result<(), Error> {
         let standing = self.rows.standing();
         if row.learner == Learner::Refuses && standing.is_learner {

@@ -176,7 +176,7 @@ pub(crate) fn delete_range(
     Ok(())
 }
 
-/// `KV.Txn`: one that only reads is answered here.
+/// `KV.Txn`: a transaction that only reads is answered here, without an entry.
 pub(crate) fn txn(
     services: &Arc<Services>,
     call: &Call,

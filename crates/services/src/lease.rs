@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// A keep-alive stream is ended on which this many requests wait. Clients renew all their leases in
 /// one burst, tens of thousands.
 const RENEWALS_MAX: usize = 250_000;
-/// And one on which this many bytes of answers are not read.
+/// A keep-alive stream is ended on which this many bytes of responses are not read.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// `Lease.LeaseGrant`: the id is chosen here, before the log, so that every member has the same.

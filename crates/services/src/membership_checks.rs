@@ -76,7 +76,7 @@ pub(crate) fn may_remove(services: &Services, id: u64) -> Result<(), Error> {
 /// Whether a learner may get a vote: `matched` of the leader's `last` entry.
 ///
 /// # Errors
-/// It lags behind, or too few have started.
+/// The learner lags behind, or too few members have started.
 pub(crate) fn may_promote(
     services: &Services,
     matched: Option<u64>,

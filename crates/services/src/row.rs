@@ -31,9 +31,9 @@ impl Shape {
 /// What a member without a vote does with the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learner {
-    /// It serves the call; of a linearizable read it says no itself.
+    /// The learner serves the call; the handler refuses linearizable reads.
     Serves,
-    /// It refuses the call.
+    /// The learner refuses the call.
     Refuses,
 }
 
@@ -42,7 +42,7 @@ pub enum Learner {
 pub enum Leader {
     /// Only if the client asks for that.
     IfAsked,
-    /// Never: whoever asks wants to know how the member is.
+    /// Never: the call asks how the member is, with a leader or without.
     Never,
 }
 
@@ -57,7 +57,7 @@ pub enum Permission {
 type Unary = fn(&Arc<Services>, &Call, &Bytes, Responder) -> Result<(), Refused>;
 type Stream = fn(&Arc<Services>, &Call, StreamSender) -> Box<dyn StreamHandler>;
 
-/// Who answers.
+/// The handler of a row.
 #[derive(Clone, Copy)]
 pub(crate) enum Handler {
     /// A member's services.
@@ -73,9 +73,9 @@ pub(crate) enum Handler {
 /// All about one RPC.
 #[derive(Clone, Copy)]
 pub struct Row {
-    /// Its service with the package.
+    /// The full name of the service, with its package.
     pub service: &'static str,
-    /// Its name.
+    /// The name of the method.
     pub method: &'static str,
     /// Which messages go which way.
     pub shape: Shape,
@@ -91,14 +91,14 @@ pub struct Row {
 }
 
 impl Row {
-    /// Its path in HTTP/2.
+    /// The path of the RPC in HTTP/2.
     pub fn path(&self) -> String {
         format!("/{}/{}", self.service, self.method)
     }
 }
 
 impl Handler {
-    /// Whether it answers one request with one response.
+    /// Whether the handler answers one request with one response.
     pub(crate) fn is_unary(self) -> bool {
         matches!(self, Handler::Unary(_) | Handler::Own(_))
     }

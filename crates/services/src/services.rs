@@ -44,7 +44,7 @@ pub struct Services {
     pub limits: Limits,
     /// Bytes that the database may take.
     pub quota: Quota,
-    /// This member.
+    /// The identity of this member.
     pub member_id: u64,
     /// The keys.
     pub reader: mvcc::Reader,
@@ -139,7 +139,7 @@ impl Services {
         caller::header(self.common(), revision)
     }
 
-    /// The same as a message.
+    /// The header as a message.
     pub fn header_message(&self, revision: i64) -> ResponseHeader {
         let header = self.header(revision);
         ResponseHeader {

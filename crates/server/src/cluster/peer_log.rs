@@ -229,7 +229,7 @@ impl PeerLog {
         }
     }
 
-    /// It is of another cluster, or of a version that does not fit.
+    /// The other member is of another cluster, or of a version that does not fit.
     fn stranger_refused(&self, refused: &Refused<'_>) {
         let is_version = refused.ground == Ground::Version;
         let line = match is_version {

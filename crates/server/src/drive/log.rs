@@ -69,7 +69,7 @@ impl LogHandle {
         }
     }
 
-    /// Removes files that are more than are kept, without holding up whoever writes.
+    /// Removes surplus files; writers do not wait for that.
     pub(crate) fn purge(&self) {
         let surplus = self.turn.lock().surplus();
         match surplus.and_then(Surplus::remove) {
