@@ -212,6 +212,26 @@ fn sources_name_only_what_they_may() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The server's log takes the lines of the rooms that it lists; of others it would take warnings alone.
+#[test]
+fn rooms_that_write_log_lines_are_heard() {
+    let text = fs::read_to_string(root().join("bin/etcd/src/logs/mod.rs")).unwrap();
+    let (_, list) = text.split_once("const ROOMS: &[&str] = &[").expect("the list of rooms");
+    let (list, _) = list.split_once(']').unwrap();
+    let listed: BTreeSet<&str> = list
+        .split(',')
+        .map(|name| name.trim().trim_matches('"'))
+        .filter(|name| !name.is_empty())
+        .collect();
+    let (packages, _) = packages::read_all();
+    let writes = |package: &&Package| {
+        package.sources.iter().any(|tree| tree.first_segments(false).contains("tracing"))
+    };
+    let writing: BTreeSet<&str> =
+        packages.iter().filter(writes).map(|package| package.name.as_str()).collect();
+    assert_eq!(listed, writing);
+}
+
 #[test]
 fn every_room_says_in_one_sentence_what_it_is() {
     for (name, path) in directories() {
