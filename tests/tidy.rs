@@ -1,15 +1,21 @@
 //! The house rules that a compiler does not check.
 #![allow(clippy::unwrap_used)] // the helpers of tests too
 
-use std::collections::BTreeMap;
+mod names;
+mod packages;
+mod walls;
+
+use packages::{Package, directories, root, section};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use walls::{Edges, GivenOut};
 
 /// No file may be longer, in lines.
 const FILE_LINES_MAX: usize = 1000;
 
 /// Which room may use which; see ARCHITECTURE.md. Development dependencies are free.
-const EDGES: &[(&str, &[&str])] = &[
+const EDGES: Edges = &[
     ("address", &[]),
     ("proto", &[]),
     ("disk", &[]),
@@ -26,16 +32,79 @@ const EDGES: &[(&str, &[&str])] = &[
     ("membership", &["address", "backend", "proto"]),
     ("apply", &["backend", "lease", "membership", "mvcc", "proto"]),
     ("watch", &["mvcc", "proto"]),
-    ("replica", &["apply", "disk", "proto", "raft", "wal", "watch"]),
-    ("metrics", &["apply", "disk", "net", "peer", "proto", "replica"]),
-    ("services", &["address", "apply", "metrics", "net", "proto", "replica"]),
+    (
+        "replica",
+        &[
+            "apply",
+            "backend",
+            "disk",
+            "lease",
+            "membership",
+            "mvcc",
+            "proto",
+            "raft",
+            "wal",
+            "watch",
+        ],
+    ),
+    ("metrics", &["apply", "disk", "membership", "mvcc", "net", "peer", "proto", "replica"]),
+    (
+        "services",
+        &[
+            "address",
+            "apply",
+            "backend",
+            "lease",
+            "membership",
+            "metrics",
+            "mvcc",
+            "net",
+            "proto",
+            "raft",
+            "replica",
+            "watch",
+        ],
+    ),
     (
         "server",
-        &["address", "apply", "metrics", "net", "peer", "proto", "replica", "services", "tls"],
+        &[
+            "address",
+            "apply",
+            "backend",
+            "disk",
+            "lease",
+            "membership",
+            "metrics",
+            "mvcc",
+            "net",
+            "peer",
+            "proto",
+            "raft",
+            "replica",
+            "services",
+            "tls",
+            "watch",
+        ],
     ),
     ("peer", &["address", "net", "proto", "tls"]),
     ("client", &["address", "proto", "tls"]),
-    ("etcd", &["address", "cli", "client", "proto", "server"]),
+    (
+        "etcd",
+        &[
+            "address",
+            "apply",
+            "backend",
+            "cli",
+            "client",
+            "disk",
+            "lease",
+            "membership",
+            "proto",
+            "server",
+            "tls",
+            "wal",
+        ],
+    ),
     ("cli", &["address"]),
     ("etcdctl", &["address", "cli", "client", "proto"]),
     (
@@ -65,45 +134,12 @@ const CORES: &[&str] = &[
     "watch",
 ];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// Every package of the workspace with its directory.
-fn packages() -> BTreeMap<String, PathBuf> {
-    let mut found = BTreeMap::new();
-    for parent in ["crates", "bin"] {
-        for entry in fs::read_dir(root().join(parent)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.join("Cargo.toml").exists() {
-                found.insert(path.file_name().unwrap().to_str().unwrap().to_owned(), path);
-            }
-        }
-    }
-    for name in ["sim", "tests"] {
-        found.insert(name.into(), root().join(name));
-    }
-    found
-}
-
-/// The names in a manifest's section.
-fn section(manifest: &str, name: &str) -> Vec<String> {
-    let header = format!("[{name}]");
-    let lines = manifest.lines().skip_while(|line| *line != header).skip(1);
-    lines
-        .take_while(|line| !line.starts_with('['))
-        .filter_map(|line| line.split(['.', '=', ' ']).next())
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
 #[test]
 fn rooms_use_only_the_rooms_they_may() {
-    let packages = packages();
+    let packages = directories();
     let allowed: BTreeMap<&str, &[&str]> = EDGES.iter().copied().collect();
     for (name, path) in &packages {
-        let manifest = fs::read_to_string(path.join("Cargo.toml")).unwrap();
+        let manifest = packages::manifest(path);
         let allowed = allowed.get(name.as_str()).unwrap_or_else(|| {
             panic!("{name} is a new room: add its edges here and to ARCHITECTURE.md")
         });
@@ -113,12 +149,92 @@ fn rooms_use_only_the_rooms_they_may() {
             let is_runtime = ["tokio", "hyper", "mio"].contains(&used.as_str());
             assert!(!is_runtime || !CORES.contains(&name.as_str()), "{name} must not know {used}");
         }
+        let asked = section(&manifest, "dependencies");
+        let idle = allowed.iter().find(|room| !asked.contains(**room));
+        assert_eq!(idle, None, "{name} does not need its edge to that room");
     }
+}
+
+/// Items that a room gives out though another owns them: (room, item, why).
+const GIVEN_OUT: GivenOut = &[
+    ("cli", "address::quote", "`go` is how Go prints, and quoting is part of it"),
+    ("client", "tls::Settings", "its settings hold them"),
+    ("mvcc", "backend::Fault", "reading and writing keys fail with it"),
+    ("server", "net::Listener", "`Plan` and `Config` hold some"),
+    ("server", "replica::Beginning", "`Plan` holds it"),
+    ("server", "replica::CatchUp", "`ReplicaOptions` holds it"),
+    ("server", "replica::Options", "`Config` holds it"),
+    // Until `sim` names its rooms itself: these nine, and WITHOUT_WALLS.
+    ("apply", "backend", "sim"),
+    ("apply", "lease", "sim"),
+    ("apply", "membership", "sim"),
+    ("apply", "mvcc", "sim"),
+    ("replica", "apply", "sim"),
+    ("replica", "disk", "sim"),
+    ("replica", "raft", "sim"),
+    ("replica", "wal", "sim"),
+    ("replica", "watch", "sim"),
+];
+
+/// Packages whose paths are not checked.
+const WITHOUT_WALLS: &[&str] = &["sim"];
+
+/// Dependencies that only generated code names: (room, dependency, why).
+const GENERATED: GivenOut = &[
+    ("proto", "bytes", "prost-build writes it"),
+    ("proto", "prost", "prost-build writes it"),
+    ("proto", "prost-types", "prost-build writes it"),
+];
+
+/// Circles of modules that are still to be undone: (package, modules). No entry is added.
+const KNOWN_CIRCLES: &[(&str, &str)] = &[("net", "h2 stream web"), ("peer", "receive server")];
+
+#[test]
+fn sources_name_only_what_they_may() {
+    let (packages, workspace) = packages::read_all();
+    let manifest = packages::manifest(&root());
+    let shared = &manifest["workspace"].as_table().unwrap();
+    let shared = section(shared, "dependencies");
+    let mut faults: Vec<String> = Vec::new();
+    let mut asked: BTreeSet<&String> = BTreeSet::new();
+    for package in &packages {
+        let Package { dependencies, for_tests, for_builds, .. } = package;
+        asked.extend(dependencies.iter().chain(for_tests).chain(for_builds));
+        if !WITHOUT_WALLS.contains(&package.name.as_str()) {
+            faults.extend(walls::beyond_edges(package, &workspace, EDGES));
+        }
+        faults.extend(walls::given_out(package, &workspace, GIVEN_OUT));
+        faults.extend(walls::cycles(package, &workspace, KNOWN_CIRCLES));
+        faults.extend(walls::unused(package, GENERATED));
+    }
+    let idle = shared.iter().filter(|name| !asked.contains(name));
+    faults.extend(idle.map(|name| format!("no package asks for {name} of the workspace")));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The server's log takes the lines of the rooms that it lists; of others it would take warnings alone.
+#[test]
+fn rooms_that_write_log_lines_are_heard() {
+    let text = fs::read_to_string(root().join("bin/etcd/src/logs/mod.rs")).unwrap();
+    let (_, list) = text.split_once("const ROOMS: &[&str] = &[").expect("the list of rooms");
+    let (list, _) = list.split_once(']').unwrap();
+    let listed: BTreeSet<&str> = list
+        .split(',')
+        .map(|name| name.trim().trim_matches('"'))
+        .filter(|name| !name.is_empty())
+        .collect();
+    let (packages, _) = packages::read_all();
+    let writes = |package: &&Package| {
+        package.sources.iter().any(|tree| tree.first_segments(false).contains("tracing"))
+    };
+    let writing: BTreeSet<&str> =
+        packages.iter().filter(writes).map(|package| package.name.as_str()).collect();
+    assert_eq!(listed, writing);
 }
 
 #[test]
 fn every_room_says_in_one_sentence_what_it_is() {
-    for (name, path) in packages() {
+    for (name, path) in directories() {
         let manifest = fs::read_to_string(path.join("Cargo.toml")).unwrap();
         let description = manifest
             .lines()

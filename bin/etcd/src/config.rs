@@ -1,14 +1,14 @@
 //! From settings to what the server needs, checked.
 
+use crate::as_set;
 use crate::default_host::{self, DefaultHost};
-use crate::describe;
+use crate::listen::Listen;
 use crate::origin::{Discovery, Origin, Srv, Way};
 use crate::secure::Tls;
 use crate::settings::{self, ClusterState, Nanos, Settings, Urls};
 use address::Url;
 use client::TlsFlags;
-use server::apply::{self, lease};
-use server::{Beginning, CatchUp, ReplicaOptions, wal};
+use server::{Beginning, CatchUp, ReplicaOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,17 +28,6 @@ const DEFAULT_NAME: &str = "default";
 const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
 
 const HALF_DISCOVERY: &str = "both --discovery-token and --discovery-endpoints must be set";
-
-/// Where to listen.
-#[derive(Clone, Debug)]
-pub(crate) struct Listen {
-    /// As it was written.
-    pub(crate) url: String,
-    /// The host and port as they were written.
-    pub(crate) host: String,
-    pub(crate) address: SocketAddr,
-    pub(crate) is_secure: bool,
-}
 
 /// Everything the program needs, besides its log.
 pub(crate) struct Config {
@@ -90,7 +79,7 @@ impl Config {
             tls: Tls::from_settings(settings)?,
             joins: settings.cluster.state.value == ClusterState::Existing,
             origin,
-            as_set: describe::as_set(settings),
+            as_set: as_set::as_set(settings),
         })
     }
 }
@@ -202,7 +191,7 @@ fn replica_options(settings: &Settings) -> Result<ReplicaOptions, String> {
     let data_dir = data_dir(member);
     let wal_dir = Some(member.wal_dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
     let no_sync = member.unsafe_no_fsync;
-    let mut backend = apply::backend::Options::default();
+    let mut backend = backend::Options::default();
     backend.bolt.no_sync = no_sync;
     // As etcd: one and a half election timeouts, in whole seconds.
     let ticks = 3 * (election_ms / heartbeat_ms) / 2;

@@ -106,7 +106,7 @@ const MESSAGES_BYTES: usize = 64 * 1024;
 /// # Errors
 /// There is none, in the words of the reference.
 pub(crate) fn find() -> Result<IpAddr, String> {
-    find_with(&|kind, family| dump(kind, family).map_err(|error| crate::run::reason(&error)))
+    find_with(&|kind, family| dump(kind, family).map_err(|error| crate::reason::reason(&error)))
 }
 
 /// Asks for a dump of messages, by kind and family.

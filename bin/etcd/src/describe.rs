@@ -1,12 +1,13 @@
 //! The line with which a member begins its log: every setting by etcd's name for it, and no secret.
 
-use crate::config::{Config, Listen};
+use crate::config::Config;
+use crate::listen::Listen;
 use crate::origin::Way;
-use crate::settings::{Setting, Settings};
+use apply::quota::DEFAULT_BYTES;
 use cli::go;
+use proto::VERSION;
 use serde_json::{Value, json};
-use server::apply::quota::DEFAULT_BYTES;
-use server::{AutoCompaction, VERSION};
+use server::AutoCompaction;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -179,34 +180,6 @@ fn limits(config: &Config) -> Value {
         "auto-compaction-mode": mode,
         "auto-compaction-retention": retention,
         "auto-compaction-interval": retention,
-    })
-}
-
-/// What is shown as it was set, whatever is made of it.
-pub(crate) fn as_set(settings: &Settings) -> Value {
-    let (member, discovery) = (&settings.member, &settings.discovery);
-    let (features, absent) = (&settings.features, &settings.absent);
-    json!({
-        "snapshot-count": member.snapshot_count,
-        "max-wals": member.max_wals,
-        "max-snapshots": member.max_snapshots,
-        "max-learners": member.max_learners,
-        "feature-gates": features.gates.show(),
-        "compact-check-time-interval": absent.compact_check_time().to_string(),
-        "discovery-token": discovery.token,
-        "discovery-endpoints": discovery.endpoints.0.join(","),
-        "discovery-dial-timeout": discovery.dial_timeout.to_string(),
-        "discovery-request-timeout": discovery.request_timeout.to_string(),
-        "discovery-keepalive-time": discovery.keepalive_time.to_string(),
-        "discovery-keepalive-timeout": discovery.keepalive_timeout.to_string(),
-        "discovery-insecure-transport": discovery.insecure_transport,
-        "discovery-insecure-skip-tls-verify": discovery.insecure_skip_verify,
-        "discovery-cert": discovery.cert.display().to_string(),
-        "discovery-key": discovery.key.display().to_string(),
-        "discovery-cacert": discovery.cacert.display().to_string(),
-        "discovery-user": discovery.user.name,
-        "downgrade-check-interval": "5s",
-        "v2-deprecation": "write-only",
     })
 }
 

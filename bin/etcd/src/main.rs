@@ -1,11 +1,13 @@
 //! The server program: flags, environment and configuration file from one table, logs, start and stop.
 
+mod as_set;
 mod config;
 mod default_host;
 mod describe;
-mod gates;
+mod listen;
 mod logs;
 mod origin;
+mod reason;
 mod run;
 mod secure;
 mod settings;

@@ -1,11 +1,13 @@
 //! From start to stop.
 
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::describe;
-use crate::secure::InForce;
+use crate::listen::Listen;
+use crate::reason::reason;
+use crate::secure::EffectiveTls;
 use crate::signals::{Stop, StopSignal};
 use crate::systemd::Manager;
-use server::{Begun, Listener, Member, Plan, StartError, disk};
+use server::{Begun, Listener, Member, Plan, StartError};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
@@ -66,7 +68,7 @@ struct Sockets {
     peers: Vec<Listener>,
     clients: Vec<Listener>,
     metrics: Vec<Listener>,
-    peer_tls: InForce,
+    peer_tls: EffectiveTls,
     bound: Bound,
 }
 
@@ -256,7 +258,7 @@ fn addresses(listeners: &[Listener]) -> Result<Vec<SocketAddr>, String> {
 }
 
 /// Binds sockets; errors read as Go's do.
-fn listen(urls: &[Listen], tls: &InForce) -> Result<Vec<Listener>, String> {
+fn listen(urls: &[Listen], tls: &EffectiveTls) -> Result<Vec<Listener>, String> {
     let bind = |url: &Listen| {
         let socket = bind(url.address)?;
         let acceptor = tls.acceptor.clone().filter(|_| url.is_secure);
@@ -283,14 +285,6 @@ fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// The system's reason in the words of Go, which has no capitals and no numbers.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

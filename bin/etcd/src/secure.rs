@@ -1,11 +1,11 @@
 //! TLS towards clients and towards members, as the flags say (reference: `server/embed/etcd.go`,
 //! `server/embed/config.go`).
 
-use crate::config::Listen;
+use crate::listen::Listen;
 use crate::settings::{self, Setting, Settings};
-use server::tls::{self, Acceptor, Endpoint, Protocols, Version, self_signed};
 use std::path::Path;
 use std::sync::Arc;
+use tls::{self, Acceptor, Endpoint, Protocols, Version, self_signed};
 
 /// Both sides.
 #[derive(Clone, Debug)]
@@ -68,27 +68,35 @@ impl Tls {
         })
     }
 
-    /// What is in force towards members: made, if that is wanted; and logged.
+    /// The effective settings towards members. The certificate is made, if that is wanted; the settings are logged.
     ///
     /// # Errors
     /// See [`Tls::client`].
-    pub(crate) fn peer(&self, listen: &[Listen], data_dir: &Path) -> Result<InForce, String> {
-        self.in_force(&self.peer, listen, &data_dir.join("fixtures").join("peer"))
+    pub(crate) fn peer(&self, listen: &[Listen], data_dir: &Path) -> Result<EffectiveTls, String> {
+        self.effective(&self.peer, listen, &data_dir.join("fixtures").join("peer"))
     }
 
     /// The same towards clients.
     ///
     /// # Errors
     /// Suites that nobody knows, files that are no use, https without a certificate.
-    pub(crate) fn client(&self, listen: &[Listen], data_dir: &Path) -> Result<InForce, String> {
-        self.in_force(&self.client, listen, &data_dir.join("fixtures").join("client"))
+    pub(crate) fn client(
+        &self,
+        listen: &[Listen],
+        data_dir: &Path,
+    ) -> Result<EffectiveTls, String> {
+        self.effective(&self.client, listen, &data_dir.join("fixtures").join("client"))
     }
 
-    /// What is in force towards clients, for the addresses of metrics as well.
+    /// The effective settings towards clients, for the addresses of metrics as well.
     ///
     /// # Errors
     /// https without a certificate, files that are no use.
-    pub(crate) fn metrics(&self, client: &InForce, listen: &[Listen]) -> Result<InForce, String> {
+    pub(crate) fn metrics(
+        &self,
+        client: &EffectiveTls,
+        listen: &[Listen],
+    ) -> Result<EffectiveTls, String> {
         let (settings, mut acceptor) = (client.settings.clone(), client.acceptor.clone());
         if acceptor.is_none() && listen.iter().any(|url| url.is_secure) {
             if settings.is_empty() {
@@ -99,10 +107,15 @@ impl Tls {
             let made = Acceptor::new(&settings, self.client.endpoint, Protocols::Http);
             acceptor = Some(Arc::new(made.map_err(|error| error.to_string())?));
         }
-        Ok(InForce { settings, acceptor })
+        Ok(EffectiveTls { settings, acceptor })
     }
 
-    fn in_force(&self, side: &Side, listen: &[Listen], dir: &Path) -> Result<InForce, String> {
+    fn effective(
+        &self,
+        side: &Side,
+        listen: &[Listen],
+        dir: &Path,
+    ) -> Result<EffectiveTls, String> {
         let (endpoint, suites) = (side.endpoint, &side.settings.cipher_suites);
         tls::check_cipher_suites(suites).map_err(|error| error.to_string())?;
         let settings = self.made(side, listen, dir)?;
@@ -117,7 +130,7 @@ impl Tls {
             warn(endpoint, &settings, url);
         }
         let Some(secure) = listen.iter().find(|url| url.is_secure) else {
-            return Ok(InForce { settings, acceptor: None });
+            return Ok(EffectiveTls { settings, acceptor: None });
         };
         if settings.is_empty() {
             return Err(match endpoint {
@@ -138,7 +151,7 @@ impl Tls {
         };
         let acceptor = Acceptor::new(&settings, endpoint, protocols);
         let acceptor = Some(Arc::new(acceptor.map_err(|error| error.to_string())?));
-        Ok(InForce { settings, acceptor })
+        Ok(EffectiveTls { settings, acceptor })
     }
 
     /// The settings, with a certificate that is made for `--auto-tls`: it replaces them all.
@@ -165,9 +178,9 @@ impl Tls {
     }
 }
 
-/// What is in force on one side.
+/// The effective TLS settings of one side: what follows from flags, files and certificates made.
 #[derive(Debug)]
-pub(crate) struct InForce {
+pub(crate) struct EffectiveTls {
     pub(crate) settings: tls::Settings,
     /// For https.
     pub(crate) acceptor: Option<Arc<Acceptor>>,

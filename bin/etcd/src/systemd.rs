@@ -46,7 +46,7 @@ impl Manager {
         match self.tell("READY=1") {
             Ok(()) => tracing::info!("successfully notified init daemon"),
             Err(error) => {
-                let error = crate::run::reason(&error);
+                let error = crate::reason::reason(&error);
                 tracing::error!(%error, "failed to notify systemd for readiness");
             }
         }

@@ -14,6 +14,7 @@
 //!    sent through the checks of a careful server are refused here as well.
 
 mod alarm;
+mod effect;
 pub mod envelope;
 mod fault;
 mod kinds;
@@ -23,17 +24,20 @@ pub mod quota;
 mod refusal;
 mod reply;
 mod step;
+mod storage_version;
 mod txn;
 mod versions;
 
 pub use alarm::Alarms;
+pub use effect::Effect;
 pub use envelope::Envelope;
 pub use fault::Fault;
 pub use kinds::{Kind, Request};
 pub use kv::options as range_options;
-pub use machine::{Config, Effect, Machine, Opened, Outcome};
+pub use machine::{Config, Machine, Opened, Outcome};
 pub use refusal::Refusal;
 pub use reply::{Header, RangeWriter, Reply, TxnReply};
 pub use txn::{is_read_only, is_serializable, read as read_txn};
 
+// Until the simulator names its rooms itself.
 pub use {backend, lease, membership, mvcc};

@@ -1,5 +1,6 @@
 //! The replicated state machine: owns all state that committed entries change.
 
+use crate::effect::Effect;
 use crate::envelope;
 use crate::kinds::{Kind, Request};
 use crate::quota::Quota;
@@ -11,6 +12,7 @@ use lease::Lessor;
 use membership::Members;
 use mvcc::{Change, Operations, Store};
 use prost::Message;
+use proto::etcdserverpb::AlarmType;
 use proto::raftpb::{ConfChange, Entry, EntryType};
 
 const AUTH_REVISION: &[u8] = b"authRevision";
@@ -52,25 +54,6 @@ pub struct Opened {
     pub machine: Machine,
     /// A compaction that was promised but not finished.
     pub unfinished_compaction: Option<i64>,
-}
-
-/// What applying an entry led to beyond its reply.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Nothing more.
-    None,
-    /// Raft must switch to this configuration change (made a no-op where it was refused).
-    ConfChange(ConfChange),
-    /// History up to this revision may be removed, step by step.
-    Compact(i64),
-    /// The write was applied though the quota is used up: the NOSPACE alarm must be raised before
-    /// the client hears of it.
-    OutOfSpace,
-    /// The cluster's version was set.
-    ClusterVersion {
-        /// To one below the last: a log that holds higher ones stops members of that version.
-        is_lower: bool,
-    },
 }
 
 /// The result of one entry.
@@ -246,7 +229,7 @@ impl Machine {
             operations: Operations::default(),
         };
         let kind = envelope.request.kind();
-        let result = step.dispatch(envelope.request);
+        let result = dispatch(&mut step, envelope.request);
         let Step { txn, change, effect, operations, .. } = step;
         // Rule 3 of the crate: what was refused would be in the tables all the same.
         let refused = result.as_ref().err().filter(|_| change.is_some());
@@ -297,4 +280,26 @@ fn begin_auth(backend: &mut Backend) {
         txn.put(Table::Auth, AUTH_REVISION, Bytes::copy_from_slice(&1u64.to_be_bytes()));
         txn.finish();
     }
+}
+
+/// Executes a request, unless an alarm stops it.
+fn dispatch(step: &mut Step<'_, '_>, request: Request) -> Result<Reply, Refusal> {
+    check_alarms(step, &request)?;
+    let cost = request.cost();
+    let result = request.apply(step);
+    if result.is_ok() && !step.quota.admits(step.size_bytes, cost) {
+        step.effect = Effect::OutOfSpace;
+    }
+    result
+}
+
+/// A corrupt cluster takes no writes; a full one none that grow it.
+fn check_alarms(step: &Step<'_, '_>, request: &Request) -> Result<(), Refusal> {
+    if request.is_stopped_by_corruption() && step.alarms.is_raised(AlarmType::Corrupt) {
+        return Err(Refusal::Corrupt);
+    }
+    if request.cost() > 0 && step.alarms.is_raised(AlarmType::Nospace) {
+        return Err(Refusal::NoSpace);
+    }
+    Ok(())
 }

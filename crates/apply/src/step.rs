@@ -1,7 +1,6 @@
 //! One entry's request against the tables, in one transaction: what each kind of it does.
 
-use crate::kinds::Request;
-use crate::machine::Effect;
+use crate::effect::Effect;
 use crate::quota::Quota;
 use crate::{Alarms, Refusal, Reply, kv, txn as transaction, versions};
 use backend::ApplyTxn;
@@ -30,28 +29,6 @@ pub(crate) struct Step<'b, 'm> {
 }
 
 impl Step<'_, '_> {
-    /// Executes a request, unless an alarm stops it.
-    pub(crate) fn dispatch(&mut self, request: Request) -> Result<Reply, Refusal> {
-        self.check_alarms(&request)?;
-        let cost = request.cost();
-        let result = request.apply(self);
-        if result.is_ok() && !self.quota.admits(self.size_bytes, cost) {
-            self.effect = Effect::OutOfSpace;
-        }
-        result
-    }
-
-    /// A corrupt cluster takes no writes; a full one none that grow it.
-    fn check_alarms(&self, request: &Request) -> Result<(), Refusal> {
-        if request.is_stopped_by_corruption() && self.alarms.is_raised(AlarmType::Corrupt) {
-            return Err(Refusal::Corrupt);
-        }
-        if request.cost() > 0 && self.alarms.is_raised(AlarmType::Nospace) {
-            return Err(Refusal::NoSpace);
-        }
-        Ok(())
-    }
-
     fn write(
         &mut self,
         act: impl FnOnce(&mut mvcc::WriteTxn<'_, '_>, &mut Lessor) -> Result<Reply, Refusal>,

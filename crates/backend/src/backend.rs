@@ -1,9 +1,8 @@
 //! The backend: its one writer, and what readers share with it.
 
 use crate::defrag;
+use crate::entry_id::{EntryId, applied};
 use crate::layer::{Layer, RevisionKey, SharedLayer, Writes};
-use crate::table::{CONSISTENT_INDEX, TERM};
-use crate::txn::{ApplyTxn, MaintenanceTxn};
 use crate::view::{Upper, View};
 use crate::{CommitJob, Committed, DefragJob, DefragResult, Defragmented, Fault, Snapshot, Table};
 use bolt::Db;
@@ -11,15 +10,6 @@ use disk::Disk;
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A log entry's place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EntryId {
-    /// Its term.
-    pub term: u64,
-    /// Its index.
-    pub index: u64,
-}
 
 /// How to open the database.
 #[derive(Clone, Copy, Debug)]
@@ -152,18 +142,6 @@ impl Backend {
     /// The last entry whose effects are durable in the file.
     pub fn durable(&self) -> EntryId {
         self.durable
-    }
-
-    /// Begins to apply an entry.
-    pub fn begin(&mut self) -> ApplyTxn<'_> {
-        assert!(self.writes.is_empty(), "the transaction before left nothing");
-        ApplyTxn::new(self)
-    }
-
-    /// Begins a change that no entry asks for, like removing compacted revisions.
-    pub fn begin_maintenance(&mut self) -> MaintenanceTxn<'_> {
-        assert!(self.writes.is_empty(), "the transaction before left nothing");
-        MaintenanceTxn::new(self)
     }
 
     /// Writes of a finished transaction become readable.
@@ -342,23 +320,6 @@ fn create_tables(db: &Db) -> Result<(), Fault> {
     }
     txn.commit()?;
     Ok(())
-}
-
-pub(crate) fn applied(committed: &bolt::ReadTxn) -> Result<EntryId, Fault> {
-    Ok(EntryId { term: number(committed, TERM)?, index: number(committed, CONSISTENT_INDEX)? })
-}
-
-/// A number of the meta table; 0 where it is not there.
-fn number(committed: &bolt::ReadTxn, key: &[u8]) -> Result<u64, Fault> {
-    let meta = committed.bucket(Table::Meta.name().as_bytes());
-    let Some(bytes) = meta.and_then(|meta| meta.get(key)) else {
-        return Ok(0);
-    };
-    let bytes = bytes.try_into().map_err(|_| {
-        let what = format!("{} has {} bytes", key.escape_ascii(), bytes.len());
-        Fault::Corrupt { table: Table::Meta.name(), what }
-    })?;
-    Ok(u64::from_be_bytes(bytes))
 }
 
 /// The highest key of the key table.

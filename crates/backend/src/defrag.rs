@@ -1,7 +1,7 @@
 //! Copying the committed state into a file without free space, and putting that in its place.
 
 use crate::Fault;
-use crate::backend::applied;
+use crate::entry_id::applied;
 use bolt::Db;
 use disk::Disk;
 use std::io;

@@ -1,7 +1,7 @@
 //! Writes that are not in the file yet.
 
 use crate::Table;
-use crate::backend::EntryId;
+use crate::entry_id::EntryId;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};

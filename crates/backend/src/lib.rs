@@ -17,15 +17,17 @@
 mod backend;
 mod commit;
 mod defrag;
+mod entry_id;
 mod fault;
 mod layer;
 mod table;
 mod txn;
 mod view;
 
-pub use backend::{Backend, EntryId, Options, Reader};
+pub use backend::{Backend, Options, Reader};
 pub use commit::{CommitJob, Committed};
 pub use defrag::{DefragJob, DefragResult, Defragmented};
+pub use entry_id::EntryId;
 pub use fault::Fault;
 pub use layer::Savepoint;
 pub use table::Table;

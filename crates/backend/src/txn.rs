@@ -4,6 +4,20 @@ use crate::layer::Savepoint;
 use crate::{Backend, EntryId, Table};
 use bytes::Bytes;
 
+impl Backend {
+    /// Begins to apply an entry.
+    pub fn begin(&mut self) -> ApplyTxn<'_> {
+        assert!(self.writes.is_empty(), "the transaction before left nothing");
+        ApplyTxn::new(self)
+    }
+
+    /// Begins a change that no entry asks for, like removing compacted revisions.
+    pub fn begin_maintenance(&mut self) -> MaintenanceTxn<'_> {
+        assert!(self.writes.is_empty(), "the transaction before left nothing");
+        MaintenanceTxn::new(self)
+    }
+}
+
 /// The effects of one entry. Dropped before [`ApplyTxn::finish`], it leaves no trace.
 pub struct ApplyTxn<'b> {
     backend: &'b mut Backend,

@@ -7,9 +7,9 @@
 //! | 0               | sequence u64 | leaf page ...   it is small and lies here ("inline")
 //! ```
 
-use crate::cursor::{Cursor, Item, Walk};
 use crate::page::{BUCKET_FLAG, Page, PageId, u64_at};
 use crate::search::Guess;
+use crate::walk::{Item, Walk};
 
 /// Bytes of a bucket's value, but for an inline page.
 pub(crate) const BUCKET_HEADER_LEN: usize = 16;
@@ -70,11 +70,6 @@ impl<'t> Bucket<'t> {
     pub fn bucket(&self, name: &[u8]) -> Option<Bucket<'t>> {
         let (flags, value) = self.find(name)?;
         (flags & BUCKET_FLAG != 0).then(|| Bucket::from_value(self.data, self.page_size, value))
-    }
-
-    /// A cursor, not yet placed.
-    pub fn cursor(&self) -> Cursor<'t> {
-        Cursor::new(*self)
     }
 
     /// The number that callers count up to make keys.

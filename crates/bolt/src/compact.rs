@@ -2,7 +2,8 @@
 
 use crate::bucket::Bucket;
 use crate::bucket_mut::BucketMut;
-use crate::cursor::{Cursor, Item};
+use crate::cursor::Cursor;
+use crate::walk::Item;
 use crate::write::WriteTxn;
 use crate::{Db, Error};
 

@@ -5,61 +5,14 @@ use crate::check::{self, CheckError};
 use crate::freelist::FreePages;
 use crate::meta::Meta;
 use crate::open::{self, Opened, reserve_bytes};
+use crate::options::Options;
 use crate::page::PageId;
-use crate::read::ReadTxn;
-use crate::write::WriteTxn;
 use disk::{Disk, File, Mapping};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What bbolt grows its files by.
-const GROWTH_BYTES: u64 = 16 * 1024 * 1024;
-const DEFAULT_PAGE_SIZE: usize = 4096;
-
-/// Whether the list of free pages is kept in the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Freelist {
-    /// Written at every commit (bbolt's default; array and map types look the same in the file).
-    Stored,
-    /// Left out, and rebuilt when the file is opened. What etcd uses.
-    #[default]
-    Rebuilt,
-}
-
-/// How to open a database.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// The page size of a new file, a power of two from 1 KiB to 16 MiB; an existing file keeps
-    /// its own.
-    pub page_size: usize,
-    /// Address space to reserve for the mapping, so that it seldom has to move.
-    pub initial_map_bytes: u64,
-    /// Open without write access, beside other readers.
-    pub read_only: bool,
-    /// A file that has reached this size grows by this much more than it must, so that few
-    /// commits change its length.
-    pub growth_bytes: u64,
-    /// Never sync but in [`Db::sync`]. Only for files that may be lost.
-    pub no_sync: bool,
-    /// Where the list of free pages is.
-    pub freelist: Freelist,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            page_size: DEFAULT_PAGE_SIZE,
-            initial_map_bytes: 0,
-            growth_bytes: GROWTH_BYTES,
-            read_only: false,
-            no_sync: false,
-            freelist: Freelist::default(),
-        }
-    }
-}
 
 /// Figures of the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,10 +33,10 @@ pub struct Stats {
 /// 1. The mapping shows every page in use.
 /// 2. Nobody reads a state that is not committed yet, and who is counted reads.
 pub(crate) struct Shared {
-    meta: Meta,
-    mapping: Mapping,
+    pub(crate) meta: Meta,
+    pub(crate) mapping: Mapping,
     /// Transaction id -> how many read it.
-    readers: BTreeMap<u64, usize>,
+    pub(crate) readers: BTreeMap<u64, usize>,
     stats: Stats,
 }
 
@@ -100,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) path: String,
     pub(crate) page_size: usize,
     pub(crate) options: Options,
-    shared: RwLock<Shared>,
+    pub(crate) shared: RwLock<Shared>,
     writing: Mutex<Writing>,
 }
 
@@ -132,28 +85,6 @@ impl Db {
         Ok(Db { inner: Arc::new(inner) })
     }
 
-    /// Begins to read the latest committed state.
-    pub fn begin_read(&self) -> ReadTxn {
-        let mut shared = self.inner.shared.write();
-        let txid = shared.meta.txid;
-        *shared.readers.entry(txid).or_insert(0) += 1;
-        ReadTxn::new(self.clone(), shared.meta, shared.mapping.clone())
-    }
-
-    /// Begins to write; waits for the writer before.
-    ///
-    /// # Errors
-    /// [`Error::ReadOnly`], or [`Error::Poisoned`] after a failed commit.
-    pub fn begin_write(&self) -> Result<WriteTxn<'_>, Error> {
-        let mut writing = self.writing()?;
-        let shared = self.inner.shared.read();
-        let readers: Vec<u64> = shared.readers.keys().copied().collect();
-        let (meta, mapping) = (shared.meta, shared.mapping.clone());
-        drop(shared);
-        writing.free.release(&readers, meta.txid);
-        Ok(WriteTxn::new(&self.inner, writing, meta, mapping))
-    }
-
     /// Makes all commits durable that were made without syncing.
     ///
     /// # Errors
@@ -167,7 +98,7 @@ impl Db {
         })
     }
 
-    fn writing(&self) -> Result<MutexGuard<'_, Writing>, Error> {
+    pub(crate) fn writing(&self) -> Result<MutexGuard<'_, Writing>, Error> {
         if self.inner.options.read_only {
             return Err(Error::ReadOnly);
         }

@@ -27,6 +27,8 @@ mod freelist;
 mod meta;
 mod node;
 mod open;
+mod options;
+mod order;
 mod output;
 mod page;
 mod pending;
@@ -36,17 +38,20 @@ mod search;
 mod spill;
 mod stack;
 mod store;
+mod walk;
 mod write;
 
 pub use bucket::Bucket;
 pub use bucket_mut::BucketMut;
 pub use check::CheckError;
 pub use compact::compact;
-pub use cursor::{Cursor, Item};
-pub use db::{Db, Freelist, Options, Stats};
+pub use cursor::Cursor;
+pub use db::{Db, Stats};
 pub use error::Error;
+pub use options::{Freelist, Options};
 pub use pending::PendingCursor;
 pub use read::ReadTxn;
+pub use walk::Item;
 pub use write::{CommitStats, WriteTxn};
 
 /// The longest key, in bytes.

@@ -3,8 +3,9 @@
 //! Only the way from the root to what changes is taken; everything else stays a page number. A
 //! node's keys and values are spans of the mapping until they are replaced.
 
+use crate::order::compare;
 use crate::page::{ELEMENT_LEN, HEADER_LEN, Page, PageId, Run};
-use crate::search::{Guess, compare};
+use crate::search::Guess;
 use crate::store::{Span, Store};
 
 /// A node of more entries is split in memory before something is put into its middle, so that

@@ -10,7 +10,7 @@
 //! `pos` counts from the start of its element to the key; a value follows its key. `overflow` is
 //! the number of pages that follow this one and belong to it.
 
-use crate::search::compare;
+use crate::order::compare;
 use std::cmp::Ordering;
 
 /// A page's number; its offset is this times the page size.

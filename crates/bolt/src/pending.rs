@@ -1,10 +1,10 @@
 //! Walking a bucket as a write transaction has it.
 
-use crate::cursor::{Item, Walk, Way};
 use crate::node::{Entries, Node, Tree, child_index, search};
 use crate::page::{BUCKET_FLAG, Page};
 use crate::search::Guess;
 use crate::store::Store;
+use crate::walk::{Item, Walk, Way};
 
 /// A page of the file, or one that the transaction has taken into memory.
 #[derive(Clone, Copy)]

@@ -16,6 +16,16 @@ pub struct ReadTxn {
     mapping: Mapping,
 }
 
+impl Db {
+    /// Begins to read the latest committed state.
+    pub fn begin_read(&self) -> ReadTxn {
+        let mut shared = self.inner.shared.write();
+        let txid = shared.meta.txid;
+        *shared.readers.entry(txid).or_insert(0) += 1;
+        ReadTxn::new(self.clone(), shared.meta, shared.mapping.clone())
+    }
+}
+
 impl ReadTxn {
     pub(crate) fn new(db: Db, meta: Meta, mapping: Mapping) -> ReadTxn {
         ReadTxn { db, meta, mapping }

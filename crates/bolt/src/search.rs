@@ -6,22 +6,9 @@
 //! keys of another kind this costs a few comparisons more than halving does; a search that only
 //! halves touches more keys, each of them in another line of the processor's cache.
 
+use crate::order::{compare, head};
 use crate::page::{BRANCH_POS, ELEMENT_LEN, HEADER_LEN, LEAF_POS, Page, u32_at};
 use std::cmp::Ordering;
-
-/// The order of keys: that of their bytes.
-///
-/// The first eight bytes are compared as one number, which settles most comparisons.
-pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    match (head(a), head(b)) {
-        (Some(a), Some(b)) if a != b => a.cmp(&b),
-        _ => a.cmp(b),
-    }
-}
-
-fn head(key: &[u8]) -> Option<u64> {
-    key.first_chunk().map(|head| u64::from_be_bytes(*head))
-}
 
 /// Where in a page a key probably lies, if that is known: the share of the elements before it,
 /// from 0 to 1.

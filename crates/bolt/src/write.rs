@@ -1,7 +1,7 @@
 //! Write transactions.
 
 use crate::bucket_mut::{BucketMut, BucketState};
-use crate::db::{Inner, Writing};
+use crate::db::{Db, Inner, Writing};
 use crate::meta::{Meta, NO_FREELIST};
 use crate::node::Tree;
 use crate::output::Output;
@@ -34,6 +34,22 @@ pub struct WriteTxn<'d> {
     store: Store,
     root: BucketState,
     freed: Vec<Run>,
+}
+
+impl Db {
+    /// Begins to write; waits for the writer before.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], or [`Error::Poisoned`] after a failed commit.
+    pub fn begin_write(&self) -> Result<WriteTxn<'_>, Error> {
+        let mut writing = self.writing()?;
+        let shared = self.inner.shared.read();
+        let readers: Vec<u64> = shared.readers.keys().copied().collect();
+        let (meta, mapping) = (shared.meta, shared.mapping.clone());
+        drop(shared);
+        writing.free.release(&readers, meta.txid);
+        Ok(WriteTxn::new(&self.inner, writing, meta, mapping))
+    }
 }
 
 impl<'d> WriteTxn<'d> {

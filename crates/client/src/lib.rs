@@ -22,6 +22,7 @@
 //! ```
 //! Everything here runs inside a tokio runtime.
 
+mod cause;
 mod config;
 mod connection;
 mod deadline;

@@ -1,5 +1,6 @@
 //! One endpoint, and the connection to it that is kept up.
 
+use crate::cause::innermost;
 use crate::heard::{Ear, Heard, Mark};
 use crate::retry::not_sent;
 use crate::secure::Dialer;
@@ -124,15 +125,6 @@ impl Link {
         let origin = self.dialer.origin().parse().map_err(|error| format!("{error}"))?;
         Ok((Line { sender, ear, origin }, driver))
     }
-}
-
-/// The last cause, which says most.
-pub(crate) fn innermost<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> String {
-    while let Some(source) = error.source() {
-        let source: &'a (dyn std::error::Error + 'static) = source;
-        error = source;
-    }
-    error.to_string()
 }
 
 /// A connection on which the server has spoken.

@@ -161,7 +161,7 @@ async fn keep_up(link: Arc<Link>, shared: Arc<Shared>) {
                 shared.changed.send_modify(|count| *count += 1);
                 let why = match driver.await {
                     Ok(()) => "the server closed the connection".to_owned(),
-                    Err(error) => crate::link::innermost(&error),
+                    Err(error) => crate::cause::innermost(&error),
                 };
                 link.down(why);
                 pause = PAUSE_FIRST;

@@ -48,7 +48,7 @@ fn was_not_sent(status: &Status) -> bool {
 pub(crate) fn name_loss(status: Status) -> Status {
     let is_own = matches!(status.code(), Code::Cancelled | Code::Unknown);
     match status.source() {
-        Some(source) if is_own => Status::unavailable(crate::link::innermost(source)),
+        Some(source) if is_own => Status::unavailable(crate::cause::innermost(source)),
         _ => status,
     }
 }

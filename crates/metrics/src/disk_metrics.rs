@@ -21,7 +21,7 @@ pub struct DiskMetrics {
     commit_rebalance: Histogram,
     commit_spill: Histogram,
     commit_write: Histogram,
-    /// Time spent in the database file and in snapshot files; see [`Busy`].
+    /// Time spent in the database file and in snapshot files; see `Busy`.
     pub database: Busy,
     pub snapshots: Busy,
 }

@@ -1,8 +1,8 @@
 //! Keys, their history, and how it is given up.
 
 use super::families::{Doubling, Families};
-use crate::Sources;
-use apply::mvcc::Operations;
+use crate::sources::Sources;
+use mvcc::Operations;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

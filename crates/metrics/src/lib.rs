@@ -23,6 +23,7 @@ mod metered;
 mod peers;
 pub mod process;
 mod requests;
+mod sources;
 mod text;
 mod watchers;
 
@@ -35,14 +36,12 @@ pub use metered::MeteredDisk;
 pub use peers::PeerMetrics;
 pub use process::fd_limit;
 pub use requests::{Read, RequestMetrics};
+pub use sources::Sources;
 pub use watchers::WatchMetrics;
 
-use apply::membership::Members;
-use apply::{Outcome, mvcc};
+use apply::Outcome;
 use families::Families;
-use peer::PeerStats;
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, Registry};
-use replica::turn::Figures;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,27 +61,6 @@ pub struct Metrics {
     pub watchers: watchers::WatchMetrics,
     process: process::ProcessMetrics,
     scrapes: Scrapes,
-}
-
-/// What is read when somebody asks, since it changes all the time.
-#[derive(Clone, Copy)]
-pub struct Sources<'s> {
-    /// What the member shows of itself.
-    pub figures: &'s Figures,
-    /// The keys.
-    pub reader: &'s mvcc::Reader,
-    /// Who the members are.
-    pub members: &'s Members,
-    /// Every other member's counts, by id.
-    pub peers: &'s [(u64, PeerStats)],
-    /// This member.
-    pub member_id: u64,
-    /// Whether this member has no vote yet.
-    pub is_learner: bool,
-    /// Proposals that wait to be applied.
-    pub proposals_pending: usize,
-    /// The quota of the database, in bytes.
-    pub quota_bytes: i64,
 }
 
 /// What is known before the member's id is: the disk is used to find it.

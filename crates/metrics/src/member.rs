@@ -1,7 +1,7 @@
 //! The member: who it is, whether it leads, what it has agreed to, how healthy it is.
 
 use super::families::Families;
-use crate::Sources;
+use crate::sources::Sources;
 use apply::Alarms;
 use parking_lot::Mutex;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};

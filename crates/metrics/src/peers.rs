@@ -2,7 +2,7 @@
 //! recorded as it happens. What has labels shows when it is first used.
 
 use super::families::{Doubling, Families, SNAPSHOT};
-use crate::Sources;
+use crate::sources::Sources;
 use parking_lot::Mutex;
 use peer::{Note, PeerStats};
 use prometheus::{CounterVec, HistogramVec, IntCounterVec, IntGaugeVec};

@@ -1,7 +1,7 @@
 //! Watchers and the loop that serves them.
 
 use super::families::{Families, MS_TO_8S};
-use crate::Sources;
+use crate::sources::Sources;
 use prometheus::{Histogram, IntCounter, IntGauge};
 use std::time::Duration;
 

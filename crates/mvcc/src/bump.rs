@@ -6,7 +6,7 @@
 //! before are then told to begin again.
 
 use crate::Revision;
-use crate::compaction::SCHEDULED;
+use crate::compacting::SCHEDULED;
 use crate::revision::start_of;
 use backend::{MaintenanceTxn, Table, View};
 use bytes::Bytes;

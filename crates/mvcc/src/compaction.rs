@@ -9,20 +9,15 @@
 //! newest revision of every key stays, and a tombstone exactly at the compacted revision, so that
 //! watchers may begin there. After a crash the compaction is begun anew.
 
-use crate::hash::{HashKv, Hasher};
+use crate::compacting::{Compacting, FINISHED, Place, SCHEDULED};
+use crate::hash::HashKv;
 use crate::kv::key_of;
 use crate::revision::start_of;
 use crate::{Refusal, Revision, Store};
-use backend::{ApplyTxn, MaintenanceTxn, Table, View};
+use backend::{ApplyTxn, MaintenanceTxn, Table};
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
-
-/// Rows looked at in one step, unless [`Store::set_compaction_batch_limit`] says otherwise.
-pub(crate) const BATCH_ROWS: usize = 1000;
-
-pub(crate) const SCHEDULED: &[u8] = b"scheduledCompactRev";
-const FINISHED: &[u8] = b"finishedCompactRev";
 
 /// How far a compaction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,55 +26,6 @@ pub enum Progress {
     More,
     /// Everything up to this revision is done, or there was nothing to do.
     Done,
-}
-
-/// The two marks in the meta table.
-pub(crate) struct Marks {
-    pub(crate) scheduled: Option<i64>,
-    pub(crate) finished: Option<i64>,
-}
-
-impl Marks {
-    pub(crate) fn read(view: &View) -> Marks {
-        let mark = |key| {
-            let bytes = view.get(Table::Meta, key)?;
-            Revision::decode(&bytes).map(|(revision, _)| revision.main)
-        };
-        Marks { scheduled: mark(SCHEDULED), finished: mark(FINISHED) }
-    }
-}
-
-/// A compaction under way, or about to be.
-pub(crate) struct Compacting {
-    to: i64,
-    place: Place,
-    hasher: Hasher,
-    /// Only a compaction that follows a finished one hashes every revision since.
-    keep_hash: bool,
-    /// Some key keeps a revision up to `to`.
-    keeps_any: bool,
-    rows_removed: u64,
-}
-
-enum Place {
-    /// In the index, from this key on.
-    Index(Vec<u8>),
-    /// In the table, from this key on.
-    Table(Vec<u8>),
-}
-
-impl Compacting {
-    pub(crate) fn new(before: i64, to: i64, keep_hash: bool) -> Compacting {
-        assert!(before < to, "a compaction leads from {before} forward, not to {to}");
-        Compacting {
-            to,
-            place: Place::Index(Vec::new()),
-            hasher: Hasher::new(before, to),
-            keep_hash,
-            keeps_any: false,
-            rows_removed: 0,
-        }
-    }
 }
 
 impl Store {

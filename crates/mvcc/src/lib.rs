@@ -11,8 +11,10 @@
 //! Reference: `server/storage/mvcc`, `server/etcdserver/txn/range.go`.
 
 mod bump;
+mod compacting;
 mod compaction;
 mod hash;
+mod hash_kv;
 mod history;
 mod index;
 mod kv;
@@ -22,6 +24,7 @@ mod node;
 mod range;
 mod restore;
 mod revision;
+mod shared;
 mod store;
 mod tree;
 mod write;

@@ -4,15 +4,16 @@
 //! the caller likes, into an index of its own; the indexes are joined in key order, and packed.
 
 use crate::Revision;
-use crate::compaction::{BATCH_ROWS, Compacting, Marks};
+use crate::compacting::{BATCH_ROWS, Compacting, Marks};
 use crate::hash::HashCache;
 use crate::history::History;
 use crate::index::{self, Index};
 use crate::kv::Stored;
 use crate::revision::start_of;
-use crate::store::{Shared, Store};
+use crate::shared::Shared;
+use crate::store::Store;
 use crate::tree::Tree;
-use backend::{Fault, Table, View};
+use backend::{Backend, Fault, Table, View};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use std::ops::ControlFlow;
@@ -46,7 +47,40 @@ pub struct RestoredPart {
     defect: Option<String>,
 }
 
-pub(crate) fn restore(
+impl Store {
+    /// Rebuilds the index from the key table. A compaction that a crash interrupted is under way
+    /// again.
+    ///
+    /// # Errors
+    /// Rows of the table that are no revisions or no key-values.
+    pub fn open(backend: &Backend) -> Result<(Store, Restored), Fault> {
+        Store::open_in_parts(backend, 1, |jobs| jobs.into_iter().map(RestoreJob::run).collect())
+    }
+
+    /// As [`Store::open`], for a database that is only looked at.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_read_only(backend: backend::Reader) -> Result<(Store, Restored), Fault> {
+        let run = |jobs: Vec<RestoreJob>| jobs.into_iter().map(RestoreJob::run).collect();
+        restore(backend, 1, run)
+    }
+
+    /// As [`Store::open`], the table divided among `parts` jobs that `run` may put on as many
+    /// threads; it gives back their results in any order.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_in_parts(
+        backend: &Backend,
+        parts: usize,
+        run: impl FnOnce(Vec<RestoreJob>) -> Vec<RestoredPart>,
+    ) -> Result<(Store, Restored), Fault> {
+        restore(backend.reader(), parts, run)
+    }
+}
+
+fn restore(
     backend: backend::Reader,
     parts: usize,
     run: impl FnOnce(Vec<RestoreJob>) -> Vec<RestoredPart>,

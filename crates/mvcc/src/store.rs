@@ -1,32 +1,18 @@
 //! The store: one writer, and readers that each see one revision.
 
 use crate::Revision;
-use crate::compaction::Compacting;
-use crate::hash::HashCache;
-use crate::index::{Index, KeyRange};
+use crate::compacting::Compacting;
+use crate::index::KeyRange;
 use crate::kv::{Kv, key_of};
 use crate::range::{self, RangeOptions, RangeResult, RangeSummary, Refusal, Source, Window};
-use crate::restore::{self, RestoreJob, Restored, RestoredPart};
 use crate::revision::start_of;
+use crate::shared::{Shared, Slot};
 use crate::write::{Change, WriteTxn};
-use backend::{ApplyTxn, Backend, Fault, Keys, Table, View};
+use backend::{ApplyTxn, Keys, Table, View};
 use bytes::Bytes;
-use parking_lot::RwLock;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-/// What the writer and the readers share.
-pub(crate) struct Shared {
-    pub(crate) index: Index,
-    pub(crate) current: AtomicI64,
-    pub(crate) compacted: AtomicI64,
-    pub(crate) backend: backend::Reader,
-    pub(crate) hashes: HashCache,
-}
-
-/// Where readers find the state; another store can take its place.
-pub(crate) type Slot = Arc<RwLock<Arc<Shared>>>;
+use std::sync::atomic::Ordering;
 
 /// The writing side.
 ///
@@ -62,37 +48,6 @@ pub struct ReadTxn {
 }
 
 impl Store {
-    /// Rebuilds the index from the key table. A compaction that a crash interrupted is under way
-    /// again.
-    ///
-    /// # Errors
-    /// Rows of the table that are no revisions or no key-values.
-    pub fn open(backend: &Backend) -> Result<(Store, Restored), Fault> {
-        Store::open_in_parts(backend, 1, |jobs| jobs.into_iter().map(RestoreJob::run).collect())
-    }
-
-    /// As [`Store::open`], for a database that is only looked at.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_read_only(backend: backend::Reader) -> Result<(Store, Restored), Fault> {
-        let run = |jobs: Vec<RestoreJob>| jobs.into_iter().map(RestoreJob::run).collect();
-        restore::restore(backend, 1, run)
-    }
-
-    /// As [`Store::open`], the table divided among `parts` jobs that `run` may put on as many
-    /// threads; it gives back their results in any order.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_in_parts(
-        backend: &Backend,
-        parts: usize,
-        run: impl FnOnce(Vec<RestoreJob>) -> Vec<RestoredPart>,
-    ) -> Result<(Store, Restored), Fault> {
-        restore::restore(backend.reader(), parts, run)
-    }
-
     /// Asserts what is always true, between transactions. Looks at every key and row.
     pub fn check(&self) {
         let (current, compacted) = (self.revision(), self.compacted());

@@ -5,7 +5,7 @@ use crate::index::KeyRange;
 use crate::kv::{Fields, encode};
 use crate::names::Key;
 use crate::range::{self, RangeOptions, RangeResult, RangeSummary, Refusal, Source, Window};
-use crate::store::Shared;
+use crate::shared::Shared;
 use crate::{Kv, Revision};
 use backend::{ApplyTxn, Savepoint, Table};
 use bytes::Bytes;

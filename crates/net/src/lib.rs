@@ -9,7 +9,7 @@ mod gzip;
 mod h2;
 pub mod http;
 mod listener;
-mod places;
+mod permits;
 pub mod rpc;
 mod secure;
 mod stream;

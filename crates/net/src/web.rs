@@ -3,7 +3,7 @@
 
 use crate::h2::Released;
 use crate::http::{HttpRequest, HttpResponder, HttpResponse, HttpService, responder};
-use crate::places::Place;
+use crate::permits::ConnectionPermit as Place;
 use crate::stream::{Rewound, Stream};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};

@@ -39,7 +39,6 @@ mod stream;
 mod transport;
 mod urls;
 
-pub use address::Error as UrlError;
 pub use ask::{Page, Question, ask_and_wait};
 pub use config::{Config, Limits, MIN_CLUSTER_VERSION};
 pub use handler::{Ground, Handler, Intake, Note, Overloaded, Refused, Rejection, Route};

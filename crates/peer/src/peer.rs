@@ -210,7 +210,7 @@ impl Peers {
         self.known.read().peers.values().cloned().collect()
     }
 
-    /// Does nothing for a peer that is known. One that was a remote is none any more.
+    /// Begins to talk to a peer, unless it is known. A member that was a remote ceases to be one.
     pub(crate) fn add(&self, shared: &Arc<Shared>, id: u64, urls: Vec<Url>) {
         let mut known = self.known.write();
         if known.stopped || known.peers.contains_key(&id) {

@@ -4,8 +4,8 @@ use address::{Error, Url, Urls};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// The URLs among `texts`, in the order in which etcd tries them. What is none was not refused where it
-/// came from, and must not make the others useless.
+/// The URLs among `texts`, in the order in which etcd tries them. An invalid URL
+/// was not refused where it came from, and must not make the others useless.
 ///
 /// # Errors
 /// There is none; what is wrong with the first text.

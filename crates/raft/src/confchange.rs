@@ -11,7 +11,7 @@
 //! configuration is left, and waits in `learners_next`.
 
 use crate::progress::Progress;
-use crate::tracker::{Configuration, ProgressMap, Tracker};
+use crate::tracker::{Configuration, ProgressMap, Tracker, check};
 use proto::raftpb::{ConfChangeSingle, ConfChangeType, ConfState};
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -74,7 +74,7 @@ impl Changer<'_> {
         config.voters.outgoing = config.voters.incoming.clone();
         self.apply(&mut config, &mut progress, changes)?;
         config.auto_leave = auto_leave;
-        check(&config, &progress)?;
+        check(&config, &progress).map_err(ConfChangeError::Broken)?;
         Ok((config, progress))
     }
 
@@ -97,7 +97,7 @@ impl Changer<'_> {
             }
         }
         config.auto_leave = false;
-        check(&config, &progress)?;
+        check(&config, &progress).map_err(ConfChangeError::Broken)?;
         Ok((config, progress))
     }
 
@@ -115,12 +115,12 @@ impl Changer<'_> {
         if before.symmetric_difference(&config.voters.incoming.0).count() > 1 {
             return Err(ConfChangeError::TooManyVoters);
         }
-        check(&config, &progress)?;
+        check(&config, &progress).map_err(ConfChangeError::Broken)?;
         Ok((config, progress))
     }
 
     fn checked_copy(&self) -> Result<Changed, ConfChangeError> {
-        check(&self.tracker.config, &self.tracker.progress)?;
+        check(&self.tracker.config, &self.tracker.progress).map_err(ConfChangeError::Broken)?;
         Ok((self.tracker.config.clone(), self.tracker.progress.clone()))
     }
 
@@ -192,39 +192,6 @@ fn remove(config: &mut Configuration, progress: &mut ProgressMap, id: u64) {
     if !config.voters.outgoing.0.contains(&id) {
         progress.0.remove(&id);
     }
-}
-
-/// Asserts what is always true of a configuration.
-pub(crate) fn check(config: &Configuration, progress: &ProgressMap) -> Result<(), ConfChangeError> {
-    let broken = |what: String| Err(ConfChangeError::Broken(what));
-    let voters = config.voters.ids();
-    let sets: [&BTreeSet<u64>; 3] = [&voters, &config.learners, &config.learners_next];
-    if let Some(id) = sets.into_iter().flatten().find(|id| !progress.0.contains_key(id)) {
-        return broken(format!("no progress for {id}"));
-    }
-    for id in &config.learners_next {
-        if !config.voters.outgoing.0.contains(id) {
-            return broken(format!("{id} is in LearnersNext, but not Voters[1]"));
-        }
-        if progress.0[id].is_learner {
-            return broken(format!("{id} is in LearnersNext, but is already marked as learner"));
-        }
-    }
-    for id in &config.learners {
-        if config.voters.contains(*id) {
-            return broken(format!("{id} is in Learners and Voters"));
-        }
-        if !progress.0[id].is_learner {
-            return broken(format!("{id} is in Learners, but is not marked as learner"));
-        }
-    }
-    if !config.voters.is_joint() && !config.learners_next.is_empty() {
-        return broken("cfg.LearnersNext must be nil when not joint".into());
-    }
-    if !config.voters.is_joint() && config.auto_leave {
-        return broken("AutoLeave must be false when not joint".into());
-    }
-    Ok(())
 }
 
 fn single(kind: ConfChangeType, ids: &[u64]) -> impl Iterator<Item = ConfChangeSingle> {

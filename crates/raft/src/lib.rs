@@ -40,6 +40,7 @@ mod progress;
 mod quorum;
 mod raft;
 mod read_index;
+mod reads;
 mod ready;
 mod replication;
 mod status;

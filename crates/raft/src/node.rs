@@ -113,7 +113,7 @@ impl<S: Storage> Node<S> {
     /// # Errors
     /// As of [`Node::propose`].
     pub fn propose_conf_change_v2(&mut self, change: &ConfChangeV2) -> Result<(), Dropped> {
-        self.raft.step(conf_change_message(Some(change)))
+        self.raft.step(wire::conf_change(Some(change)))
     }
 
     fn propose_entries(&mut self, entries: Vec<Entry>) -> Result<(), Dropped> {
@@ -360,12 +360,4 @@ fn add_voter(id: u64) -> ConfChange {
 fn conf_change_entry(change: &ConfChange) -> Entry {
     let data = Some(change.encode_to_vec().into());
     Entry { r#type: Some(EntryType::EntryConfChange as i32), data, ..Entry::default() }
-}
-
-/// A proposal of a change, or to leave a joint configuration.
-pub(crate) fn conf_change_message(change: Option<&ConfChangeV2>) -> Message {
-    let data = change.map(|change| change.encode_to_vec().into());
-    let kind = Some(EntryType::EntryConfChangeV2 as i32);
-    let entry = Entry { r#type: kind, data, ..Entry::default() };
-    Message { entries: vec![entry], ..wire::local(MessageType::MsgProp, NONE) }
 }

@@ -6,7 +6,7 @@ use crate::confchange::{self, Changed, ConfChangeError};
 use crate::config::{Chance, Config};
 use crate::log::Log;
 use crate::progress::Progress;
-use crate::read_index::Reads;
+use crate::reads::Reads;
 use crate::storage::Storage;
 use crate::tracker::Tracker;
 use crate::wire::{self, NONE};
@@ -386,7 +386,7 @@ impl<S: Storage> Raft<S> {
         {
             // An empty change says so. While leadership is being handed over it is dropped, and
             // proposed again with what is applied next, here or by the new leader.
-            let _ = self.step(crate::node::conf_change_message(None));
+            let _ = self.step(crate::wire::conf_change(None));
         }
     }
 

@@ -92,7 +92,7 @@ impl Tracker {
     /// Asserts what is always true of [`Tracker`].
     pub fn check(&self) {
         let config = &self.config;
-        let checked = crate::confchange::check(config, &self.progress);
+        let checked = check(config, &self.progress);
         assert_eq!(checked, Ok(()), "the configuration {config}");
         for (id, progress) in &self.progress.0 {
             let is_learner = config.learners.contains(id);
@@ -161,4 +161,37 @@ impl Tracker {
     pub(crate) fn tally_votes(&self) -> VoteResult {
         self.config.voters.vote_result(|id| self.votes.get(&id).copied())
     }
+}
+
+/// What contradicts itself in a configuration, or between it and the progress of its members.
+pub(crate) fn check(config: &Configuration, progress: &ProgressMap) -> Result<(), String> {
+    let broken = |what: String| Err(what);
+    let voters = config.voters.ids();
+    let sets: [&BTreeSet<u64>; 3] = [&voters, &config.learners, &config.learners_next];
+    if let Some(id) = sets.into_iter().flatten().find(|id| !progress.0.contains_key(id)) {
+        return broken(format!("no progress for {id}"));
+    }
+    for id in &config.learners_next {
+        if !config.voters.outgoing.0.contains(id) {
+            return broken(format!("{id} is in LearnersNext, but not Voters[1]"));
+        }
+        if progress.0[id].is_learner {
+            return broken(format!("{id} is in LearnersNext, but is already marked as learner"));
+        }
+    }
+    for id in &config.learners {
+        if config.voters.contains(*id) {
+            return broken(format!("{id} is in Learners and Voters"));
+        }
+        if !progress.0[id].is_learner {
+            return broken(format!("{id} is in Learners, but is not marked as learner"));
+        }
+    }
+    if !config.voters.is_joint() && !config.learners_next.is_empty() {
+        return broken("cfg.LearnersNext must be nil when not joint".into());
+    }
+    if !config.voters.is_joint() && config.auto_leave {
+        return broken("AutoLeave must be false when not joint".into());
+    }
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! Messages and entries: names, kinds and sizes.
 
+use prost::Message as _;
 use proto::raftpb::{
-    ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, Entry, Message, MessageType,
+    ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, Entry, EntryType, Message,
+    MessageType,
 };
 
 /// No member: where a message is local, or no leader is known.
@@ -133,4 +135,12 @@ pub(crate) fn transition(change: &ConfChangeV2) -> Transition {
         (ConfChangeTransition::JointExplicit, _) => Transition::EnterJoint { auto_leave: false },
         _ => Transition::EnterJoint { auto_leave: true },
     }
+}
+
+/// A proposal of a change, or to leave a joint configuration.
+pub(crate) fn conf_change(change: Option<&ConfChangeV2>) -> Message {
+    let data = change.map(|change| change.encode_to_vec().into());
+    let kind = Some(EntryType::EntryConfChangeV2 as i32);
+    let entry = Entry { r#type: kind, data, ..Entry::default() };
+    Message { entries: vec![entry], ..local(MessageType::MsgProp, NONE) }
 }

@@ -1,10 +1,10 @@
 //! The applier: committed entries into the state machine, and everything that follows in time.
 
 use crate::Fault;
-use crate::install::Home;
-use apply::backend::{CommitJob, Committed, DefragJob, DefragResult, Defragmented};
-use apply::mvcc::Progress;
+use crate::home::Home;
 use apply::{Effect, Machine, Outcome};
+use backend::{CommitJob, Committed, DefragJob, DefragResult, Defragmented};
+use mvcc::Progress;
 use proto::raftpb::{ConfChange, ConfState, Entry};
 use std::path::PathBuf;
 
@@ -104,7 +104,7 @@ impl Applier {
         self.snapshot_is_forced.then_some(index)
     }
 
-    /// Takes what waits to be committed; see [`apply::backend::Backend::freeze`].
+    /// Takes what waits to be committed; see [`backend::Backend::freeze`].
     pub fn freeze(&mut self) -> Option<CommitJob> {
         let job = self.machine.backend.freeze()?;
         let state = state_of(&self.machine);
@@ -154,7 +154,7 @@ impl Applier {
         self.committed = Some(state_of(&self.machine));
     }
 
-    /// Takes a defragmentation; see [`apply::backend::Backend::defragment`].
+    /// Takes a defragmentation; see [`backend::Backend::defragment`].
     pub fn defragment(&mut self) -> Option<DefragJob> {
         self.machine.backend.defragment()
     }
@@ -183,6 +183,6 @@ fn state_of(machine: &Machine) -> SnapshotDue {
         index: applied.index,
         term: applied.term,
         conf_state: machine.members.conf_state(),
-        data: apply::membership::snapshot_data(&machine.members, applied.index),
+        data: membership::snapshot_data(&machine.members, applied.index),
     }
 }

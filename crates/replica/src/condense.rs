@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 /// Entries that are put into one append, in bytes.
 const APPEND_BYTES_MAX: u64 = 64 * 1024;
 
-/// What a follower has told its leader.
+/// Coalesces what a follower acknowledges to its leader: what the leader knows already is not sent at once.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
+pub(crate) struct AckCoalescer {
     /// The last that was promised.
     last: Option<Promise>,
     /// One that repeats it, and waits.
@@ -38,7 +38,7 @@ fn promise(message: &Message) -> Option<Promise> {
     is_promise.then(|| (message.to(), message.term(), message.index()))
 }
 
-impl Answers {
+impl AckCoalescer {
     /// An append came, which brought only a commit index, or something else.
     pub(crate) fn append_came(&mut self, only_commit: bool) {
         self.asked |= !only_commit;
@@ -255,42 +255,42 @@ mod tests {
 
     #[test]
     fn an_answer_to_a_commit_index_waits_for_company_or_a_tick() {
-        let mut answers = Answers::default();
-        answers.append_came(false);
-        assert_eq!(answers.pass(answer(5)), Some(answer(5)));
+        let mut acks = AckCoalescer::default();
+        acks.append_came(false);
+        assert_eq!(acks.pass(answer(5)), Some(answer(5)));
         for (ticked, mut sends) in [(true, vec![]), (false, vec![heartbeat()])] {
-            answers.end_turn(false, &mut Vec::new());
-            answers.append_came(true);
-            assert!(answers.repeats(&answer(5)));
-            assert_eq!(answers.pass(answer(5)), None);
-            answers.end_turn(ticked, &mut sends);
+            acks.end_turn(false, &mut Vec::new());
+            acks.append_came(true);
+            assert!(acks.repeats(&answer(5)));
+            assert_eq!(acks.pass(answer(5)), None);
+            acks.end_turn(ticked, &mut sends);
             assert_eq!(sends.last(), Some(&answer(5)));
         }
     }
 
     #[test]
     fn an_answer_that_is_asked_for_goes_at_once() {
-        let mut answers = Answers::default();
-        answers.append_came(false);
-        answers.pass(answer(5));
-        assert_eq!(answers.pass(answer(5)), Some(answer(5)));
-        answers.end_turn(false, &mut Vec::new());
-        answers.append_came(true);
-        answers.append_came(false);
-        assert_eq!(answers.pass(answer(5)), Some(answer(5)));
+        let mut acks = AckCoalescer::default();
+        acks.append_came(false);
+        acks.pass(answer(5));
+        assert_eq!(acks.pass(answer(5)), Some(answer(5)));
+        acks.end_turn(false, &mut Vec::new());
+        acks.append_came(true);
+        acks.append_came(false);
+        assert_eq!(acks.pass(answer(5)), Some(answer(5)));
     }
 
     #[test]
     fn a_new_promise_takes_the_place_of_one_that_waits() {
-        let mut answers = Answers::default();
-        answers.append_came(false);
-        answers.pass(answer(5));
-        answers.end_turn(false, &mut Vec::new());
-        answers.append_came(true);
-        assert_eq!(answers.pass(answer(5)), None);
-        assert_eq!(answers.pass(answer(6)), Some(answer(6)));
+        let mut acks = AckCoalescer::default();
+        acks.append_came(false);
+        acks.pass(answer(5));
+        acks.end_turn(false, &mut Vec::new());
+        acks.append_came(true);
+        assert_eq!(acks.pass(answer(5)), None);
+        assert_eq!(acks.pass(answer(6)), Some(answer(6)));
         let mut sends = Vec::new();
-        answers.end_turn(true, &mut sends);
+        acks.end_turn(true, &mut sends);
         assert_eq!(sends, []);
     }
 }

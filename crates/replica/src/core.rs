@@ -8,7 +8,7 @@
 //! A commit index alone is worth no write, since the next leader tells it again: it is written with what
 //! comes next, at the latest at the next tick.
 
-use crate::condense::{Answers, Appends, condense};
+use crate::condense::{AckCoalescer, Appends, condense};
 use crate::deferred::Deferred;
 use crate::log_writer::Persist;
 use crate::sending::Sending;
@@ -112,7 +112,7 @@ pub struct Core {
     applies: VecDeque<(u64, Message)>,
     /// To be sent; what waited for a write is among them.
     sends: Vec<Message>,
-    answers: Answers,
+    acks: AckCoalescer,
     appends: Appends,
     restores: Vec<Snapshot>,
     catch_up: CatchUp,
@@ -141,7 +141,7 @@ impl Core {
             ticked: false,
             applies: VecDeque::new(),
             sends: Vec::new(),
-            answers: Answers::default(),
+            acks: AckCoalescer::default(),
             appends: Appends::default(),
             restores: Vec::new(),
             catch_up,
@@ -236,7 +236,7 @@ impl Core {
         let committed = self.node.basic_status().committed;
         let result = self.node.step(message);
         let only_commit = is_empty && self.node.basic_status().committed > committed;
-        self.answers.append_came(only_commit);
+        self.acks.append_came(only_commit);
         result
     }
 
@@ -321,7 +321,7 @@ impl Core {
                 // A member that has been removed no longer knows itself.
                 let _ = self.node.step(response);
             } else {
-                self.sends.extend(self.answers.pass(response));
+                self.sends.extend(self.acks.pass(response));
             }
         }
     }
@@ -424,7 +424,7 @@ impl Core {
             self.sends.append(&mut votes);
         }
         let ticked = std::mem::take(&mut self.ticked);
-        self.answers.end_turn(ticked, &mut self.sends);
+        self.acks.end_turn(ticked, &mut self.sends);
         condense(&mut self.sends);
         self.appends.drop_repeated(self.ticks, &mut self.sends);
         if ticked {
@@ -449,7 +449,7 @@ impl Core {
         let Message { term, vote, commit, entries, snapshot, responses, .. } = message;
         let hard_state = term.map(|_| HardState { term, vote, commit });
         // What was promised before is on the disk.
-        let is_new = |response: &Message| !self.answers.repeats(response);
+        let is_new = |response: &Message| !self.acks.repeats(response);
         let (responses, repeated) = responses.into_iter().partition(is_new);
         self.respond(repeated);
         let is_empty = hard_state.is_none() && entries.is_empty() && snapshot.is_none();

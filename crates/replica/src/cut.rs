@@ -4,9 +4,9 @@
 //! file. So it is read whole before anything is renamed, replaced or removed for its sake.
 
 use crate::Fault;
-use apply::backend::{self, Backend, Reader};
-use apply::membership::Members;
+use backend::{self, Backend, Reader};
 use disk::Disk;
+use membership::Members;
 use proto::raftpb::ConfState;
 use std::path::Path;
 

@@ -13,7 +13,7 @@ pub enum Fault {
     Apply(#[from] apply::Fault),
     /// The database file.
     #[error("database: {0}")]
-    Backend(#[from] apply::backend::Fault),
+    Backend(#[from] backend::Fault),
     /// The data directory.
     #[error("{path}: {what}: {source}")]
     Io {

@@ -12,7 +12,7 @@
 
 use crate::Fault;
 use apply::Machine;
-use apply::membership::Member;
+use membership::Member;
 use prost::Message;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType};
 use std::collections::BTreeSet;

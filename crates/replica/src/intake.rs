@@ -9,9 +9,8 @@
 
 use crate::Fault;
 use crate::cut::Cut;
-use crate::install::received_db;
+use crate::home::received_db;
 use crate::open::Options;
-use apply::backend;
 use disk::{Disk, File, Open};
 use proto::raftpb::Snapshot;
 use std::io;

@@ -19,6 +19,7 @@ mod cut;
 mod deferred;
 mod fault;
 mod force;
+mod home;
 mod install;
 mod intake;
 mod log_writer;
@@ -29,9 +30,10 @@ pub mod turn;
 pub use applier::{Applied, Applier, SnapshotDue};
 pub use core::{CatchUp, Command, Core, Status};
 pub use fault::Fault;
-pub use install::received_db;
+pub use home::received_db;
 pub use intake::{Incoming, Intake};
 pub use log_writer::{LogWriter, Persist, Persisted, Surplus};
 pub use open::{Beginning, Identity, Options, Parts, has_log, open};
 
+// Until the simulator names its rooms itself.
 pub use {apply, disk, raft, wal, watch};

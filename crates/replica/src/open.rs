@@ -1,12 +1,12 @@
 //! From a data directory to a member: a new one, or one that comes back.
 
 use crate::cut::{Cut, Holds};
-use crate::install::{self, Home};
+use crate::home::Home;
+use crate::install;
 use crate::{Applier, CatchUp, Core, Fault, LogWriter, force};
-use apply::backend;
-use apply::membership::{InitialCluster, Member};
-use apply::{Machine, lease, mvcc};
+use apply::Machine;
 use disk::Disk;
+use membership::{InitialCluster, Member};
 use prost::Message;
 use proto::etcdserverpb::Metadata;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, HardState};

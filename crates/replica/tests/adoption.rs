@@ -7,9 +7,9 @@ use bytes::Bytes;
 use common::{Member, options, work};
 use disk::sim::SimDisk;
 use disk::{Disk, Open};
+use membership::InitialCluster;
 use proto::raftpb::{ConfState, HardState, Snapshot, SnapshotMetadata};
-use replica::apply::membership::InitialCluster;
-use replica::{Beginning, Fault, Intake, Options, Persist, disk, received_db, wal};
+use replica::{Beginning, Fault, Intake, Options, Persist, received_db};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

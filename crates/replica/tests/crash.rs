@@ -6,13 +6,12 @@ mod common;
 use apply::Kind;
 use apply::Reply;
 use common::{Member, options, put, work};
+use disk::Disk;
 use disk::sim::SimDisk;
+use membership::InitialCluster;
 use proto::etcdserverpb as pb;
 use proto::raftpb::{HardState, Snapshot, SnapshotMetadata};
-use replica::apply;
-use replica::apply::membership::InitialCluster;
-use replica::disk::Disk;
-use replica::{Beginning, Options, Persist, SnapshotDue, disk, wal};
+use replica::{Beginning, Options, Persist, SnapshotDue};
 use std::collections::BTreeMap;
 use std::path::Path;
 

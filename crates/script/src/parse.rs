@@ -1,6 +1,6 @@
 //! The text of a script as commands, and back.
 
-use crate::directive::{Arg, Directive};
+use crate::directive::{Directive, parse_line};
 use std::fmt;
 
 const SEPARATOR: &str = "----";
@@ -194,49 +194,6 @@ impl Lines<'_> {
         }
         expected
     }
-}
-
-/// The words of a command; `None` where a list is not closed.
-pub(crate) fn parse_line(line: &str) -> Option<(String, Vec<Arg>)> {
-    let (command, mut rest) = line.split_once(' ').unwrap_or((line, ""));
-    let mut args = Vec::new();
-    loop {
-        rest = rest.trim();
-        if rest.is_empty() {
-            return Some((command.to_owned(), args));
-        }
-        let end = rest.find([' ', '=']).unwrap_or(rest.len());
-        let (key, behind) = rest.split_at(end);
-        let (values, behind) = match behind.strip_prefix('=') {
-            None => (Vec::new(), behind),
-            Some(list) if list.starts_with('(') => split_list(list)?,
-            Some(value) => {
-                let end = value.find(' ').unwrap_or(value.len());
-                (vec![value[..end].to_owned()], &value[end..])
-            }
-        };
-        args.push(Arg { key: key.to_owned(), values });
-        rest = behind;
-    }
-}
-
-/// Values between parentheses, which may hold parentheses again, and what stands behind them.
-fn split_list(text: &str) -> Option<(Vec<String>, &str)> {
-    let (mut values, mut depth, mut value) = (Vec::new(), 0, String::new());
-    for (place, one) in text.char_indices() {
-        match one {
-            '(' if depth == 0 => {}
-            ',' if depth == 1 => values.push(std::mem::take(&mut value)),
-            ')' if depth == 1 => {
-                values.push(value);
-                return Some((values, &text[place + 1..]));
-            }
-            ' ' if value.is_empty() && !values.is_empty() => {}
-            one => value.push(one),
-        }
-        depth += i32::from(one == '(') - i32::from(one == ')');
-    }
-    None
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //! period or every hour.
 
 use crate::mailbox::{Mailbox, Woken};
+use crate::promise::Promise;
 use crate::shared::Shared;
-use crate::web::Promise;
 use apply::Kind;
 use prost::Message;
 use proto::etcdserverpb::CompactionRequest;
@@ -32,7 +32,7 @@ const NOTE_INTERVAL_MIN: Duration = Duration::from_millis(1);
 pub enum AutoCompaction {
     /// What was current within this time; at most [`AutoCompaction::PERIOD_MAX`].
     Period(Duration),
-    /// This many revisions.
+    /// This many revisions are kept.
     Revisions(i64),
 }
 
@@ -88,7 +88,7 @@ impl Compactor {
         }
     }
 
-    /// A look is over, whoever leads.
+    /// Notes the revision at the end of an interval, on the leader and on the others.
     fn note(&mut self, revision: i64) {
         let AutoCompaction::Period(period) = self.rule else { return };
         let intervals = period.as_nanos() / self.rule.interval().as_nanos() + 1;

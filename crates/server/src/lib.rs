@@ -17,25 +17,33 @@ mod bootstrap;
 mod cluster;
 mod compactor;
 mod drive;
+mod error;
+mod hub_queue;
+mod inbound;
 mod lines;
 mod mailbox;
 mod member;
+mod network;
 mod ports;
+mod promise;
 mod publish;
+mod roster;
 #[cfg(test)]
 mod service_tests;
 mod shared;
 #[cfg(test)]
 mod testing;
+mod ticks;
+mod waiting_pages;
 mod web;
 
 pub use arguments::shown_arguments;
 pub use bootstrap::{Begun, Plan, Remotes, Source, begin};
 pub use compactor::AutoCompaction;
-pub use member::{Config, Member, StartError};
-pub use net::{Listener, Server as NetServer};
-pub use tls;
+pub use error::StartError;
+pub use member::{Config, Member};
 
-pub use replica::{Beginning, CatchUp, Options as ReplicaOptions, apply, disk, wal};
-
-pub use proto::{CLUSTER_VERSION, VERSION};
+/// A socket that a member listens on: [`Plan`] and [`Config`] hold some.
+pub use net::Listener;
+/// What [`Plan`] and [`Config`] say of the replica.
+pub use replica::{Beginning, CatchUp, Options as ReplicaOptions};

@@ -3,11 +3,11 @@
 //!
 //! A field given as bytes is JSON.
 
-use crate::VERSION;
-use crate::shared::Ticks;
-use apply::membership::{Member, Members, Version};
+use crate::ticks::Ticks;
+use membership::{Member, Members, Version};
+use proto::VERSION;
 use proto::raftpb::ConfState;
-use replica::raft::Role;
+use raft::Role;
 use replica::turn::SizeFigures as Sizes;
 use replica::{Parts, SnapshotDue};
 use services::lines::{hex, list, size};

@@ -36,7 +36,7 @@ struct Inner<T> {
 
 /// The sending side, and by [`Mailbox::drain`] the reading side; clones share one queue.
 ///
-/// Its length is bounded by what fills it: requests hold a waiter each (bounded), commands are
+/// The length of a mailbox is bounded by what fills it: requests hold a waiter each (bounded), commands are
 /// answered before the next are made, a stream is ended that asks too much at once, and changes that
 /// wait for the watch thread are cut (`drive::HubQueue`).
 pub(crate) struct Mailbox<T> {

@@ -1,16 +1,19 @@
 //! A running member: opened, driven by threads, published, served, stopped.
 
 use crate::Begun;
-use crate::VERSION;
-use crate::cluster::{PeerHandler, PeerLog, hand_over, run_monitor};
+use crate::cluster::{PeerHandler, PeerLog, run_monitor, transfer_leadership};
 use crate::compactor::{self, AutoCompaction};
 use crate::drive::{ApplyDriver, CoreDriver, Failed, LogHandle, run_core, run_hub};
+use crate::error::{OWN_FDS, StartError};
 use crate::lines;
 use crate::mailbox::{Mailbox, Woken};
 use crate::ports::Ports;
+use crate::promise::Promise;
 use crate::publish::{Stops, publish};
-use crate::shared::{Shared, Ticks};
-use crate::web::{NoCalls, PeerWeb, Probes, Promise, WaitingPages, Web};
+use crate::shared::Shared;
+use crate::ticks::Ticks;
+use crate::waiting_pages::WaitingPages;
+use crate::web::{NoCalls, PeerWeb, Probes, Web};
 use apply::quota::Quota;
 use disk::Disk;
 use metrics::{MeteredDisk, Metrics};
@@ -19,18 +22,18 @@ use net::rpc::GrpcService;
 use net::{Listener, Server as NetServer};
 use parking_lot::RwLock;
 use peer::Transport;
+use proto::VERSION;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
 use replica::turn::{
     ApplyTiming, ApplyTurn, CorePace, CoreTurn, RequestIds, RequestLimits, WatchTurn,
 };
-use replica::watch::{self, Hub};
-use replica::{Fault, Intake, disk};
+use replica::{Fault, Intake};
 use services::{Common, Front, Job, Limits, Member as _, MemberRows, Services};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use thiserror::Error as ThisError;
 use tokio::runtime::{Builder, Handle, Runtime};
+use watch::{self, Hub};
 
 /// Threads for what is short and comes from the core: reads that the cluster has confirmed.
 const POOL_THREADS: usize = 2;
@@ -41,8 +44,6 @@ const SCAN_THREADS: usize = 2;
 const HASH_THREADS_MAX: usize = 4;
 /// How long a stopping member waits for what the streams of others still do.
 const STREAMS_GRACE: Duration = Duration::from_secs(1);
-/// File descriptors that are kept for the member's own files and for other members.
-const OWN_FDS: u64 = 150;
 /// A watch stream is cut that does not read this many bytes of answers.
 const WATCH_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a posted message beyond the longest request.
@@ -95,37 +96,6 @@ pub struct Config {
     pub net_threads: usize,
 }
 
-/// Why a member did not start.
-#[derive(Debug, ThisError)]
-pub enum StartError {
-    /// Its data.
-    #[error(transparent)]
-    Replica(#[from] Fault),
-    /// Its sockets or threads.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// Too few file descriptors to serve anyone.
-    #[error(
-        "file descriptor limit of etcd process is too low; please set higher: it is {limit}, more \
-         than {OWN_FDS} are needed"
-    )]
-    FewFds {
-        /// The limit.
-        limit: u64,
-    },
-    /// It was to stop before its data was free.
-    #[error("it was stopped while another process had its data")]
-    Stopped,
-    /// It did not come to lead itself.
-    #[error("the member could not publish itself: {0}")]
-    Publish(&'static str),
-}
-
 /// A running member.
 pub struct Member {
     shared: Arc<Shared>,
@@ -142,7 +112,7 @@ pub struct Member {
     /// Where databases of leaders go.
     intake: Intake,
     failure: Arc<Promise<Fault>>,
-    /// Whether it began without data.
+    /// Whether the member began without data.
     pub is_new: bool,
 }
 
@@ -409,7 +379,7 @@ impl Member {
     /// Stops: another member leads, then no more calls, then no more threads; what was applied is
     /// committed.
     pub fn stop(mut self, grace: Duration) {
-        hand_over(&self.shared);
+        transfer_leadership(&self.shared);
         for net in self.net.drain(..) {
             net.stop(grace);
         }

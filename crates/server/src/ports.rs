@@ -1,9 +1,9 @@
 //! The ways into the member: a mailbox for each turn, the pools, the connections to other members.
 
-use crate::cluster::{Inbound, Roster};
-use crate::drive::HubQueue;
+use crate::hub_queue::HubQueue;
+use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
-use apply::backend;
+use crate::roster::Roster;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use replica::turn::{Ask, Company, Time, WatchEvent};

@@ -1,9 +1,9 @@
 //! A member tells its cluster its name and where clients reach it; then it may serve.
 
 use crate::cluster::own_version;
-use crate::member::StartError;
+use crate::error::StartError;
+use crate::promise::Promise;
 use crate::shared::Shared;
-use crate::web::Promise;
 use apply::Kind;
 use prost::Message;
 use proto::membershippb::ClusterMemberAttrSetRequest;
@@ -22,9 +22,9 @@ const DECIDE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What keeps a member from going on.
 pub(crate) struct Stops<'s> {
-    /// Its data or disk failed.
+    /// The data or disk of the member failed.
     pub(crate) failure: &'s Promise<Fault>,
-    /// It is asked to stop.
+    /// The member is asked to stop.
     pub(crate) give_up: &'s dyn Fn() -> bool,
 }
 

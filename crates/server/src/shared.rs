@@ -1,20 +1,13 @@
 //! What the threads of a member share: the services, the ports, and what is shown of the member.
 
 use crate::ports::Ports;
-use crate::web::WaitingPages;
+use crate::ticks::Ticks;
+use crate::waiting_pages::WaitingPages;
 use metrics::{Metrics, Sources};
 use parking_lot::RwLock;
 use services::{Common, Member, Services};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How fast raft's time goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticks {
-    pub(crate) tick: Duration,
-    pub(crate) election_ticks: u32,
-}
 
 /// What is shared. Nothing in it changes but behind its own lock or mailbox.
 pub(crate) struct Shared {

@@ -3,13 +3,13 @@
 use crate::member::{Config, Member};
 use crate::shared::Shared;
 use crate::web::Web;
-use apply::membership::InitialCluster;
 use bytes::Bytes;
+use disk::sim::SimDisk;
+use membership::InitialCluster;
 use net::http::{HeaderMap, HttpRequest, HttpResponder, HttpService, Method};
 use net::rpc::{CallHead, GrpcService, ReplySink, Responder, Status, StreamHandler, StreamSender};
 use parking_lot::Mutex;
 use prost::Message;
-use replica::disk::sim::SimDisk;
 use services::{Front, MemberRows};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -251,13 +251,13 @@ pub(crate) fn config() -> Config {
             snapshot_count: 10_000,
             keep_wals: 2,
             keep_snapshots: 2,
-            wal: replica::wal::Options { segment_bytes: 1 << 20, no_sync: false },
+            wal: wal::Options { segment_bytes: 1 << 20, no_sync: false },
             backend: small_database(),
-            lease: apply::lease::Config {
+            lease: lease::Config {
                 ttl_min_s: 2,
                 checkpoints: true,
                 persist_checkpoints: true,
-                checkpoint_interval_ms: apply::lease::CHECKPOINT_MS,
+                checkpoint_interval_ms: lease::CHECKPOINT_MS,
             },
             apply: apply::Config { quota_bytes: 0, learners_max: 1 },
             uncommitted_bytes_max: 1 << 28,
@@ -284,8 +284,8 @@ pub(crate) fn config() -> Config {
 }
 
 /// A database whose file stays small, for disks in memory.
-fn small_database() -> apply::backend::Options {
-    let mut options = apply::backend::Options::default();
+fn small_database() -> backend::Options {
+    let mut options = backend::Options::default();
     (options.bolt.growth_bytes, options.bolt.initial_map_bytes) = (4096, 0);
     options
 }

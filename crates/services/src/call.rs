@@ -13,7 +13,7 @@ pub enum Origin {
     Grpc,
     /// The JSON gateway.
     Json,
-    /// This program itself: locks, elections, the older API, tests.
+    /// The program itself calls: locks, elections, the older API, tests.
     #[default]
     InProcess,
     /// A proxy, for a client of its own.
@@ -31,7 +31,7 @@ pub struct Who {
     pub token: Option<Bytes>,
 }
 
-/// The context of a call. It goes with the call to every handler, waiter, read and watch.
+/// The context of a call, which goes with it to every handler, waiter, read and watch.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
     /// Who calls.

@@ -1,14 +1,14 @@
 //! Cluster: who the members are, and changes of that. Headers of this service carry no revision.
 
 use crate::caller::ticket;
-use crate::front::{Refused, decode};
 use crate::lines::{self, Asked};
 use crate::member::PeerAnswer;
 use crate::membership_checks as checks;
+use crate::refused::{Refused, decode};
 use crate::{Call, Error, Services};
 use address::Urls;
-use apply::membership::{Member, member_id};
 use bytes::Bytes;
+use membership::{Member, member_id};
 use net::rpc::Responder;
 use prost::Message;
 use proto::etcdserverpb as pb;
@@ -200,7 +200,8 @@ pub fn promote_member(
         if let Err(error) = checks::may_promote(&inner, matched, last) {
             let share = matched.unwrap_or_default() as f64 / last.max(1) as f64;
             if !matches!(error, Error::MemberNotFound) {
-                lines::rejects(inner.member_id, Asked::Promote(id, share), &error);
+                let asked = Asked::Promote { id, share, ready_share: checks::READY_SHARE };
+                lines::rejects(inner.member_id, asked, &error);
             }
             return then(Err(error));
         }

@@ -1,7 +1,7 @@
 //! `Maintenance.Downgrade` (reference: `server/etcdserver/version/version.go`).
 
 use crate::caller::Waiter;
-use crate::front::{Refused, decode};
+use crate::refused::{Refused, decode};
 use crate::{Call, Error, Services, versions};
 use apply::Kind;
 use bytes::Bytes;

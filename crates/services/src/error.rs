@@ -147,8 +147,8 @@ impl From<Failure> for Error {
     }
 }
 
-impl From<apply::mvcc::Refusal> for Error {
-    fn from(refusal: apply::mvcc::Refusal) -> Error {
+impl From<mvcc::Refusal> for Error {
+    fn from(refusal: mvcc::Refusal) -> Error {
         Refusal::from(refusal).into()
     }
 }

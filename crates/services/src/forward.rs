@@ -6,7 +6,6 @@
 //! the request's time is over. Between two attempts a question is a state and holds no thread.
 
 use crate::caller::Calls;
-use crate::lease::TimeToLive;
 use crate::member::PeerAnswer;
 use crate::{Error, Services};
 use bytes::Bytes;
@@ -28,7 +27,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What is done with a renewed lease's time to live, 0 where the lease is gone.
 pub type Renewed = Box<dyn FnOnce(Result<i64, Error>) + Send>;
 
-/// One question to the leader, whoever that is.
+/// What is done with what a lease says of itself; it has no header yet.
+pub type TimeToLive = Box<dyn FnOnce(Result<pb::LeaseTimeToLiveResponse, Error>) + Send>;
+
+/// One question to the leader. A new leader is asked where the old one has lost its office.
 struct Question<T> {
     path: &'static str,
     body: Bytes,

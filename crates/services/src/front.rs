@@ -1,30 +1,31 @@
 //! The way in: finds the row of a call, refuses what the row refuses, counts, and hands on.
 
 use crate::meter::Meter;
-use crate::rows::{Handler, Leader, Learner, ROWS, Row, UNSERVED};
+use crate::refused::Refused;
+use crate::row::{Handler, Leader, Learner, Row};
+use crate::rows::{ROWS, UNSERVED};
 use crate::{Call, Error, Services};
 use bytes::Bytes;
 use metrics::{MethodCounts, Metrics};
 use net::rpc::{
     CallHead, Code, GrpcService, Kind, Method, Responder, Status, StreamHandler, StreamSender,
 };
-use prost::Message;
 use replica::turn::Time;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// How whoever serves the rows stands in its cluster.
+/// The place in its cluster of the server behind the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// It has no vote.
+    /// The server is a learner and has no vote.
     pub is_learner: bool,
-    /// It knows a leader.
+    /// The server knows a leader.
     pub has_leader: bool,
 }
 
-/// Whoever serves the rows: a member's [`Services`], or a proxy that asks another server.
+/// A server of the rows: a member's [`Services`], or a proxy that asks another server.
 pub trait Rows: Send + Sync + 'static {
-    /// How it stands.
+    /// Its place in its cluster.
     fn standing(&self) -> Standing;
     /// The time since it started.
     fn now(&self) -> Time;
@@ -42,34 +43,7 @@ pub trait Rows: Send + Sync + 'static {
     ) -> Result<Box<dyn StreamHandler>, Error>;
 }
 
-/// A call that is refused before it left the handler, with what to refuse.
-pub struct Refused {
-    reply: Responder,
-    error: Error,
-}
-
-impl Refused {
-    pub(crate) fn new(reply: Responder, error: Error) -> Refused {
-        Refused { reply, error }
-    }
-
-    fn tell(self) {
-        self.reply.fail(self.error);
-    }
-}
-
-/// Decodes a request, or refuses the call.
-pub(crate) fn decode<M: Message + Default>(
-    body: &Bytes,
-    reply: Responder,
-) -> Result<(M, Responder), Refused> {
-    match M::decode(body.clone()) {
-        Ok(message) => Ok((message, reply)),
-        Err(_) => Err(Refused::new(reply, Error::MalformedRequest)),
-    }
-}
-
-/// All rows, served by somebody.
+/// The entrance for calls: all rows, and the server behind them.
 pub struct Front {
     rows: Arc<dyn Rows>,
     metrics: Arc<Metrics>,
@@ -106,7 +80,7 @@ impl Front {
         &self.meter.counts
     }
 
-    /// What a row refuses, whoever serves it. A call whose time is over is not begun.
+    /// Refuses what the row of a call refuses. A call whose time is over is not begun.
     fn gate(&self, row: &Row, call: &Call) -> Result<(), Error> {
         let standing = self.rows.standing();
         if row.learner == Learner::Refuses && standing.is_learner {
@@ -179,7 +153,7 @@ impl GrpcService for Front {
         self.count_client(&call, true);
         let opened = match (self.gate(row, &call), row.handler) {
             (Err(error), _) => Err(error),
-            (Ok(()), Handler::OwnStream(handler)) => Ok(handler(out)),
+            (Ok(()), Handler::OwnStream(handler)) => Ok(handler(ROWS, out)),
             (Ok(()), _) => self.rows.stream(row, &call, out),
         };
         match opened {
@@ -190,12 +164,6 @@ impl GrpcService for Front {
                 Err(status)
             }
         }
-    }
-}
-
-impl Handler {
-    fn is_unary(self) -> bool {
-        matches!(self, Handler::Unary(_) | Handler::Own(_))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The standard health service: the one name it knows is the empty one.
 
-use crate::front::{Refused, decode};
+use crate::refused::{Refused, decode};
+use crate::row::Row;
 use bytes::Bytes;
 use net::rpc::{Code, Responder, Status, StreamHandler, StreamSender};
 use prost::Message;
@@ -30,7 +31,7 @@ pub(crate) fn list(_body: &Bytes, reply: Responder) -> Result<(), Refused> {
 }
 
 /// `Health.Watch`: the status now; it does not change while the member serves.
-pub(crate) fn watch(out: StreamSender) -> Box<dyn StreamHandler> {
+pub(crate) fn watch(_: &'static [Row], out: StreamSender) -> Box<dyn StreamHandler> {
     Box::new(HealthWatch { out })
 }
 

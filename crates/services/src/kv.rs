@@ -1,14 +1,14 @@
 //! KV: reads are answered here, writes go through the log.
 
 use crate::caller::Waiter;
-use crate::front::{Refused, decode};
 use crate::pump::{Producer, Pump, Ready};
+use crate::refused::{Refused, decode};
 use crate::{Call, Error, Services, check};
 use apply::Kind;
-use apply::mvcc::{RangeOptions, RangeResult, ReadTxn};
 use apply::{RangeWriter, Reply, TxnReply, quota};
 use bytes::{Bytes, BytesMut};
 use metrics::Read;
+use mvcc::{RangeOptions, RangeResult, ReadTxn};
 use net::rpc::{Responder, StreamHandler, StreamSender};
 use prost::Message;
 use proto::etcdserverpb as pb;
@@ -140,7 +140,7 @@ fn read_now(services: &Services, request: &pb::RangeRequest) -> Result<Pieces, E
             let found = read.range_with(&options, &mut |stored| response.push(stored))?;
             Ok(services.memory.hold_pieces(response.finish(found.more, found.count)))
         })
-        .map_err(|refusal: apply::mvcc::Refusal| Error::from(refusal))
+        .map_err(|refusal: mvcc::Refusal| Error::from(refusal))
 }
 
 /// `KV.Put`.
@@ -195,7 +195,7 @@ pub(crate) fn delete_range_as(
     }
 }
 
-/// `KV.Txn`: one that only reads is answered here.
+/// `KV.Txn`: a transaction that only reads is answered here, without an entry.
 pub(crate) fn txn(
     services: &Arc<Services>,
     call: &Call,

@@ -1,9 +1,10 @@
 //! Leases: granted and revoked through the log, kept alive by the leader alone.
 
 use crate::caller::{Waiter, ticket};
-use crate::front::{Refused, decode};
+use crate::forward::{self, TimeToLive};
 use crate::kv::admit;
-use crate::{Call, Error, Services, forward};
+use crate::refused::{Refused, decode};
+use crate::{Call, Error, Services};
 use apply::Kind;
 use apply::quota;
 use bytes::Bytes;
@@ -17,11 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// A keep-alive stream is ended on which this many requests wait. Clients renew all their leases in
 /// one burst, tens of thousands.
 const RENEWALS_MAX: usize = 250_000;
-/// And one on which this many bytes of answers are not read.
+/// A keep-alive stream is ended on which this many bytes of responses are not read.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// What is done with what a lease says of itself; it has no header yet.
-pub type TimeToLive = Box<dyn FnOnce(Result<pb::LeaseTimeToLiveResponse, Error>) + Send>;
 
 /// `Lease.LeaseGrant`.
 pub(crate) fn grant(
@@ -91,7 +89,7 @@ pub fn time_to_live_here(
     then: TimeToLive,
 ) {
     let (id, keys) = (request.id, request.keys);
-    let ticket = ticket(move |found: Result<Option<apply::lease::TimeToLive>, Failure>| {
+    let ticket = ticket(move |found: Result<Option<lease::TimeToLive>, Failure>| {
         then(found.map_err(Error::from).map(|found| match found {
             Some(found) => pb::LeaseTimeToLiveResponse {
                 header: None,
@@ -131,18 +129,22 @@ pub(crate) fn keep_alive(
     out: StreamSender,
 ) -> Box<dyn StreamHandler> {
     let services = Arc::clone(services);
-    Box::new(KeepAlive { services, call: call.clone(), line: Arc::new(Line::new(out)) })
+    Box::new(KeepAlive {
+        services,
+        call: call.clone(),
+        responses: Arc::new(ResponseStream::new(out)),
+    })
 }
 
 struct KeepAlive {
     services: Arc<Services>,
     /// Who renews.
     call: Call,
-    line: Arc<Line>,
+    responses: Arc<ResponseStream>,
 }
 
-/// The way back to the client.
-struct Line {
+/// The responses to the client, and whether any more of them may be sent.
+struct ResponseStream {
     out: StreamSender,
     /// Requests that are not answered.
     waiting: AtomicUsize,
@@ -152,9 +154,9 @@ struct Line {
     is_over: AtomicBool,
 }
 
-impl Line {
-    fn new(out: StreamSender) -> Line {
-        Line {
+impl ResponseStream {
+    fn new(out: StreamSender) -> ResponseStream {
+        ResponseStream {
             out,
             waiting: AtomicUsize::new(0),
             is_half_closed: AtomicBool::new(false),
@@ -199,13 +201,13 @@ impl Line {
 
 impl KeepAlive {
     fn renew(&self, id: i64) {
-        let (line, services) = (Arc::clone(&self.line), Arc::clone(&self.services));
+        let (responses, services) = (Arc::clone(&self.responses), Arc::clone(&self.services));
         let told = move |renewed: Result<Renewed, Failure>| match renewed {
             Ok(Renewed { ttl_s: ttl, revision }) => {
                 let header = Some(services.header_message(revision));
-                line.answer(&pb::LeaseKeepAliveResponse { header, id, ttl });
+                responses.answer(&pb::LeaseKeepAliveResponse { header, id, ttl });
             }
-            Err(failure) => line.end(Error::from(failure)),
+            Err(failure) => responses.end(Error::from(failure)),
         };
         let ticket = ticket(told);
         self.services.ask(Ask::Renew(Renewal { id, is_for_member: false, ticket }));
@@ -216,26 +218,26 @@ impl StreamHandler for KeepAlive {
     fn message(&mut self, body: Bytes) {
         let Ok(request) = pb::LeaseKeepAliveRequest::decode(body) else {
             self.services.metrics.calls.stream_failed("receive", "lease-keepalive");
-            return self.line.end(Error::Malformed);
+            return self.responses.end(Error::Malformed);
         };
-        if !self.services.is_over(&self.call) && self.line.begin() {
+        if !self.services.is_over(&self.call) && self.responses.begin() {
             self.renew(request.id);
         }
     }
 
     fn half_close(&mut self) {
-        let line = Arc::clone(&self.line);
+        let responses = Arc::clone(&self.responses);
         // Behind the requests that came before.
         self.services.ask(Ask::Reach(ticket(move |()| {
-            line.is_half_closed.store(true, Ordering::Relaxed);
-            line.end_if_done();
+            responses.is_half_closed.store(true, Ordering::Relaxed);
+            responses.end_if_done();
         })));
     }
 
     fn writable(&mut self) {}
 
     fn closed(&mut self) {
-        self.line.is_over.store(true, Ordering::Relaxed);
+        self.responses.is_over.store(true, Ordering::Relaxed);
     }
 }
 

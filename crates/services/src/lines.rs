@@ -4,7 +4,6 @@
 //! A field given as bytes is JSON.
 
 use crate::Error;
-use crate::membership_checks::READY_SHARE;
 use std::time::Duration;
 
 /// An id as etcd shows it.
@@ -48,7 +47,12 @@ pub(crate) enum Asked<'a> {
     /// To remove one.
     Remove(u64),
     /// To give a learner a vote, with the share of the leader's log that it has.
-    Promote(u64, f64),
+    Promote {
+        id: u64,
+        share: f64,
+        /// The share that a learner needs.
+        ready_share: f64,
+    },
 }
 
 /// A change of the membership is refused before it is proposed.
@@ -79,12 +83,14 @@ pub(crate) fn rejects(own_id: u64, asked: Asked<'_>, why: &Error) {
             error,
             "rejecting member remove request; {FEW_HEALTHY}"
         ),
-        Asked::Promote(_, share) if matches!(why, Error::LearnerNotReady) => tracing::error!(
-            learner_ready_percent = share,
-            ready_percent_threshold = READY_SHARE,
-            "rejecting promote learner: learner is not ready"
-        ),
-        Asked::Promote(id, _) => tracing::warn!(
+        Asked::Promote { share, ready_share, .. } if matches!(why, Error::LearnerNotReady) => {
+            tracing::error!(
+                learner_ready_percent = share,
+                ready_percent_threshold = ready_share,
+                "rejecting promote learner: learner is not ready"
+            )
+        }
+        Asked::Promote { id, .. } => tracing::warn!(
             local_member_id = local,
             requested_member_remove_id = hex(id),
             error,

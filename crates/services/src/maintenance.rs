@@ -1,11 +1,11 @@
 //! Maintenance: alarms, status, hashes, defragmentation, snapshots.
 
 use crate::caller::{Waiter, ticket};
-use crate::front::{Refused, decode};
 use crate::pump::{Producer, Pump, Ready};
+use crate::refused::{Refused, decode};
 use crate::{Call, Error, Services, lines};
 use apply::Kind;
-use apply::backend::Snapshot;
+use backend::Snapshot;
 use bytes::Bytes;
 use net::rpc::{Code, Responder, Status, StreamHandler, StreamSender};
 use prost::Message;
@@ -191,7 +191,7 @@ impl SnapshotPieces {
         let (begun, services) = (Instant::now(), Arc::clone(services));
         Arc::clone(&services).when_durable(move || {
             let database = services.member().database();
-            let version = apply::membership::written_storage_version(&database.view());
+            let version = membership::written_storage_version(&database.view());
             let version = version.map(|version| version.to_string()).unwrap_or_default();
             let snapshot = database.snapshot();
             lines::snapshot_to_client(snapshot.size(), &version);

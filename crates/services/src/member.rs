@@ -2,7 +2,6 @@
 //! database, to have work done on other threads, and to ask other members.
 
 use crate::caller::{Calls, Common, CoreEvent};
-use apply::backend;
 use bytes::Bytes;
 use replica::turn::{Ask, Time, WatchEvent};
 use std::time::Duration;

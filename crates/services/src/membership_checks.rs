@@ -2,7 +2,7 @@
 //! are a majority (reference: `server/etcdserver/server.go`, `api/membership/cluster.go`).
 
 use crate::{Error, Services};
-use apply::membership::Members;
+use membership::Members;
 use std::time::Duration;
 
 /// A member must have been connected this long to count.
@@ -12,8 +12,7 @@ pub(crate) const READY_SHARE: f64 = 0.9;
 
 /// Voters, and those of them that have started, without one of them.
 fn voters(members: &Members, without: Option<u64>) -> (usize, usize) {
-    let counted =
-        |member: &&apply::membership::Member| !member.is_learner && Some(member.id) != without;
+    let counted = |member: &&membership::Member| !member.is_learner && Some(member.id) != without;
     let all = members.list().filter(counted);
     all.fold((0, 0), |(all, started), member| {
         (all + 1, started + usize::from(!member.name.is_empty()))
@@ -77,7 +76,7 @@ pub(crate) fn may_remove(services: &Services, id: u64) -> Result<(), Error> {
 /// Whether a learner may get a vote: `matched` of the leader's `last` entry.
 ///
 /// # Errors
-/// It lags behind, or too few have started.
+/// The learner lags behind, or too few members have started.
 pub(crate) fn may_promote(
     services: &Services,
     matched: Option<u64>,

@@ -76,7 +76,7 @@ impl CallMeter for Meter {
     }
 }
 
-/// One stream; its end is counted once, whoever ends it.
+/// One stream. Its end is counted once, by the side that ends it first.
 pub(crate) struct MeteredStream {
     meter: Arc<Meter>,
     method: u16,

@@ -37,7 +37,8 @@ enum State<P> {
     Over,
 }
 
-struct Line<P> {
+/// The responses to one request, which a producer makes while the client has room for them.
+struct ResponseStream<P> {
     services: Arc<Services>,
     /// Who reads.
     call: Call,
@@ -48,12 +49,12 @@ struct Line<P> {
 
 /// A stream being filled.
 pub(crate) struct Pump<P> {
-    line: Arc<Line<P>>,
+    responses: Arc<ResponseStream<P>>,
     begin: Option<Begin<P>>,
 }
 
 /// Where what a stream sends is handed in, once it is known, from any thread.
-pub(crate) struct Ready<P>(Arc<Line<P>>);
+pub(crate) struct Ready<P>(Arc<ResponseStream<P>>);
 
 impl<P: Producer> Pump<P> {
     /// A handler that begins with the stream's one request.
@@ -64,16 +65,21 @@ impl<P: Producer> Pump<P> {
         begin: impl FnOnce(&Arc<Services>, &Call, Bytes, Ready<P>) + Send + 'static,
     ) -> Box<dyn StreamHandler> {
         let services = Arc::clone(services);
-        let line = Line { services, call: call.clone(), out, state: Mutex::new(State::Beginning) };
-        Box::new(Pump { line: Arc::new(line), begin: Some(Box::new(begin)) })
+        let responses = ResponseStream {
+            services,
+            call: call.clone(),
+            out,
+            state: Mutex::new(State::Beginning),
+        };
+        Box::new(Pump { responses: Arc::new(responses), begin: Some(Box::new(begin)) })
     }
 }
 
 impl<P: Producer> Ready<P> {
     /// The stream is filled by this, or ends with an error.
     pub(crate) fn start(self, producer: Result<P, Error>) {
-        let Ready(line) = self;
-        let mut state = line.state.lock();
+        let Ready(responses) = self;
+        let mut state = responses.state.lock();
         // A stream that is over, or that began twice, has no use for it.
         if !matches!(*state, State::Beginning) {
             return;
@@ -82,22 +88,22 @@ impl<P: Producer> Ready<P> {
             Ok(producer) => {
                 *state = State::Idle(producer);
                 drop(state);
-                line.fill_later();
+                responses.fill_later();
             }
             Err(error) => {
                 *state = State::Over;
                 drop(state);
-                line.out.finish(error);
+                responses.out.finish(error);
             }
         }
     }
 }
 
-impl<P: Producer> Line<P> {
+impl<P: Producer> ResponseStream<P> {
     /// Fills the stream when a thread comes to it.
     fn fill_later(self: &Arc<Self>) {
-        let line = Arc::clone(self);
-        self.services.in_scans(move || line.fill());
+        let responses = Arc::clone(self);
+        self.services.in_scans(move || responses.fill());
     }
 
     fn fill(self: &Arc<Self>) {
@@ -148,18 +154,23 @@ impl<P: Producer> Line<P> {
 impl<P: Producer> StreamHandler for Pump<P> {
     fn message(&mut self, body: Bytes) {
         if let Some(begin) = self.begin.take() {
-            begin(&self.line.services, &self.line.call, body, Ready(Arc::clone(&self.line)));
+            begin(
+                &self.responses.services,
+                &self.responses.call,
+                body,
+                Ready(Arc::clone(&self.responses)),
+            );
         }
     }
 
     fn half_close(&mut self) {}
 
     fn writable(&mut self) {
-        self.line.fill_later();
+        self.responses.fill_later();
     }
 
     fn closed(&mut self) {
-        let before = std::mem::replace(&mut *self.line.state.lock(), State::Over);
+        let before = std::mem::replace(&mut *self.responses.state.lock(), State::Over);
         // What is dropped may be large; the lock is free by then.
         drop(before);
     }

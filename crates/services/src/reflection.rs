@@ -1,7 +1,7 @@
 //! Server reflection: which services there are, and their definitions.
 
 use crate::Error;
-use crate::rows::service_names;
+use crate::row::{Row, service_names};
 use bytes::Bytes;
 use net::rpc::{Code, Status, StreamHandler, StreamSender};
 use prost::Message;
@@ -15,11 +15,12 @@ use proto::grpc::reflection::v1::{
 use std::sync::OnceLock;
 
 /// `ServerReflection.ServerReflectionInfo`, in both of its versions.
-pub(crate) fn open(out: StreamSender) -> Box<dyn StreamHandler> {
-    Box::new(Reflection { out })
+pub(crate) fn open(rows: &'static [Row], out: StreamSender) -> Box<dyn StreamHandler> {
+    Box::new(Reflection { rows, out })
 }
 
 struct Reflection {
+    rows: &'static [Row],
     out: StreamSender,
 }
 
@@ -30,7 +31,7 @@ impl StreamHandler for Reflection {
         };
         let response = ServerReflectionResponse {
             valid_host: request.host.clone(),
-            message_response: Some(answer(request.message_request.as_ref())),
+            message_response: Some(answer(self.rows, request.message_request.as_ref())),
             original_request: Some(request),
         };
         self.out.send(response.encode_to_vec().into());
@@ -54,10 +55,10 @@ fn files() -> &'static [FileDescriptorProto] {
     })
 }
 
-fn answer(ask: Option<&Ask>) -> Answer {
+fn answer(rows: &[Row], ask: Option<&Ask>) -> Answer {
     match ask {
         Some(Ask::ListServices(_)) => {
-            let names = service_names().into_iter();
+            let names = service_names(rows).into_iter();
             let service = names.map(|name| ServiceResponse { name: name.into() }).collect();
             Answer::ListServicesResponse(ListServiceResponse { service })
         }

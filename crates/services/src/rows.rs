@@ -1,106 +1,10 @@
-//! One row for each RPC: all that is to be known of it before its handler is called.
+//! The table of RPCs: one [`Row`] for each, with its handler.
 //!
 //! From the rows come dispatch, refusals, reflection and the counts of calls. A new RPC is one row, one
 //! handler and one test.
 
-use crate::front::Refused;
-use crate::{
-    Call, Services, cluster, downgrade, health, kv, lease, maintenance, reflection, watch,
-};
-use bytes::Bytes;
-use net::rpc::{Responder, StreamHandler, StreamSender};
-use std::sync::Arc;
-
-/// Which messages go which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// One request, one response.
-    Unary,
-    /// One request, any number of responses.
-    ServerStream,
-    /// Any number of either.
-    Bidirectional,
-}
-
-impl Shape {
-    /// The name that metrics know it by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Shape::Unary => "unary",
-            Shape::ServerStream => "server_stream",
-            Shape::Bidirectional => "bidi_stream",
-        }
-    }
-}
-
-/// What a member without a vote does with the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Learner {
-    /// It serves the call; of a linearizable read it says no itself.
-    Serves,
-    /// It refuses the call.
-    Refuses,
-}
-
-/// Whether the member must know a leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leader {
-    /// Only if the client asks for that.
-    IfAsked,
-    /// Never: whoever asks wants to know how the member is.
-    Never,
-}
-
-/// What the caller must be permitted to do. Every row says it, so that no RPC is open by having been
-/// forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// Anybody may call.
-    Open,
-}
-
-type Unary = fn(&Arc<Services>, &Call, &Bytes, Responder) -> Result<(), Refused>;
-type Stream = fn(&Arc<Services>, &Call, StreamSender) -> Box<dyn StreamHandler>;
-
-/// Who answers.
-#[derive(Clone, Copy)]
-pub(crate) enum Handler {
-    /// A member's services.
-    Unary(Unary),
-    /// The same for streams.
-    Stream(Stream),
-    /// Whatever program serves the rows: it needs no member.
-    Own(fn(&Bytes, Responder) -> Result<(), Refused>),
-    /// The same for streams.
-    OwnStream(fn(StreamSender) -> Box<dyn StreamHandler>),
-}
-
-/// All about one RPC.
-#[derive(Clone, Copy)]
-pub struct Row {
-    /// Its service with the package.
-    pub service: &'static str,
-    /// Its name.
-    pub method: &'static str,
-    /// Which messages go which way.
-    pub shape: Shape,
-    /// The types of request and response, with their package.
-    pub types: [&'static str; 2],
-    /// What a member without a vote does.
-    pub learner: Learner,
-    /// Whether a leader must be known.
-    pub leader: Leader,
-    /// What the caller must be permitted to do.
-    pub permission: Permission,
-    pub(crate) handler: Handler,
-}
-
-impl Row {
-    /// Its path in HTTP/2.
-    pub fn path(&self) -> String {
-        format!("/{}/{}", self.service, self.method)
-    }
-}
+use crate::row::{Handler, Leader, Learner, Permission, Row, Shape};
+use crate::{cluster, downgrade, health, kv, lease, maintenance, reflection, watch};
 
 const KV: &str = "etcdserverpb.KV";
 const LEASE: &str = "etcdserverpb.Lease";
@@ -215,17 +119,10 @@ pub(crate) const UNSERVED: &[(&str, &[&str])] = &[(
     ],
 )];
 
-/// Names of the services served.
-pub(crate) fn service_names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = ROWS.iter().map(|row| row.service).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::service_names;
     use prost::Message;
     use prost_types::FileDescriptorSet;
 
@@ -258,7 +155,7 @@ mod tests {
                 (row.service.to_owned(), row.method.to_owned(), row.shape, types)
             })
             .collect();
-        let names = service_names();
+        let names = service_names(ROWS);
         defined.retain(|(service, ..)| names.contains(&service.as_str()));
         let key = |row: &(String, String, Shape, [String; 2])| (row.0.clone(), row.1.clone());
         defined.sort_by_key(key);

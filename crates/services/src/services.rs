@@ -8,13 +8,12 @@ use crate::response_memory::{HELD_BYTES_MAX, ResponseMemory};
 use crate::{Call, Error, lines};
 use apply::Kind;
 use apply::quota::Quota;
-use apply::{Header, Reply, mvcc};
+use apply::{Header, Reply};
 use bytes::Bytes;
 use metrics::Metrics;
 use net::rpc::Responder;
 use proto::etcdserverpb::ResponseHeader;
 use proto::raftpb::{ConfChange, ConfChangeType};
-use replica::raft;
 use replica::turn::{self, Ask, Failure, Figures, NotTaken, Time, WatchEvent};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -45,7 +44,7 @@ pub struct Services {
     pub limits: Limits,
     /// Bytes that the database may take.
     pub quota: Quota,
-    /// This member.
+    /// The identity of this member.
     pub member_id: u64,
     /// The keys.
     pub reader: mvcc::Reader,
@@ -140,7 +139,7 @@ impl Services {
         caller::header(self.common(), revision)
     }
 
-    /// The same as a message.
+    /// The header as a message.
     pub fn header_message(&self, revision: i64) -> ResponseHeader {
         let header = self.header(revision);
         ResponseHeader {

@@ -21,7 +21,7 @@ pub fn is_version(text: &str) -> bool {
 /// The version to go down to: the minor before the current one.
 ///
 /// # Errors
-/// It is no version, or another one.
+/// The text is no version, or not the expected one.
 pub fn downgrade_target(version: &str, current: &str) -> Result<String, Error> {
     let (major, minor) = parse(version).ok_or(Error::WrongDowngradeFormat)?;
     match minor_of(current) {

@@ -7,9 +7,9 @@ use prost::Message;
 use proto::etcdserverpb::WatchRequest;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use replica::turn::WatchEvent;
-use replica::watch::Sink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use watch::Sink;
 
 /// Events stop while this many bytes wait to be sent on a stream.
 const QUEUED_MAX: usize = 1024 * 1024;
@@ -31,23 +31,23 @@ pub(crate) fn open(
     out: StreamSender,
 ) -> Box<dyn StreamHandler> {
     let id = services.next_stream.fetch_add(1, Ordering::Relaxed);
-    let line = Arc::new(Line { out, is_over: AtomicBool::new(false) });
+    let responses = Arc::new(ResponseStream { out, is_over: AtomicBool::new(false) });
     let waiting = Arc::default();
     let long = Arc::clone(&services.long_responses);
-    let sink = WatchSink { line: Arc::clone(&line), long, waiting: Arc::clone(&waiting) };
+    let sink = WatchSink { responses: Arc::clone(&responses), long, waiting: Arc::clone(&waiting) };
     services.tell_hub(WatchEvent::Open(id, Box::new(sink)));
     let services = Arc::clone(services);
-    Box::new(WatchStream { services, call: call.clone(), id, line, waiting })
+    Box::new(WatchStream { services, call: call.clone(), id, responses, waiting })
 }
 
-/// The way back to the client.
-struct Line {
+/// The responses to the client, and whether any more of them may be sent.
+struct ResponseStream {
     out: StreamSender,
     /// The client was cut off; what it still sends is not looked at.
     is_over: AtomicBool,
 }
 
-impl Line {
+impl ResponseStream {
     fn end(&self, error: Error) {
         if !self.is_over.swap(true, Ordering::Relaxed) {
             self.out.finish(error);
@@ -60,7 +60,7 @@ struct WatchStream {
     /// Who watches.
     call: Call,
     id: u64,
-    line: Arc<Line>,
+    responses: Arc<ResponseStream>,
     /// Bytes of requests that the hub has not come to.
     waiting: Arc<AtomicUsize>,
 }
@@ -70,7 +70,7 @@ impl WatchStream {
     fn request(&self, request: RequestUnion, bytes: usize) {
         let bytes = bytes + REQUEST_BYTES;
         if self.waiting.fetch_add(bytes, Ordering::Relaxed) > REQUEST_BYTES_MAX {
-            self.line.end(Error::TooManyRequests);
+            self.responses.end(Error::TooManyRequests);
             return self.close();
         }
         self.services.tell_hub(WatchEvent::Request(self.id, request, bytes));
@@ -83,13 +83,13 @@ impl WatchStream {
 
 impl StreamHandler for WatchStream {
     fn message(&mut self, body: Bytes) {
-        if self.line.is_over.load(Ordering::Relaxed) || self.services.is_over(&self.call) {
+        if self.responses.is_over.load(Ordering::Relaxed) || self.services.is_over(&self.call) {
             return;
         }
         let bytes = body.len();
         let Ok(request) = WatchRequest::decode(body) else {
             self.services.metrics.calls.stream_failed("receive", "watch");
-            return self.line.end(Error::Malformed);
+            return self.responses.end(Error::Malformed);
         };
         if let Some(request) = request.request_union {
             self.request(request, bytes);
@@ -109,7 +109,7 @@ impl StreamHandler for WatchStream {
 }
 
 struct WatchSink {
-    line: Arc<Line>,
+    responses: Arc<ResponseStream>,
     /// As the stream's.
     waiting: Arc<AtomicUsize>,
     /// Bytes of long responses, on all streams, that are not on the wire.
@@ -145,11 +145,11 @@ impl Sink for WatchSink {
             let long = Arc::clone(&self.long);
             pieces.push(Bytes::from_owner(LongEnd { piece, bytes, long }));
         }
-        self.line.out.send_pieces(pieces);
+        self.responses.out.send_pieces(pieces);
     }
 
     fn has_room(&self) -> bool {
-        self.line.out.queued() < QUEUED_MAX
+        self.responses.out.queued() < QUEUED_MAX
     }
 
     fn response_bytes_max(&self) -> usize {
@@ -162,7 +162,7 @@ impl Sink for WatchSink {
     }
 
     fn cut(&mut self) {
-        self.line.end(Error::TooManyRequests);
+        self.responses.end(Error::TooManyRequests);
     }
 }
 
@@ -186,11 +186,11 @@ mod tests {
     #[test]
     fn long_responses_are_counted_until_they_are_sent() {
         let long = Arc::new(AtomicUsize::new(0));
-        let line = Arc::new(Line {
+        let responses = Arc::new(ResponseStream {
             out: StreamSender::new(Arc::new(Reads), 0),
             is_over: AtomicBool::new(false),
         });
-        let mut sink = WatchSink { line, long: Arc::clone(&long), waiting: Arc::default() };
+        let mut sink = WatchSink { responses, long: Arc::clone(&long), waiting: Arc::default() };
         assert_eq!(sink.response_bytes_max(), RESPONSE_BYTES_MAX);
         let end = LongEnd {
             piece: Bytes::new(),

@@ -7,14 +7,12 @@
 //!                   removed, the rest of the segment is zeros
 //! ```
 
-use crate::log::{Options, Wal};
+use crate::log::{FoundEnd, Options, Wal};
 use crate::names::SegmentName;
 use crate::reader::SegmentEnd;
 use crate::replay::{Replayed, needed, replay};
 use crate::{Fault, Recovered};
-use bytes::Bytes;
 use disk::{Disk, File, Lock, Open};
-use proto::raftpb::HardState;
 use proto::walpb;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,17 +26,6 @@ pub struct Examined {
     held: Vec<(SegmentName, Arc<dyn File>)>,
     end: SegmentEnd,
     found: FoundEnd,
-}
-
-/// Where a log ends.
-pub(crate) struct FoundEnd {
-    pub(crate) metadata: Bytes,
-    pub(crate) hard_state: HardState,
-    /// After the last record, in the last segment.
-    pub(crate) offset: u64,
-    /// Of all records.
-    pub(crate) crc: u32,
-    pub(crate) last_index: u64,
 }
 
 impl Wal {

@@ -1,6 +1,7 @@
 //! Records with their frames, from and to bytes.
 
-use crate::tear::{Tear, after_zero_length, contradiction, is_torn};
+use crate::defect::{Defect, Tear};
+use crate::tear::{after_zero_length, contradiction, is_torn};
 use bytes::Buf;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
@@ -116,15 +117,6 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     pub(crate) crc: u32,
     pub(crate) data: bytes::Bytes,
-}
-
-/// Why no record was read.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Defect {
-    /// A crash may have cut the write off.
-    Torn(Tear),
-    /// Anything else.
-    Damaged(String),
 }
 
 /// Reads the records of one segment after another.

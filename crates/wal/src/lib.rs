@@ -17,6 +17,7 @@
 //!
 //! Reference: `server/storage/wal`, `server/etcdserver/api/snap`.
 
+mod defect;
 mod examine;
 mod fault;
 mod frame;
@@ -27,12 +28,12 @@ mod replay;
 pub mod snap;
 mod tear;
 
+pub use defect::Tear;
 pub use examine::Examined;
 pub use fault::Fault;
 pub use log::{Options, Prepared, Saved, Wal, check_vacant};
 pub use reader::{has_segments, valid_snapshots};
 pub use replay::{Recovered, Torn, read};
-pub use tear::Tear;
 
 use disk::Disk;
 use std::io;

@@ -1,6 +1,5 @@
 //! The log itself: recovered, appended to, cut into segments.
 
-use crate::examine::FoundEnd;
 use crate::frame::{Encoder, Kind};
 use crate::names::SegmentName;
 use crate::reader::{has_segments, segments};
@@ -25,6 +24,17 @@ impl Default for Options {
     fn default() -> Options {
         Options { segment_bytes: SEGMENT_BYTES, no_sync: false }
     }
+}
+
+/// Where a log ends.
+pub(crate) struct FoundEnd {
+    pub(crate) metadata: Bytes,
+    pub(crate) hard_state: HardState,
+    /// After the last record, in the last segment.
+    pub(crate) offset: u64,
+    /// Of all records.
+    pub(crate) crc: u32,
+    pub(crate) last_index: u64,
 }
 
 /// What a save did.

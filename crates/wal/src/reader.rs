@@ -1,9 +1,9 @@
 //! Reading a log back: the part that recovery and inspection share.
 
 use crate::Fault;
-use crate::frame::{Decoder, Defect, Kind, Record};
+use crate::defect::{Defect, Tear};
+use crate::frame::{Decoder, Kind, Record};
 use crate::names::SegmentName;
-use crate::tear::Tear;
 use disk::Disk;
 use prost::Message;
 use proto::{raftpb, walpb};

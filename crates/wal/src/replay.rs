@@ -1,10 +1,10 @@
 //! Putting the records that follow a snapshot together as they were meant.
 
 use crate::Fault;
+use crate::defect::Tear;
 use crate::frame::{Kind, Record};
 use crate::names::SegmentName;
 use crate::reader::{Reader, SegmentEnd, decode, segments};
-use crate::tear::Tear;
 use bytes::Bytes;
 use disk::Disk;
 use proto::raftpb::{Entry, HardState};

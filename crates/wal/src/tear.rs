@@ -14,35 +14,12 @@
 //!
 //! Reference: `server/storage/wal/decoder.go` (isTornEntry), which looks at sectors only.
 
-use crate::frame::Defect;
-use std::fmt;
+use crate::defect::{Defect, Tear};
 
 /// The unit in which a disk loses writes.
 const SECTOR_BYTES: usize = 512;
 /// Bytes that are compared at a time.
 const PIECE_BYTES: usize = 4096;
-
-/// Why what follows the last whole record of a log counts as cut off by a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tear {
-    /// The file ends within a record.
-    FileEnds,
-    /// A sector that the record covers is all zeros.
-    LostSector,
-    /// Zeros stand in the place of a record's length, up to the end of the sector; later sectors
-    /// hold other bytes.
-    LostLength,
-}
-
-impl fmt::Display for Tear {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Tear::FileEnds => "the file ends within a record",
-            Tear::LostSector => "a sector of the record is all zeros",
-            Tear::LostLength => "zeros stand before bytes that are not zero",
-        })
-    }
-}
 
 /// What is wrong where a record's length is zero: nothing, if only zeros follow.
 pub(crate) fn after_zero_length(rest: &[u8], offset: usize) -> Option<Defect> {

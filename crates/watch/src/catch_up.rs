@@ -1,7 +1,8 @@
 //! Bringing watchers from where they are to now.
 
 use crate::event::{Event, key_of};
-use crate::hub::{Hub, Target, WatcherId};
+use crate::hub::{Hub, Target};
+use crate::ids::WatcherId;
 use crate::index::Index;
 use crate::publish::send_events;
 use bytes::Bytes;

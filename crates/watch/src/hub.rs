@@ -1,5 +1,6 @@
 //! The hub: all streams, all watchers, one order.
 
+use crate::ids::{StreamId, WatcherId};
 use crate::index::Index;
 use crate::queue::Queue;
 use crate::watcher::{Place, Watcher};
@@ -8,11 +9,6 @@ use bytes::Bytes;
 use mvcc::Reader;
 use proto::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchResponse};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-/// A stream's number.
-pub type StreamId = u64;
-/// A watcher: its stream and its id there.
-pub(crate) type WatcherId = (StreamId, i64);
 
 /// Where a stream's responses go.
 pub trait Sink: Send {

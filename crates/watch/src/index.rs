@@ -1,6 +1,6 @@
 //! Watchers by what they watch.
 
-use crate::hub::WatcherId;
+use crate::ids::WatcherId;
 use crate::intervals::Intervals;
 use crate::watcher::Watcher;
 use bytes::Bytes;

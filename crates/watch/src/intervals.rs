@@ -4,7 +4,7 @@
 //! leaves out what ends before the key and what begins after it: it costs the logarithm of the
 //! number of different ranges for each range found.
 
-use crate::hub::WatcherId;
+use crate::ids::WatcherId;
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

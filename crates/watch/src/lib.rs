@@ -23,6 +23,7 @@
 mod catch_up;
 mod event;
 mod hub;
+mod ids;
 mod index;
 mod intervals;
 mod progress;
@@ -31,4 +32,5 @@ mod queue;
 mod watcher;
 mod wire;
 
-pub use hub::{Hub, Limits, Sink, StreamId};
+pub use hub::{Hub, Limits, Sink};
+pub use ids::StreamId;

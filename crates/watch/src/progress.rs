@@ -1,6 +1,7 @@
 //! Progress: a revision up to which a stream, or a watcher, has everything.
 
-use crate::hub::{Hub, StreamId, WatcherId};
+use crate::hub::Hub;
+use crate::ids::{StreamId, WatcherId};
 use crate::wire::NO_ID;
 use proto::etcdserverpb::WatchResponse;
 

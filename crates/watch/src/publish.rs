@@ -1,7 +1,8 @@
 //! Changes as they happen: published one by one, or passed over where there are too many.
 
 use crate::event::Event;
-use crate::hub::{Hub, Sink, Target, WatcherId};
+use crate::hub::{Hub, Sink, Target};
+use crate::ids::WatcherId;
 use crate::watcher::Place;
 use crate::wire;
 use bytes::Bytes;

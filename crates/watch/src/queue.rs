@@ -1,6 +1,6 @@
 //! Who waits, in turn.
 
-use crate::hub::WatcherId;
+use crate::ids::WatcherId;
 use std::collections::BTreeMap;
 
 /// A watcher's place in the queue.

@@ -15,7 +15,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// The rooms whose lines are an operator's business at every level; of libraries, warnings are enough.
-const ROOMS: &[&str] = &["etcd", "client", "peer", "server", "tls"];
+const ROOMS: &[&str] = &["etcd", "server", "services", "tls"];
 /// The target of the line after which the program ends: above all levels.
 pub(crate) const FATAL: &str = "fatal";
 

@@ -9,8 +9,8 @@ pub(crate) use discovery::Discovery;
 pub(crate) use srv::Srv;
 
 use dns::SystemDns;
+use membership::InitialCluster;
 use server::Source;
-use server::apply::membership::InitialCluster;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 

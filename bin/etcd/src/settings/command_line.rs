@@ -355,5 +355,5 @@ fn no_flag(word: &OsStr) -> String {
 }
 
 fn version_text() -> String {
-    format!("etcd Version: {}\nHoldfast: {}", server::VERSION, env!("CARGO_PKG_VERSION"))
+    format!("etcd Version: {}\nHoldfast: {}", proto::VERSION, env!("CARGO_PKG_VERSION"))
 }

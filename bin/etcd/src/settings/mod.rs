@@ -6,6 +6,7 @@
 //! command_line          flags
 //! variables             ETCD_...
 //! file, yaml            --config-file
+//! gates                 --feature-gates
 //! earlier               what earlier versions of etcd had
 //! notes                 what the log is told of all this
 //! ```
@@ -15,6 +16,7 @@
 mod command_line;
 mod earlier;
 mod file;
+mod gates;
 mod lists;
 mod notes;
 mod rows;
@@ -32,11 +34,11 @@ pub(crate) use values::{Nanos, Setting, Unfit, User};
 pub(crate) use words::{ClusterState, LogFormat, LogLevel, LogOutput};
 pub(crate) use yaml::Node;
 
-use crate::gates::FeatureGates;
 use client::Secret;
 use command_line::CommandLine;
+use gates::FeatureGates;
 use lists::{Allowed, Unique, UniqueBytes};
-use server::{AutoCompaction, tls};
+use server::AutoCompaction;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;

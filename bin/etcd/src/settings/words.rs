@@ -1,7 +1,6 @@
 //! Settings that are one of a few words.
 
 use super::values::Word;
-use server::tls;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 

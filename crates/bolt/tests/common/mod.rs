@@ -126,6 +126,11 @@ impl Model {
     /// What a database holds, read in both directions; the state must be sound.
     pub(crate) fn read(txn: &ReadTxn) -> Model {
         assert_eq!(txn.check(), []);
+        Model::read_unchecked(txn)
+    }
+
+    /// The same of a state whose list of free pages may be wrong.
+    pub(crate) fn read_unchecked(txn: &ReadTxn) -> Model {
         let mut model = Model::default();
         let mut names = txn.buckets();
         let mut next = names.first();

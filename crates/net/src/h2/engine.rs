@@ -7,7 +7,7 @@ use super::policy::millis;
 use super::session::Services;
 use crate::Listener;
 use crate::http::HttpService;
-use crate::places::Places;
+use crate::permits::ConnectionPermits;
 use crate::rpc::GrpcService;
 use crate::web::WebThreads;
 use mio::{Poll, Waker};
@@ -76,7 +76,7 @@ impl Server {
             loops[0].listen(mio::net::TcpListener::from_std(socket), acceptor)?;
         }
         loops[0].all.clone_from(&inboxes);
-        loops[0].places = Places::new(config.connections_max);
+        loops[0].permits = ConnectionPermits::new(config.connections_max);
         let running = Running { loops: Mutex::new(loops.len()), one_ended: Condvar::new() };
         let running = Arc::new(running);
         let web = Some(web_threads);

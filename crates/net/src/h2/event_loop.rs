@@ -7,7 +7,7 @@ use super::inbox::{Address, ConnectionSink, Inbox, Note};
 use super::peers::{Peer, Peers};
 use super::session::{Services, Session};
 use super::socket::Socket;
-use crate::places::{Place, Places};
+use crate::permits::{ConnectionPermit, ConnectionPermits};
 use crate::secure::Handshake;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -38,7 +38,7 @@ const LISTENER_FIRST: usize = usize::MAX - 1;
 pub(crate) struct Accepted {
     socket: TcpStream,
     addr: SocketAddr,
-    place: Place,
+    permit: ConnectionPermit,
     /// For TLS.
     acceptor: Option<Arc<Acceptor>>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Accepted {
 /// A loop, run by one thread.
 pub(super) struct EventLoop {
     /// For connections accepted here.
-    pub(super) places: Places,
+    pub(super) permits: ConnectionPermits,
     pub(super) poll: Poll,
     pub(super) inbox: Arc<Inbox>,
     pub(super) all: Vec<Arc<Inbox>>,
@@ -106,8 +106,8 @@ impl EventLoop {
         limits: Arc<Limits>,
     ) -> EventLoop {
         let (all, listeners) = (Vec::new(), Vec::new());
-        let places = Places::new(usize::MAX);
-        EventLoop { poll, inbox, all, services, limits, listeners, places, state: State::new() }
+        let permits = ConnectionPermits::new(usize::MAX);
+        EventLoop { poll, inbox, all, services, limits, listeners, permits, state: State::new() }
     }
 
     /// Has new connections announced.
@@ -193,7 +193,7 @@ impl EventLoop {
 
     fn accept(&mut self, listener: usize) {
         loop {
-            let Some(place) = self.places.take() else {
+            let Some(permit) = self.permits.take() else {
                 self.state.accept_at_ms = Some(self.state.now_ms + ACCEPT_PAUSE_MS);
                 return;
             };
@@ -203,7 +203,7 @@ impl EventLoop {
                     // A socket that refuses the option still works.
                     let _ = socket.set_nodelay(true);
                     let acceptor = acceptor.clone();
-                    self.assign(Accepted { socket, addr, place, acceptor });
+                    self.assign(Accepted { socket, addr, permit, acceptor });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -227,7 +227,7 @@ impl EventLoop {
     }
 
     fn add(&mut self, accepted: Accepted) {
-        let Accepted { socket, addr, place, acceptor } = accepted;
+        let Accepted { socket, addr, permit, acceptor } = accepted;
         let state = &mut self.state;
         let Ok(mut socket) = Socket::new(socket, acceptor, addr, state.now_ms) else { return };
         let address = state.peers.reserve();
@@ -239,7 +239,7 @@ impl EventLoop {
         let mut connection = Connection::new(Arc::clone(&self.limits), Some(addr), state.now_ms);
         let shakes = socket.is_shaking();
         connection.is_secure = shakes;
-        let peer = Peer::new((socket, addr, place), address.serial, connection, session);
+        let peer = Peer::new((socket, addr, permit), address.serial, connection, session);
         state.peers.insert(address.slot, peer);
         if shakes {
             self.begin_handshake(address);
@@ -342,7 +342,7 @@ impl EventLoop {
         let Some(peer) = self.state.peers.remove(slot) else { return };
         if let Ok(socket) = peer.socket.release(self.poll.registry()) {
             let input = peer.connection.into_input();
-            self.services.web.adopt(socket, input, peer.addr, peer.place);
+            self.services.web.adopt(socket, input, peer.addr, peer.permit);
         }
     }
 

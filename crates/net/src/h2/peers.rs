@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::inbox::Address;
 use super::session::Session;
 use super::socket::Socket;
-use crate::places::Place;
+use crate::permits::ConnectionPermit;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ const LAST_WORDS_MS: u64 = 20_000;
 pub(super) struct Peer {
     pub(super) socket: Socket,
     pub(super) addr: SocketAddr,
-    pub(super) place: Place,
+    pub(super) permit: ConnectionPermit,
     pub(super) connection: Connection,
     pub(super) session: Session,
     /// There may be something to read.
@@ -51,13 +51,13 @@ pub(super) struct Peers {
 
 impl Peer {
     pub(super) fn new(
-        (socket, addr, place): (Socket, SocketAddr, Place),
+        (socket, addr, permit): (Socket, SocketAddr, ConnectionPermit),
         serial: u64,
         connection: Connection,
         session: Session,
     ) -> Peer {
         let (readable, touched, ending) = (false, false, Ending::No);
-        Peer { socket, addr, place, connection, session, readable, serial, touched, ending }
+        Peer { socket, addr, permit, connection, session, readable, serial, touched, ending }
     }
 
     /// What was to be written is written, or not; where the connection is over, the farewell goes on.

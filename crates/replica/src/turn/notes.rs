@@ -2,8 +2,8 @@
 
 use super::{SizeFigures, Time};
 use crate::SnapshotDue;
-use apply::membership::Version;
 use apply::{Alarms, Kind, Outcome};
+use membership::Version;
 use proto::raftpb::Entry;
 use raft::Role;
 

@@ -86,8 +86,7 @@ fn is_changed(machine: &Machine, change: &ConfChange) -> bool {
         // A vote for one that was there before, or a member that was not.
         ConfChangeType::ConfChangeAddNode => member.is_some_and(|member| !member.is_learner),
         ConfChangeType::ConfChangeUpdateNode => {
-            let asked: Option<apply::membership::Member> =
-                serde_json::from_slice(change.context()).ok();
+            let asked: Option<membership::Member> = serde_json::from_slice(change.context()).ok();
             asked.zip(member).is_some_and(|(asked, member)| asked.peer_urls == member.peer_urls)
         }
     }

@@ -4,7 +4,7 @@
 //! the hub is told to which revision: its watchers then read them from history.
 
 use super::watch_turn::WatchEvent;
-use apply::mvcc::Change;
+use mvcc::Change;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of changes that may wait, those included that the watch turn works on.
@@ -122,7 +122,7 @@ fn size(change: &Change) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apply::mvcc::ChangeEvent;
+    use mvcc::ChangeEvent;
 
     fn change(revision: i64) -> Vec<Change> {
         let kv = vec![0; 1000].into();

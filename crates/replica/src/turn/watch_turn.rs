@@ -1,7 +1,6 @@
 //! The watch turn: the hub, what reaches it and in which order, its catch-up and its clock.
 
 use super::{Changes, Time, WakePolicy, WatchBudget, WatchFigures};
-use apply::mvcc;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use watch::{Hub, Sink, StreamId};
 

@@ -1,16 +1,15 @@
 //! A member on a simulated disk whose parts are stepped from one thread, and work for it.
 #![allow(dead_code)] // not every file of tests uses all of it
 
-use apply::mvcc::Progress;
 use apply::{Effect, Reply};
 use apply::{Kind, envelope};
 use bytes::Bytes;
 use disk::sim::SimDisk;
+use membership::InitialCluster;
+use mvcc::Progress;
 use prost::Message;
 use proto::etcdserverpb as pb;
-use replica::apply::membership::InitialCluster;
-use replica::apply::{self, lease};
-use replica::{Beginning, Command, Fault, Options, Parts, disk, open, wal};
+use replica::{Beginning, Command, Fault, Options, Parts, open};
 use std::collections::BTreeMap;
 
 pub(crate) fn options() -> Options {
@@ -27,7 +26,7 @@ pub(crate) fn options() -> Options {
         keep_wals: 2,
         keep_snapshots: 2,
         wal: wal::Options { segment_bytes: 2048, no_sync: false },
-        backend: apply::backend::Options { bolt, ..Default::default() },
+        backend: backend::Options { bolt, ..Default::default() },
         lease: lease::Config {
             ttl_min_s: 2,
             checkpoints: false,
@@ -133,7 +132,7 @@ impl Member {
 
     /// Every key with its value and revision.
     pub(crate) fn content(&self) -> BTreeMap<Bytes, (Bytes, i64)> {
-        let all = apply::mvcc::RangeOptions {
+        let all = mvcc::RangeOptions {
             key: Bytes::from_static(b"\0"),
             range_end: Bytes::from_static(b"\0"),
             ..Default::default()

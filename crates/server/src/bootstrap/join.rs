@@ -3,9 +3,9 @@
 use super::remote::{ANSWER_LIMIT, Described, ask_members, get};
 use super::urls::resolver;
 use super::{Remotes, other_urls};
-use crate::CLUSTER_VERSION;
 use address::{Resolver, same};
-use apply::membership::{InitialCluster, Member};
+use membership::{InitialCluster, Member};
+use proto::CLUSTER_VERSION;
 use replica::Identity;
 use services::versions::minor_of;
 use std::time::Duration;

@@ -13,10 +13,10 @@ mod remote;
 mod urls;
 mod verify;
 
-use apply::membership::InitialCluster;
+use disk::Disk;
+use membership::InitialCluster;
 use remote::PROBE_LIMIT;
 use replica::Beginning;
-use replica::disk::Disk;
 use std::collections::BTreeSet;
 use tls::Connector;
 
@@ -51,7 +51,7 @@ pub trait Source {
 
 /// What a member without data is told.
 pub struct Plan<'p> {
-    /// Whether it joins a cluster that runs.
+    /// Whether the member joins a cluster that runs.
     pub joins: bool,
     /// Where other members reach it.
     pub advertise_peer_urls: &'p [String],
@@ -64,13 +64,13 @@ pub struct Plan<'p> {
 /// What a member knows once it knows how to begin.
 #[derive(Debug)]
 pub struct Begun {
-    /// Whom it must be able to answer; empty unless it joins.
+    /// The members that this one must be able to answer before its own data names them; empty unless it joins.
     pub remotes: Remotes,
     /// For connections to the others.
     pub connector: Connector,
 }
 
-/// Finds out how a member begins. One with data begins with that.
+/// Finds out how a member begins. A member that has data begins with it.
 ///
 /// # Errors
 /// What is wrong with the list of members, in the words of etcd; what the others say against it.
@@ -156,7 +156,7 @@ fn is_bootstrapped(
         return false;
     };
     let has_run =
-        |member: &apply::membership::Member| member.id == own_id && !member.client_urls.is_empty();
+        |member: &membership::Member| member.id == own_id && !member.client_urls.is_empty();
     cluster.members.iter().any(has_run)
 }
 

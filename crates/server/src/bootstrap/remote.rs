@@ -1,6 +1,6 @@
 //! What members that run say of themselves over their peer port.
 
-use apply::membership::Member;
+use membership::Member;
 use peer::{Page, Question};
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tls::Connector;
 
 /// How long a member may take to say who is in its cluster.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// The same for members that may not have been started yet.
+/// Asks members that may not have been started yet.
 pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A cluster as one of its members describes it.

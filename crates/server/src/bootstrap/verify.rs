@@ -3,11 +3,11 @@
 
 use super::urls::resolver;
 use address::Urls;
-use apply::membership::InitialCluster;
+use membership::InitialCluster;
 use std::collections::BTreeMap;
 
 /// # Errors
-/// This member is not on the list.
+/// The list does not name this member.
 pub(super) fn has_local_member(initial: &InitialCluster, name: &str) -> Result<(), String> {
     initial.listed.check_name(name).map(drop).map_err(|error| error.to_string())
 }

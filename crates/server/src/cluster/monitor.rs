@@ -1,13 +1,13 @@
 //! The leader looks after the cluster's version.
 
-use crate::VERSION;
 use crate::lines;
 use crate::mailbox::Woken;
+use crate::promise::Promise;
 use crate::shared::Shared;
-use crate::web::Promise;
-use apply::membership::Members;
 use apply::{Kind, Reply};
+use membership::Members;
 use prost::Message;
+use proto::VERSION;
 use proto::membershippb::{ClusterVersionSetRequest, DowngradeInfoSetRequest};
 use replica::turn::WakePolicy;
 use services::Error;

@@ -1,47 +1,19 @@
 //! The peer protocol as the member's way to the others.
 
 use super::peer_log::PeerLog;
-use super::{Answer, Network};
+use crate::network::{Answer, Network};
 use crate::shared::Shared;
 use crate::web::PeerWeb;
-use apply::backend::Snapshot;
+use backend::Snapshot;
 use bytes::Bytes;
 use metrics::DiskMetrics;
 use net::http::{HttpRequest, HttpResponder, HttpService};
 use peer::{Handler, Intake, Note, Overloaded, PeerStats, Question, Transport};
-use prost::Message as _;
 use proto::raftpb::Message;
 use services::CoreEvent;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-/// Bytes of messages that wait for the core thread.
-const INBOUND_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// Messages of other members that wait for the core thread.
-#[derive(Default)]
-pub(crate) struct Inbound {
-    bytes: AtomicUsize,
-}
-
-impl Inbound {
-    fn admit(&self, message: &Message) -> Result<(), Overloaded> {
-        let len = message.encoded_len();
-        let before = self.bytes.fetch_add(len, Ordering::AcqRel);
-        if before + len > INBOUND_BYTES_MAX && before > 0 {
-            self.bytes.fetch_sub(len, Ordering::AcqRel);
-            return Err(Overloaded);
-        }
-        Ok(())
-    }
-
-    /// The core thread has taken a message.
-    pub(crate) fn taken(&self, message: &Message) {
-        self.bytes.fetch_sub(message.encoded_len(), Ordering::AcqRel);
-    }
-}
 
 /// What the transport asks of the member.
 pub(crate) struct PeerHandler {

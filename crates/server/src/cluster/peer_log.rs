@@ -229,7 +229,7 @@ impl PeerLog {
         }
     }
 
-    /// It is of another cluster, or of a version that does not fit.
+    /// The other member is of another cluster, or of a version that does not fit.
     fn stranger_refused(&self, refused: &Refused<'_>) {
         let is_version = refused.ground == Ground::Version;
         let line = match is_version {
@@ -240,7 +240,7 @@ impl PeerLog {
         tracing::warn!(
             local_member_id = %hex(self.own_id),
             local_member_cluster_id = %hex(self.cluster_id),
-            local_member_server_version = crate::VERSION,
+            local_member_server_version = proto::VERSION,
             local_member_server_minimum_cluster_version = peer::MIN_CLUSTER_VERSION,
             remote_peer_server_name = %hex(refused.from),
             remote_peer_server_version = refused.version,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Kinds of lines that are remembered. Strangers can make up ids, but no more than this many.
 const KEYS_MAX: usize = 1024;
 
-/// Whom a line is about, and which line it is.
+/// The member that a line is about, and the kind of the line.
 type Key = (u64, &'static str);
 
 /// When what was said last, and how often it was not said since.

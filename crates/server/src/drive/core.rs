@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// The core's turn with its disk and company. It never touches a disk or a log sink that may hang.
+/// The core's turn with its disk and company. The core never touches a disk or a log sink that may hang.
 pub(crate) struct CoreDriver {
     turn: CoreTurn<Calls>,
     shared: Arc<Shared>,

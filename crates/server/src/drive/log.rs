@@ -69,7 +69,7 @@ impl LogHandle {
         }
     }
 
-    /// Removes files that are more than are kept, without holding up whoever writes.
+    /// Removes surplus files; writers do not wait for that.
     pub(crate) fn purge(&self) {
         let surplus = self.turn.lock().surplus();
         match surplus.and_then(Surplus::remove) {
@@ -140,8 +140,8 @@ fn carry_out(shared: &Shared, effect: LogEffect<Calls>) {
 mod tests {
     use super::*;
     use crate::testing::config;
-    use replica::disk::sim::SimDisk;
-    use replica::disk::{Disk, Open};
+    use disk::sim::SimDisk;
+    use disk::{Disk, Open};
     use std::path::Path;
 
     const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,6 @@
 mod apply;
 mod core;
 mod hub;
-mod hub_queue;
 mod log;
 mod notes;
 #[cfg(test)]
@@ -13,7 +12,6 @@ mod tests;
 pub(crate) use self::apply::ApplyDriver;
 pub(crate) use self::core::{CoreDriver, run as run_core};
 pub(crate) use self::hub::run as run_hub;
-pub(crate) use self::hub_queue::HubQueue;
 pub(crate) use self::log::LogHandle;
 
 use replica::Fault;

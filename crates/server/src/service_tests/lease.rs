@@ -112,7 +112,7 @@ fn checkpoint(bench: &Bench, id: i64, remaining_ttl: i64) {
 /// What the database says of a lease's remaining time.
 fn stored_remaining(bench: &Bench, id: i64) -> i64 {
     let view = bench.shared().ports.database().view();
-    let row = view.get(apply::backend::Table::Lease, &id.to_be_bytes()).unwrap();
+    let row = view.get(backend::Table::Lease, &id.to_be_bytes()).unwrap();
     proto::leasepb::Lease::decode(&*row).unwrap().remaining_ttl
 }
 

@@ -3,8 +3,8 @@
 
 use super::{PLAIN, response};
 use crate::shared::Shared;
-use apply::mvcc::RangeOptions;
 use metrics::Read;
+use mvcc::RangeOptions;
 use net::http::{HttpResponder, HttpResponse};
 use services::{Call, Error};
 use std::sync::Arc;

@@ -5,20 +5,16 @@ mod metrics_page;
 mod peer;
 mod probes;
 mod vars;
-mod waiting;
 
 pub(crate) use peer::PeerWeb;
 pub(crate) use probes::{NoCalls, Probes};
-pub(crate) use waiting::WaitingPages;
 
 use crate::shared::Shared;
 use bytes::Bytes;
 use metrics_page::MetricsPage;
 use net::http::{HttpRequest, HttpResponder, HttpResponse, HttpService};
-use parking_lot::{Condvar, Mutex};
 use services::Front;
 use std::sync::Arc;
-use std::time::Duration;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -70,7 +66,7 @@ fn version(shared: &Shared) -> HttpResponse {
     let members = shared.ports.roster.members();
     let storage = shared.storage_version.read().clone();
     let body = serde_json::json!({
-        "etcdserver": crate::VERSION,
+        "etcdserver": proto::VERSION,
         "etcdcluster": members.cluster_version().unwrap_or("not_decided"),
         "storage": storage.as_deref().unwrap_or("unknown"),
     });
@@ -128,49 +124,10 @@ fn with_cors(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// A value that another thread will give. Only a thread that nobody else needs may wait for one: no
-/// thread of a pool, of the transport, or of those that drive the member.
-pub(crate) struct Promise<T> {
-    slot: Mutex<Option<T>>,
-    given: Condvar,
-}
-
-impl<T> Promise<T> {
-    /// Nothing given yet.
-    pub(crate) fn new() -> Arc<Promise<T>> {
-        Arc::new(Promise { slot: Mutex::new(None), given: Condvar::new() })
-    }
-
-    /// Gives the value.
-    pub(crate) fn give(&self, value: T) {
-        *self.slot.lock() = Some(value);
-        self.given.notify_all();
-    }
-
-    /// Whether it was given, not taken, and is such a one.
-    pub(crate) fn is_given_and(&self, is_such: impl FnOnce(&T) -> bool) -> bool {
-        self.slot.lock().as_ref().is_some_and(is_such)
-    }
-
-    /// Whether it was given and not taken.
-    pub(crate) fn is_given(&self) -> bool {
-        self.slot.lock().is_some()
-    }
-
-    /// Waits for it.
-    pub(crate) fn wait(&self, limit: Duration) -> Option<T> {
-        let mut slot = self.slot.lock();
-        if slot.is_none() {
-            self.given.wait_for(&mut slot, limit);
-        }
-        slot.take()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::waiting::PAGES_MAX;
     use crate::testing::Bench;
+    use crate::waiting_pages::PAGES_MAX;
     use std::time::Duration;
 
     #[test]

@@ -3,8 +3,8 @@
 
 use super::{PLAIN, not_found, only, response, version};
 use crate::shared::Shared;
-use apply::mvcc::HashKv;
 use bytes::Bytes;
+use mvcc::HashKv;
 use net::http::{HeaderValue, HttpRequest, HttpResponder, HttpResponse, HttpService};
 use prost::Message;
 use proto::etcdserverpb as pb;
@@ -221,7 +221,7 @@ fn asked_revision(body: &[u8]) -> Option<i64> {
     }
 }
 
-/// That the member is there, and its clock: members tell each other how far theirs are apart.
+/// The answer to a probe: the time of this member, by which the other one knows how far the clocks are apart.
 fn probe(now: SystemTime) -> Bytes {
     let time = humantime::format_rfc3339_nanos(now);
     format!("{{\"OK\":true,\"Now\":\"{time}\"}}\n").into()

@@ -6,7 +6,6 @@ use crate::arguments::shown_arguments;
 use crate::shared::Shared;
 use metrics::process;
 use net::http::{HttpResponder, HttpResponse};
-use replica::raft;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 use super::leases::millis;
 use super::{AfterCommit, ApplyEffect, ApplyTurn, At};
 use crate::turn::{Caller, Failure, SizeFigures, Time};
-use apply::lease::TimeToLive;
-use apply::membership::Version;
+use lease::TimeToLive;
+use membership::Version;
 use proto::etcdserverpb::AlarmMember;
 
 /// More do not wait for committed entries: they are refused.

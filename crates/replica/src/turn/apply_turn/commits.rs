@@ -3,9 +3,9 @@
 use super::{AfterCommit, Answer, ApplyEffect, ApplyTurn, At};
 use crate::Fault;
 use crate::turn::{Caller, Note};
-use apply::backend::{Committed, DefragResult, Defragmented};
-use apply::mvcc::Progress;
 use apply::{Kind, Reply};
+use backend::{Committed, DefragResult, Defragmented};
+use mvcc::Progress;
 
 /// Changes that make a commit due at once.
 const BATCH_OPS_MAX: usize = 10_000;

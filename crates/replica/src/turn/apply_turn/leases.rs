@@ -4,7 +4,7 @@ use super::{ApplyEffect, ApplyTurn, At, LEASE_SCAN, Renewal, Renewed};
 use crate::turn::common::Waiter;
 use crate::turn::{Caller, CoreEvent, Failure, Note, Read, Time, Urgency};
 use apply::Kind;
-use apply::lease::Renewal as Outcome;
+use lease::Renewal as Outcome;
 use prost::Message;
 use proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
 

@@ -18,11 +18,10 @@ use super::{
     Time, Urgency,
 };
 use crate::{Applier, Fault, SnapshotDue};
-use apply::backend::{self, CommitJob, Committed, DefragJob, Defragmented, EntryId};
-use apply::lease::TimeToLive;
-use apply::membership::Members;
-use apply::mvcc;
 use apply::{Kind, Machine, Reply};
+use backend::{self, CommitJob, Committed, DefragJob, Defragmented, EntryId};
+use lease::TimeToLive;
+use membership::Members;
 use proto::etcdserverpb::AlarmType;
 use proto::raftpb::{Entry, Message, Snapshot, SnapshotMetadata};
 use std::collections::{HashMap, VecDeque};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pages of the client port that wait for the cluster, or for another thread.
-pub(super) const PAGES_MAX: usize = 256;
-/// The same of the peer port, where other members forward whole bursts of renewals.
+pub(crate) const PAGES_MAX: usize = 256;
+/// Pages of the peer port that wait, where other members forward whole bursts of renewals.
 const PEER_PAGES_MAX: usize = 10_000;
 
 /// Counts the pages that wait; what is not waited for is always answered.
@@ -29,17 +29,17 @@ impl WaitingPages {
         WaitingPages::new(PEER_PAGES_MAX)
     }
 
-    /// A place to wait at, while there is one.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
-        let place = Place(Arc::clone(self));
-        (self.count.fetch_add(1, Ordering::Relaxed) < self.max).then_some(place)
+    /// One more page that waits, unless as many wait as may.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<WaitingPage> {
+        let page = WaitingPage(Arc::clone(self));
+        (self.count.fetch_add(1, Ordering::Relaxed) < self.max).then_some(page)
     }
 }
 
 /// A page waits as long as this is kept.
-pub(super) struct Place(Arc<WaitingPages>);
+pub(crate) struct WaitingPage(Arc<WaitingPages>);
 
-impl Drop for Place {
+impl Drop for WaitingPage {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_limited_and_given_back() {
+    fn pages_that_wait_are_limited() {
         let pages = WaitingPages::new(2);
         let (first, second) = (pages.enter(), pages.enter());
         assert!(first.is_some() && second.is_some() && pages.enter().is_none());

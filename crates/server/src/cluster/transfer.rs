@@ -1,4 +1,4 @@
-//! A leader on its way out gives the leadership to another member first
+//! A leader that stops transfers the leadership to another member first
 //! (reference: `EtcdServer.TryTransferLeadershipOnShutdown`).
 
 use crate::shared::Shared;
@@ -6,12 +6,12 @@ use services::{CoreEvent, Error};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often it looks whether the other one leads.
+/// How often the old leader looks whether the new one leads.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Hands the leadership over, if this member has it and there is somebody to take it. Waits until
-/// that is done or has taken as long as a request may.
-pub(crate) fn hand_over(shared: &Arc<Shared>) {
+/// Transfers the leadership, if this member has it and another voter can take it. Waits until the transfer is
+/// done or has taken as long as a request may.
+pub(crate) fn transfer_leadership(shared: &Arc<Shared>) {
     let own_id = shared.member_id;
     let id = |id: u64| format!("{id:x}");
     let leader = shared.common().figures.leader();
@@ -32,13 +32,13 @@ pub(crate) fn hand_over(shared: &Arc<Shared>) {
         );
         return;
     }
-    if let Err(error) = hand_over_to_longest(shared) {
+    if let Err(error) = transfer_to_longest_connected(shared) {
         let (_, error) = error.code_and_text();
         tracing::warn!(local_member_id = %id(own_id), error, "leadership transfer failed");
     }
 }
 
-fn hand_over_to_longest(shared: &Arc<Shared>) -> Result<(), Error> {
+fn transfer_to_longest_connected(shared: &Arc<Shared>) -> Result<(), Error> {
     let own_id = shared.member_id;
     let to = longest_connected(shared).ok_or(Error::Unhealthy)?;
     let (from, id) = (format!("{own_id:x}"), format!("{to:x}"));

@@ -1,6 +1,6 @@
 //! Feature gates: `--feature-gates=Name=true,...`.
 
-use crate::settings::{Node, Setting, Unfit};
+use super::{Node, Setting, Unfit};
 use std::ffi::OsStr;
 
 /// How far a gate of etcd's has come.

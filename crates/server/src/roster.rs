@@ -1,8 +1,8 @@
 //! The members as of what is applied, for every thread.
 
-use super::Network;
 use crate::lines;
-use apply::membership::Members;
+use crate::network::Network;
+use membership::Members;
 use services::Common;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
