@@ -111,7 +111,22 @@ const EDGES: Edges = &[
         "etcdutl",
         &["address", "backend", "bolt", "cli", "disk", "membership", "mvcc", "proto", "wal"],
     ),
-    ("sim", &["proto", "replica"]),
+    (
+        "sim",
+        &[
+            "apply",
+            "backend",
+            "disk",
+            "lease",
+            "membership",
+            "mvcc",
+            "proto",
+            "raft",
+            "replica",
+            "wal",
+            "watch",
+        ],
+    ),
     ("tests", &[]),
 ];
 
@@ -164,20 +179,7 @@ const GIVEN_OUT: GivenOut = &[
     ("server", "replica::Beginning", "`Plan` holds it"),
     ("server", "replica::CatchUp", "`ReplicaOptions` holds it"),
     ("server", "replica::Options", "`Config` holds it"),
-    // Until `sim` names its rooms itself: these nine, and WITHOUT_WALLS.
-    ("apply", "backend", "sim"),
-    ("apply", "lease", "sim"),
-    ("apply", "membership", "sim"),
-    ("apply", "mvcc", "sim"),
-    ("replica", "apply", "sim"),
-    ("replica", "disk", "sim"),
-    ("replica", "raft", "sim"),
-    ("replica", "wal", "sim"),
-    ("replica", "watch", "sim"),
 ];
-
-/// Packages whose paths are not checked.
-const WITHOUT_WALLS: &[&str] = &["sim"];
 
 /// Dependencies that only generated code names: (room, dependency, why).
 const GENERATED: GivenOut = &[
@@ -200,9 +202,7 @@ fn sources_name_only_what_they_may() {
     for package in &packages {
         let Package { dependencies, for_tests, for_builds, .. } = package;
         asked.extend(dependencies.iter().chain(for_tests).chain(for_builds));
-        if !WITHOUT_WALLS.contains(&package.name.as_str()) {
-            faults.extend(walls::beyond_edges(package, &workspace, EDGES));
-        }
+        faults.extend(walls::beyond_edges(package, &workspace, EDGES));
         faults.extend(walls::given_out(package, &workspace, GIVEN_OUT));
         faults.extend(walls::cycles(package, &workspace, KNOWN_CIRCLES));
         faults.extend(walls::unused(package, GENERATED));

@@ -16,6 +16,7 @@
 mod adversary;
 mod checks;
 mod cluster;
+mod hashes;
 mod member;
 mod model;
 mod network;

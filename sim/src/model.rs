@@ -1,6 +1,7 @@
 //! What the log means, told a second time and as simply as can be: the members' stores are
 //! compared with it.
 
+use apply::{Request, envelope};
 use bytes::Bytes;
 use prost::Message;
 use proto::etcdserverpb as pb;
@@ -8,7 +9,6 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::compare::TargetUnion;
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::raftpb::{ConfChange, ConfChangeType, Entry, EntryType};
-use replica::apply::{Request, envelope};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Learners that members allow.

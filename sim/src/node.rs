@@ -1,8 +1,8 @@
 //! A place where a member lives, dies and comes back: its disk, and the member while it runs.
 
 use crate::member::{Member, Part};
+use disk::sim::SimDisk;
 use replica::Options;
-use replica::disk::sim::SimDisk;
 
 /// How a member stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

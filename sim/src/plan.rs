@@ -1,10 +1,10 @@
 //! What a run is like: all of it follows from its seed.
 
 use crate::Rng;
-use replica::apply::membership::InitialCluster;
-use replica::apply::{self, lease};
+use membership::InitialCluster;
+
 use replica::turn::Time;
-use replica::{Beginning, CatchUp, Options, wal};
+use replica::{Beginning, CatchUp, Options};
 
 /// One heartbeat interval, in microseconds.
 pub(crate) const TICK_US: u64 = 100_000;
@@ -233,7 +233,7 @@ impl Weather {
 impl Tuning {
     /// The options of a member.
     pub(crate) fn options(&self, name: &str, beginning: Beginning) -> Options {
-        let mut backend = apply::backend::Options::default();
+        let mut backend = backend::Options::default();
         backend.bolt.page_size = 1024;
         backend.bolt.growth_bytes = 4096;
         backend.bolt.initial_map_bytes = 0;

@@ -1,6 +1,8 @@
 //! Requests as they stand in the log.
 
+use apply::Kind;
 use bytes::Bytes;
+use membership::Member;
 use prost::Message;
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::AlarmType;
@@ -8,8 +10,6 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::raftpb::{ConfChange, ConfChangeType};
-use replica::apply::Kind;
-use replica::apply::membership::Member;
 
 /// A request as it is proposed: its kind and its bytes.
 pub(crate) type Request = (Kind, Vec<u8>);

@@ -1,7 +1,7 @@
 //! A leader's database on its way to a member that lags behind.
 
+use disk::{Disk, Open};
 use proto::raftpb::Snapshot;
-use replica::disk::{Disk, Open};
 use replica::{Fault, Intake};
 use std::io;
 use std::path::Path;

@@ -38,6 +38,3 @@ pub use machine::{Config, Machine, Opened, Outcome};
 pub use refusal::Refusal;
 pub use reply::{Header, RangeWriter, Reply, TxnReply};
 pub use txn::{is_read_only, is_serializable, read as read_txn};
-
-// Until the simulator names its rooms itself.
-pub use {backend, lease, membership, mvcc};

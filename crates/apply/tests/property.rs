@@ -2,9 +2,9 @@
 //! same whoever waits for answers, a refusal changes nothing, and a replay changes nothing.
 #![allow(clippy::unwrap_used)] // the helpers of tests too
 
-use apply::backend::{Backend, Options};
 use apply::{Config, Machine, Outcome};
 use apply::{Kind, envelope};
+use backend::{Backend, Options};
 use bytes::Bytes;
 use disk::sim::SimDisk;
 use proptest::prelude::*;
@@ -139,7 +139,7 @@ fn content() -> impl Strategy<Value = Content> {
 
 fn open() -> Machine {
     let backend = Backend::open(SimDisk::new(1).disk(), Path::new("db"), options()).unwrap();
-    let lease = apply::lease::Config {
+    let lease = lease::Config {
         ttl_min_s: 2,
         checkpoints: true,
         persist_checkpoints: true,

@@ -34,6 +34,3 @@ pub use home::received_db;
 pub use intake::{Incoming, Intake};
 pub use log_writer::{LogWriter, Persist, Persisted, Surplus};
 pub use open::{Beginning, Identity, Options, Parts, has_log, open};
-
-// Until the simulator names its rooms itself.
-pub use {apply, disk, raft, wal, watch};

@@ -3,15 +3,15 @@
 
 mod common;
 
+use backend::CommitJob;
 use common::{Member, options, work};
 use disk::sim::SimDisk;
 use proto::raftpb::{Entry, Snapshot, SnapshotMetadata};
-use replica::apply::backend::CommitJob;
+use replica::Intake;
 use replica::turn::{
     ApplyEffect, ApplyEvent, ApplyTiming, ApplyTurn, Caller, Common, CoreEvent, CoreFigures,
     Moment, Note, Observer, RequestIds, RequestLimits, Time,
 };
-use replica::{Intake, disk};
 use std::sync::Arc;
 
 enum Nobody {}

@@ -3,8 +3,8 @@
 
 use crate::caller::{Ticket, Waiter};
 use crate::{Call, Error, Services, check, kv, lease};
-use apply::mvcc::RangeResult;
 use apply::{Kind, Reply};
+use mvcc::RangeResult;
 use prost::Message;
 use proto::etcdserverpb as pb;
 use std::sync::Arc;

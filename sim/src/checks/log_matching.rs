@@ -1,6 +1,7 @@
 //! Log matching: entries of the same index and term are the same, and so is all before them.
 
-use super::{Violation, ensure, fold};
+use super::{Violation, ensure};
+use crate::hashes::fold;
 use proto::raftpb::{Entry, Message, MessageType};
 use std::collections::BTreeMap;
 

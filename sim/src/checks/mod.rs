@@ -28,7 +28,7 @@ pub(crate) use log_matching::LogMatching;
 pub(crate) use reads::Reads;
 pub(crate) use revisions::Revisions;
 pub(crate) use snapshots::goes as snapshot_goes;
-pub(crate) use state_hash::{Hashes, StateHash, hashes_of};
+pub(crate) use state_hash::StateHash;
 pub(crate) use state_machine::StateMachine;
 pub(crate) use tickets::{Asked, Tickets, Who};
 pub(crate) use visibility::Visibility;
@@ -68,12 +68,4 @@ pub(crate) struct Checks {
     pub(crate) leases: Leases,
     pub(crate) visibility: Visibility,
     pub(crate) departures: Departures,
-}
-
-/// A hash for comparisons within a run.
-pub(crate) fn fold(hash: u64, bytes: &[u8]) -> u64 {
-    let start = (hash ^ bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bytes.iter().fold(start, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
-    })
 }

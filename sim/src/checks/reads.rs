@@ -4,7 +4,7 @@
 use super::{Violation, ensure};
 use crate::model::{KeyState, Model};
 use bytes::Bytes;
-use replica::apply::mvcc::{RangeOptions, Reader};
+use mvcc::{RangeOptions, Reader};
 use std::collections::BTreeMap;
 
 const PROPERTY: &str = "linearizability";

@@ -3,7 +3,7 @@
 use super::{Violation, ensure};
 use crate::member::Seen;
 use crate::model::Model;
-use replica::apply::Reply;
+use apply::Reply;
 use std::collections::BTreeMap;
 
 const PROPERTY: &str = "revisions";

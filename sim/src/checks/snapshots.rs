@@ -1,8 +1,8 @@
 //! Snapshots: a leader's message says of the database that goes with it what the database holds.
 
 use super::{Violation, ensure};
+use backend::Reader;
 use proto::raftpb::Message;
-use replica::apply::backend::Reader;
 
 /// A message is sent with the database of this reader, as it is in the file.
 pub(crate) fn goes(message: &Message, database: &Reader) -> Result<(), Violation> {

@@ -4,11 +4,11 @@ use super::{Cluster, Said};
 use crate::checks::{self, Violation, Visibility, Who, ensure};
 use crate::member::{ApplyEffect, ApplyEvent, CoreEvent, FileJob, Ticket};
 use crate::plan::Mistake;
+use apply::Refusal;
+use apply::{Request, envelope};
+use lease::TimeToLive;
+use membership::Members;
 use proto::raftpb::Message;
-use replica::apply::Refusal;
-use replica::apply::lease::TimeToLive;
-use replica::apply::membership::Members;
-use replica::apply::{Request, envelope};
 use replica::turn::{
     Answer, AppliedFigures, Failure, LogEvent, Proposal, Read, Renewed, Urgency, WatchEvent,
 };

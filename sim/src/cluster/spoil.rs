@@ -2,9 +2,9 @@
 
 use crate::member::{ApplyEffect, CoreEvent};
 use crate::plan::Mistake;
+use apply::Kind;
+use apply::envelope;
 use replica::Persist;
-use replica::apply::Kind;
-use replica::apply::envelope;
 use replica::turn::Proposal;
 use std::collections::VecDeque;
 

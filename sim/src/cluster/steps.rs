@@ -5,7 +5,7 @@ use crate::checks::{self, Violation, Visibility};
 use crate::member::{Connections, Member, Next, Notes, Part, Seen};
 use crate::plan::{Mistake, TICK_US};
 use proto::raftpb::EntryType;
-use replica::raft::Role;
+use raft::Role;
 use replica::turn::WatchEvent;
 
 /// A member that is removed runs on for so long at most, in microseconds.

@@ -7,8 +7,8 @@ use crate::checks::{Violation, Who};
 use crate::member::CoreEvent;
 use crate::node::Stop;
 use crate::{plan, requests};
+use membership::{Member, member_id};
 use proto::raftpb::ConfChange;
-use replica::apply::membership::{Member, member_id};
 use replica::turn::{Ask, Urgency};
 use replica::{Beginning, Identity};
 

@@ -9,9 +9,9 @@ use prost::Message;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchProgressRequest, WatchResponse};
 use replica::turn::WatchEvent;
-use replica::watch::{Sink, StreamId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use watch::{Sink, StreamId};
 
 /// Time between two things that a watcher does, at most, in microseconds.
 const PAUSE_US: u64 = 400_000;

@@ -18,10 +18,9 @@ pub(crate) use part::{Next, Pace, Part};
 pub(crate) use parts::{ApplyPart, FileJob, FilePart, LogPart, WatchPart};
 pub(crate) use seen::{Deaf, Notes, Seen};
 
-use crate::checks::{self, Hashes};
+use crate::hashes::{Hashes, hashes_of};
 use crate::plan::{ELECTION_TIMEOUT, Rules};
-use replica::apply::backend;
-use replica::disk::Disk;
+use disk::Disk;
 use replica::turn::{self, Caller, CorePace, RequestIds, RequestLimits, Time};
 use replica::{Fault, Options, Parts};
 use std::sync::Arc;
@@ -122,7 +121,7 @@ impl Member {
     /// What everything applied hashes to.
     pub(crate) fn hashes(&self) -> Hashes {
         let database = self.apply.turn.applier().machine.backend.reader();
-        checks::hashes_of(&self.common.reader, &database)
+        hashes_of(&self.common.reader, &database)
     }
 
     /// How much waits within, for whatever.

@@ -2,16 +2,15 @@
 
 use super::{ApplyEffect, ApplyEvent, Common, LogEffect, Next, Notes, Pace, SimCaller};
 use crate::plan::{ELECTION_TIMEOUT, Rules};
-use replica::apply::backend::{CommitJob, DefragJob};
-use replica::apply::mvcc;
+use backend::{CommitJob, DefragJob};
 use replica::turn::{
     ApplyTiming, ApplyTurn, Changes, LogEvent, LogTurn, Moment, Queue, Time, Urgency, WatchBudget,
     WatchEvent, WatchTurn,
 };
-use replica::watch::{Hub, Limits};
 use replica::{Applier, Fault, LogWriter, Persist, SnapshotDue};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use watch::{Hub, Limits};
 
 /// A watch stream is cut that does not read this many bytes of answers.
 const ANSWER_BYTES_MAX: usize = 1 << 16;

@@ -1,8 +1,8 @@
 //! What is seen of a turn while it runs.
 
+use apply::{Effect, Kind, Outcome, Refusal, Reply};
+use apply::{Request, envelope};
 use proto::raftpb::Entry;
-use replica::apply::{Effect, Kind, Outcome, Refusal, Reply};
-use replica::apply::{Request, envelope};
 use replica::turn::{Note, Observer};
 
 /// An applied entry, and what it led to.

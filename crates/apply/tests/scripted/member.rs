@@ -2,10 +2,10 @@
 
 use crate::requests::{self, Content};
 use crate::said;
-use apply::backend::{Backend, Options};
-use apply::mvcc::Progress;
 use apply::{Config, Machine};
+use backend::{Backend, Options};
 use disk::sim::SimDisk;
+use mvcc::Progress;
 use proto::mvccpb::KeyValue;
 use proto::raftpb::{Entry, EntryType};
 use script::Directive;
@@ -36,7 +36,7 @@ impl Member {
 
     fn open(&mut self) -> String {
         let backend = Backend::open(self.disk.disk(), Path::new("db"), options()).unwrap();
-        let lease = apply::lease::Config {
+        let lease = lease::Config {
             ttl_min_s: 2,
             checkpoints: true,
             persist_checkpoints: true,
@@ -165,11 +165,8 @@ impl Member {
 
     fn keys(&mut self) -> String {
         let read = self.machine().store.reader().read();
-        let every = apply::mvcc::RangeOptions {
-            key: "\0".into(),
-            range_end: "\0".into(),
-            ..Default::default()
-        };
+        let every =
+            mvcc::RangeOptions { key: "\0".into(), range_end: "\0".into(), ..Default::default() };
         let kvs = read.range(&every).unwrap().kvs;
         let lines: Vec<String> =
             kvs.iter().map(|kv| said::stored(&kv.decode() as &KeyValue)).collect();

@@ -1,7 +1,7 @@
 //! Outcomes as scripts print them.
 
-use apply::mvcc::{Change, Kv};
 use apply::{Effect, Outcome, Refusal, Reply};
+use mvcc::{Change, Kv};
 use proto::etcdserverpb::AlarmMember;
 use proto::mvccpb::KeyValue;
 

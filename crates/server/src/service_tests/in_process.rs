@@ -2,7 +2,7 @@
 
 use crate::testing::Bench;
 use apply::Reply;
-use apply::mvcc::RangeResult;
+use mvcc::RangeResult;
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::request_op::Request as Op;
 use services::{Call, Error, Services, Written, ticket};
