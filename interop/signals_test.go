@@ -45,6 +45,9 @@ func launchProcess(t testing.TB, bin string, before []string, more ...string) *p
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=m="+peer)
 	p := &process{t: t, url: client, log: dir + ".log", exited: make(chan struct{})}
 	p.cmd = exec.Command(words[0], append(words[1:], more...)...)
+	// A group of its own has this test's as its parent's. Where nobody of the session is parent to a
+	// group, the system lets its members not be stopped by a terminal's signals.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	launch(t, p.cmd, p.log)
 	go func() { _ = p.cmd.Wait(); close(p.exited) }()
 	t.Cleanup(func() {
