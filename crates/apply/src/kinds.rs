@@ -34,6 +34,16 @@ macro_rules! kinds {
             /// Every kind, in the order of [`Kind::place`].
             pub const ALL: [Kind; [$($field),*].len()] = [$(Kind::$kind),*];
 
+            /// The kind's place in [`Kind::ALL`].
+            pub fn place(self) -> usize {
+                enum Place {
+                    $($kind,)*
+                }
+                match self {
+                    $(Kind::$kind => Place::$kind as usize,)*
+                }
+            }
+
             /// The name that metrics know it by: the field's, in Go.
             pub fn name(self) -> &'static str {
                 match self {
@@ -125,16 +135,6 @@ kinds! {
 
 /// Fields that change nothing: the status of authentication and reads of it, the test of a downgrade.
 const WITHOUT_EFFECT: [u32; 6] = [1013, 1102, 1106, 1107, 1202, 9900];
-
-impl Kind {
-    /// The kind's place in [`Kind::ALL`].
-    pub fn place(self) -> usize {
-        match self as u32 {
-            field @ 3..=11 => field as usize - 3,
-            field => field as usize - 1300 + 9,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
